@@ -1,0 +1,41 @@
+"""The entry: what a node says about itself in a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Role(str, Enum):
+    """How a node takes part in a mesh."""
+
+    PEER = "peer"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The body of an entry.
+
+    Keys are 32 raw bytes. `endpoints` are WireGuard endpoints, `links` the TCP
+    addresses for links; both are `host:port` or `[v6]:port`, best first, empty
+    for a client. `home` and `backup` are node keys, set by clients only.
+    `unknown` holds fields of newer agents, kept so that they survive.
+    """
+
+    name: str
+    role: Role
+    tunnel_key: bytes
+    next_tunnel_key: bytes | None = None
+    endpoints: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    home: bytes | None = None
+    backup: bytes | None = None
+    alias: str | None = None
+    description: str | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
+    advertise: tuple[str, ...] = ()
+    bridge: bool = False
+    agent: str = ""
+    unknown: Mapping[str, object] = field(default_factory=dict)
