@@ -39,6 +39,8 @@ class View:
     """Members by node key (the own node included), who leads, and the root digest.
 
     `digest` is equal on two nodes exactly when all their maps of this mesh are.
+    `unreachable` are nodes that this node alone has disqualified: their tunnel
+    answered none of its last probes.
     """
 
     mesh_id: str
@@ -46,16 +48,20 @@ class View:
     members: Mapping[bytes, Member]
     leader: bytes | None
     digest: bytes
+    unreachable: frozenset[bytes] = frozenset()
 
     def home_of(self, client: bytes) -> bytes | None:
         """Node key of the peer that carries a client's traffic now, None if nobody does.
 
         The named home unless it is down, else the named backup unless that is
-        down or unknown.
+        down or unknown. For the own node what it cannot reach itself is as good as down.
         """
         entry = self.members[client].entry
         for key in (entry.home, entry.backup):
             member = self.members.get(key) if key is not None else None
-            if member is not None and member.liveness is not Liveness.DOWN:
-                return key
+            if member is None or member.liveness is Liveness.DOWN:
+                continue
+            if client == self.node_key and key in self.unreachable:
+                continue
+            return key
         return None
