@@ -10,7 +10,7 @@ import base64
 import binascii
 import hmac
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -120,7 +120,7 @@ def load_ed25519_pem(pem: bytes) -> Ed25519PrivateKey:
         key = load_pem_private_key(pem, password=None)
     except TypeError:
         raise ValueError("the private key is encrypted: give it decrypted, or protect its file with a vault") from None
-    except Exception:  # the library's error may quote what it read
+    except (ValueError, UnsupportedAlgorithm):  # whose text may quote what was read
         raise ValueError("not a private key in PEM: expected a block BEGIN PRIVATE KEY (PKCS #8)") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"the private key is of another kind ({type(key).__name__}): an Ed25519 key is needed")

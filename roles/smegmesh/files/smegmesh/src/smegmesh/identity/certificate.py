@@ -1,0 +1,376 @@
+"""Requests, certificates, and the authority that issues and verifies them (X.509, RFC 5280).
+
+A node's certificate binds its name (subject), its Ed25519 identity key (subject
+key) and its grant (a private extension). Signature and contents are verified
+here without a clock; `check_time` is for the moments at which time counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from smegmesh.identity.grant import (
+    ANY_MESH,
+    GRANT_OID,
+    NODE_KEY_OID,
+    Grant,
+    check_node_name,
+    decode_grant,
+    decode_node_key,
+    encode_grant,
+    encode_node_key,
+)
+from smegmesh.identity.keys import IdentityKey, load_ed25519_pem, same_key, verify
+
+__all__ = [
+    "ANY_MESH",
+    "Authority",
+    "CertificateError",
+    "Grant",
+    "NodeCertificate",
+    "Request",
+    "check_node_name",
+    "check_time",
+    "issue",
+    "make_authority",
+    "make_request",
+    "read_request",
+]
+
+# A certificate travels in a frame with others; a TLS stack takes some 100 KiB at most.
+MAX_CERTIFICATE = 96 * 1024
+_USAGES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+_PARSE_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
+
+
+class CertificateError(ValueError):
+    """A certificate, request or authority that cannot be accepted, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a host asks a certificate for; its signature was verified."""
+
+    node_name: str
+    node_key: bytes
+    identity_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCertificate:
+    """A verified certificate.
+
+    `fingerprint` is SHA-256 of `der`; `not_before` and `not_after`, both
+    included, are seconds since the epoch.
+    """
+
+    der: bytes = field(repr=False)
+    fingerprint: bytes
+    grant: Grant
+    identity_key: bytes
+    serial: int
+    not_before: int
+    not_after: int
+
+
+def make_request(identity: IdentityKey, node_name: str, node_key: bytes) -> bytes:
+    """A request (PKCS #10, PEM) that carries the node key, signed by the identity key."""
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(check_node_name(node_name)))
+        .add_extension(x509.UnrecognizedExtension(NODE_KEY_OID, encode_node_key(node_key)), critical=False)
+        .sign(identity.private, None)
+    )
+    return request.public_bytes(Encoding.PEM)
+
+
+def read_request(pem: bytes) -> Request:
+    """Read and verify a request; CertificateError says what is wrong with it."""
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        if not request.is_signature_valid:
+            raise CertificateError("the request's signature is not its own key's")
+        return Request(
+            node_name=_common_name(request.subject),
+            node_key=decode_node_key(_private_extension(request.extensions, NODE_KEY_OID)),
+            identity_key=_ed25519(request.public_key()),
+        )
+    except CertificateError:
+        raise
+    except _PARSE_ERRORS as error:
+        raise CertificateError(f"not a certificate request of smegmesh: {_text(error)}") from None
+
+
+def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = None) -> tuple[bytes, bytes]:
+    """A self-signed authority valid for `days` from `now` (seconds since the epoch): its certificate and key in PEM.
+
+    With the key of an authority given, its certificate is renewed: what it
+    issued stays valid, its fingerprint the same.
+    """
+    if not 1 <= len(name) <= 64:
+        raise CertificateError(f"the authority's name {name!r} must have 1 to 64 characters")
+    if days < 1:
+        raise CertificateError(f"an authority cannot be valid for {days} days: give one day or more")
+    key = IdentityKey.generate() if key_pem is None else IdentityKey.from_pem(key_pem)
+    public = key.private.public_key()
+    start = _time(now)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(name))
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key.private, None)
+    )
+    return certificate.public_bytes(Encoding.PEM), key.to_pem()
+
+
+def issue(
+    authority_pem: bytes,
+    authority_key_pem: bytes,
+    request: Request,
+    grant: Grant,
+    *,
+    not_before: float,
+    not_after: float,
+) -> bytes:
+    """Sign a certificate (PEM) for a request's keys with the operator's grant.
+
+    Times are seconds since the epoch. CertificateError when the grant is for
+    another node than the request, the key not the authority's, or the time not
+    within the authority's.
+    """
+    authority = Authority(authority_pem)
+    key = _authority_key(authority, authority_key_pem)
+    if grant.node_name != request.node_name:
+        raise CertificateError(f"the grant is for node {grant.node_name!r}, the request of {request.node_name!r}")
+    if not same_key(grant.node_key, request.node_key):
+        raise CertificateError(f"the grant for node {grant.node_name!r} names another node key than its request")
+    if not_before >= not_after:
+        raise CertificateError("the certificate would end before it begins: give a later end")
+    if not_after > authority.not_after:
+        raise CertificateError(
+            f"the certificate would outlive its authority, which ends {_date(authority.not_after)}: "
+            "renew the authority or ask for a shorter time"
+        )
+    public = Ed25519PublicKey.from_public_bytes(request.identity_key)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(grant.node_name))
+        .issuer_name(authority.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_time(not_before))
+        .not_valid_after(_time(not_after))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(_USAGES, critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(x509.UnrecognizedExtension(GRANT_OID, encode_grant(grant)), critical=False)
+        .sign(key, None)
+    )
+    if len(certificate.public_bytes(Encoding.DER)) > MAX_CERTIFICATE:
+        raise CertificateError("the certificate is too long: name fewer meshes and prefixes, or '*'")
+    return certificate.public_bytes(Encoding.PEM)
+
+
+class Authority:
+    """An authority's certificate: verifies what it issued.
+
+    `fingerprint` is SHA-256 of its public key (SubjectPublicKeyInfo), so that a
+    renewed certificate of the same key is the same authority. `not_before` and
+    `not_after` are seconds since the epoch.
+    """
+
+    __slots__ = ("_certificate", "fingerprint", "not_after", "not_before", "pem", "public")
+
+    def __init__(self, pem: bytes) -> None:
+        """Read one self-signed Ed25519 CA certificate; CertificateError says what it is instead."""
+        try:
+            certificates = x509.load_pem_x509_certificates(pem)
+            if len(certificates) != 1:
+                raise CertificateError(f"an authority's file holds one certificate, this one {len(certificates)}")
+            self._certificate = certificates[0]
+            self.public = _ed25519(self._certificate.public_key())
+            _check_authority(self._certificate)
+        except CertificateError:
+            raise
+        except InvalidSignature:
+            raise CertificateError("not an authority: its certificate is not signed by its own key") from None
+        except _PARSE_ERRORS as error:
+            raise CertificateError(f"not the certificate of an authority: {_text(error)}") from None
+        info = self._certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.pem = pem
+        self.fingerprint: bytes = hashlib.sha256(info).digest()
+        self.not_before = _seconds(self._certificate.not_valid_before_utc)
+        self.not_after = _seconds(self._certificate.not_valid_after_utc)
+
+    @property
+    def subject(self) -> x509.Name:
+        return self._certificate.subject
+
+    @property
+    def name(self) -> str:
+        """The common name, for people."""
+        return _common_name(self._certificate.subject)
+
+    def verify(self, der: bytes) -> NodeCertificate:
+        """Verify signature and contents of a node's certificate, not its time.
+
+        CertificateError says what is wrong with it.
+        """
+        if len(der) > MAX_CERTIFICATE:
+            raise CertificateError(f"the certificate has {len(der)} bytes, more than {MAX_CERTIFICATE}")
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            certificate.verify_directly_issued_by(self._certificate)
+            return _read_certificate(certificate, der)
+        except CertificateError:
+            raise
+        except InvalidSignature:
+            raise CertificateError(f"the certificate is not signed by the authority {self.name!r}") from None
+        except _PARSE_ERRORS as error:
+            if _issued_by_another(der, self._certificate):
+                raise CertificateError(f"the certificate is of another authority than {self.name!r}") from None
+            raise CertificateError(f"not a certificate of smegmesh: {_text(error)}") from None
+
+    def verify_signature(self, signature: bytes, message: bytes) -> bool:
+        """Whether the authority's own key made the signature."""
+        return verify(self.public, signature, message)
+
+    def __repr__(self) -> str:
+        return f"Authority({self.name!r}, {self.fingerprint.hex()})"
+
+
+def check_time(certificate: NodeCertificate, now: float) -> None:
+    """CertificateError if a certificate is expired or not yet valid at `now`, seconds since the epoch."""
+    if now > certificate.not_after:
+        raise CertificateError(
+            f"the certificate of {certificate.grant.node_name!r} is expired since {_date(certificate.not_after)}: "
+            "renew it"
+        )
+    if now < certificate.not_before:
+        raise CertificateError(
+            f"the certificate of {certificate.grant.node_name!r} is not valid before "
+            f"{_date(certificate.not_before)}: check the clock, here it is {_date(now)}"
+        )
+
+
+def _read_certificate(certificate: x509.Certificate, der: bytes) -> NodeCertificate:
+    extensions = certificate.extensions
+    node_name = _common_name(certificate.subject)
+    if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+        raise CertificateError("the certificate is an authority's, not a node's")
+    if set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) != set(_USAGES):
+        raise CertificateError("the certificate is not for TLS clients and servers")
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if list(names) != [x509.DNSName(node_name)]:
+        raise CertificateError(f"the certificate's alternative name is not its node name {node_name!r}")
+    return NodeCertificate(
+        der=der,
+        fingerprint=hashlib.sha256(der).digest(),
+        grant=decode_grant(node_name, _private_extension(extensions, GRANT_OID)),
+        identity_key=_ed25519(certificate.public_key()),
+        serial=certificate.serial_number,
+        not_before=_seconds(certificate.not_valid_before_utc),
+        not_after=_seconds(certificate.not_valid_after_utc),
+    )
+
+
+def _check_authority(certificate: x509.Certificate) -> None:
+    if not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+        raise CertificateError("not an authority: its certificate may not issue others (no CA flag)")
+    if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+        raise CertificateError("not an authority: its certificate may not issue others (key usage)")
+    _common_name(certificate.subject)
+    certificate.verify_directly_issued_by(certificate)
+
+
+def _authority_key(authority: Authority, key_pem: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_ed25519_pem(key_pem)
+    except ValueError as error:
+        raise CertificateError(f"the authority's key: {error}") from None
+    if not same_key(key.public_key().public_bytes_raw(), authority.public):
+        raise CertificateError(f"the key is not that of the authority {authority.name!r}")
+    return key
+
+
+def _issued_by_another(der: bytes, authority: x509.Certificate) -> bool:
+    try:
+        return x509.load_der_x509_certificate(der).issuer != authority.subject
+    except _PARSE_ERRORS:
+        return False
+
+
+def _private_extension(extensions: x509.Extensions, oid: x509.ObjectIdentifier) -> bytes:
+    try:
+        value = extensions.get_extension_for_oid(oid).value
+    except x509.ExtensionNotFound:
+        raise CertificateError(f"the extension {oid.dotted_string} is missing: smegmesh did not make this") from None
+    if not isinstance(value, x509.UnrecognizedExtension):
+        raise CertificateError(f"the extension {oid.dotted_string} is of another kind")
+    return value.value
+
+
+def _ed25519(key: object) -> bytes:
+    if not isinstance(key, Ed25519PublicKey):
+        raise CertificateError(f"the key is of another kind ({type(key).__name__}): an Ed25519 key is needed")
+    return key.public_bytes_raw()
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _common_name(name: x509.Name) -> str:
+    attributes = list(name)
+    if len(attributes) != 1 or attributes[0].oid != NameOID.COMMON_NAME:
+        raise CertificateError(f"the subject {name.rfc4514_string()!r} is not one common name")
+    value = attributes[0].value
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(int(seconds), timezone.utc)
+
+
+def _seconds(time: datetime) -> int:
+    return int(time.timestamp())
+
+
+def _date(seconds: float) -> str:
+    return _time(seconds).strftime("%Y-%m-%d %H:%M:%S UTC")
