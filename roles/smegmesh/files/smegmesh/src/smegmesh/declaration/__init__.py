@@ -1,0 +1,22 @@
+"""Declarations: files -> checked, immutable values, and the one way to write them."""
+
+from smegmesh.declaration.choose import choose_ports, default_interface
+from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.meshes import Loaded, MeshError, load_meshes, read_meshes
+from smegmesh.declaration.parse import load_agent
+from smegmesh.declaration.values import AgentSettings, Bootstrap, Declaration, HostPort
+
+__all__ = [
+    "AgentSettings",
+    "Bootstrap",
+    "Declaration",
+    "DeclarationError",
+    "HostPort",
+    "Loaded",
+    "MeshError",
+    "choose_ports",
+    "default_interface",
+    "load_agent",
+    "load_meshes",
+    "read_meshes",
+]

@@ -1,0 +1,138 @@
+"""All declarations of a host together: each by itself, then against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smegmesh.declaration.document import parse_document, read_text
+from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.parse import parse_declaration
+from smegmesh.declaration.values import Declaration
+
+MESHES_DIRECTORY = "meshes.d"
+SUFFIX = ".yml"
+ANSIBLE_OWNERS = ("role", "play")
+LOCAL_OWNER = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A declaration's file before it is parsed. `local` says that it lies in local.d."""
+
+    path: Path
+    text: str
+    local: bool
+
+    @property
+    def mesh(self) -> str:
+        """The mesh the file is named for."""
+        return self.path.name.removesuffix(SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshError:
+    """A mesh that cannot run as declared: `mesh` is the id its file is named for."""
+
+    mesh: str
+    error: DeclarationError
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a running daemon takes: the good declarations by themselves, and what is wrong with the rest."""
+
+    declarations: tuple[Declaration, ...]
+    errors: tuple[MeshError, ...]
+
+
+def load_meshes(etc: Path, local: Path) -> list[Declaration]:
+    """All declarations, sorted by mesh id; DeclarationError if any is bad.
+
+    `etc` is the agent's configuration directory (with meshes.d in it), `local`
+    the directory local.d; either may be missing.
+    """
+    loaded = read_meshes(etc, local)
+    if loaded.errors:
+        raise loaded.errors[0].error
+    return list(loaded.declarations)
+
+
+def read_meshes(etc: Path, local: Path) -> Loaded:
+    """The good declarations, and an error for each bad one. Raises nothing for what files hold."""
+    sources: list[Source] = []
+    errors: list[MeshError] = []
+    for directory, is_local in ((etc / MESHES_DIRECTORY, False), (local, True)):
+        try:
+            paths = list_files(directory)
+        except DeclarationError as error:
+            errors.append(MeshError("", error))
+            continue
+        for path in paths:
+            try:
+                sources.append(Source(path, read_text(path), is_local))
+            except DeclarationError as error:
+                errors.append(MeshError(path.name.removesuffix(SUFFIX), error))
+    checked = check_set(sources)
+    return Loaded(checked.declarations, (*errors, *checked.errors))
+
+
+def list_files(directory: Path) -> list[Path]:
+    """The *.yml files of a directory, sorted; none if it is missing. Hidden names are writers' temporary files."""
+    try:
+        return sorted(
+            path for path in directory.iterdir() if path.name.endswith(SUFFIX) and not path.name.startswith(".")
+        )
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        fix = "let the agent's user read it"
+        raise DeclarationError(str(directory), "", f"cannot be listed: {error.strerror}", fix) from None
+
+
+def check_set(sources: Iterable[Source]) -> Loaded:
+    """Check each source, then the conflicts between them; of two in conflict the later is the bad one.
+
+    What /etc declares comes before local.d; within each the order is by name.
+    """
+    good: list[Declaration] = []
+    errors: list[MeshError] = []
+    for source in sorted(sources, key=lambda source: (source.local, source.path.name)):
+        try:
+            declaration = parse_source(source)
+            _check_conflicts(declaration, good)
+        except DeclarationError as error:
+            errors.append(MeshError(source.mesh, error))
+        else:
+            good.append(declaration)
+    return Loaded(tuple(sorted(good, key=lambda declaration: declaration.mesh)), tuple(errors))
+
+
+def parse_source(source: Source) -> Declaration:
+    """One file by itself: contents, its name, and an owner who may write there."""
+    declaration = parse_declaration(parse_document(str(source.path), source.text))
+    if declaration.mesh != source.mesh:
+        what = f"declares mesh {declaration.mesh}, but the file is named for {source.mesh}"
+        fix = f"name the file {declaration.mesh}{SUFFIX}, or correct the mesh id"
+        raise DeclarationError(str(source.path), "mesh", what, fix)
+    allowed = (LOCAL_OWNER,) if source.local else ANSIBLE_OWNERS
+    if declaration.owner not in allowed:
+        what = f"owner {declaration.owner} has no files in {source.path.parent}"
+        raise DeclarationError(str(source.path), "owner", what, f"there it is {' or '.join(allowed)}")
+    return declaration
+
+
+def _check_conflicts(declaration: Declaration, others: Sequence[Declaration]) -> None:
+    for other in others:
+        if other.mesh == declaration.mesh:
+            what = f"mesh {other.mesh} is managed by Ansible in {other.file}"
+            raise DeclarationError(declaration.file, "mesh", what, "change the inventory, or remove this file")
+        if declaration.port is not None and other.port == declaration.port:
+            what = f"port {declaration.port} is the port of mesh {other.mesh} already (in {other.file})"
+            fix = "give each mesh its own port, or none and let the agent choose"
+            raise DeclarationError(declaration.file, "port", what, fix)
+        if other.interface == declaration.interface:
+            what = f"interface {declaration.interface} is that of mesh {other.mesh} already (in {other.file})"
+            fix = "give each mesh its own interface name, or none and let the agent choose"
+            raise DeclarationError(declaration.file, "interface", what, fix)

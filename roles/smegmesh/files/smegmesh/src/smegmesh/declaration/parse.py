@@ -1,0 +1,151 @@
+"""One document -> one value, with what a schema cannot say checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from smegmesh.crdt.entry import Role
+from smegmesh.declaration.choose import default_interface
+from smegmesh.declaration.document import Document, parse_document, read_text
+from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.schema import check_schema
+from smegmesh.declaration.values import LINK_PORT, AgentSettings, Bootstrap, Declaration, HostPort, Prefix
+from smegmesh.identity.address import check_mesh_id
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+_MAX_DESCRIPTION = 255
+
+
+def load_agent(path: Path) -> AgentSettings:
+    """Read agent.yml; DeclarationError for anything wrong."""
+    document = parse_document(str(path), read_text(path))
+    data = check_schema(document, "agent")
+    settings = AgentSettings(**data)
+    try:
+        ip_address(settings.listen)
+    except ValueError:
+        what = f"`{settings.listen}` is not an IP address"
+        raise DeclarationError(document.file, "listen", what, "write an address of this host, or `::` for all") from None
+    return settings
+
+
+def parse_declaration(document: Document) -> Declaration:
+    """Check one declaration by itself; DeclarationError for its first fault."""
+    data = check_schema(document, "declaration")
+    try:
+        mesh = check_mesh_id(data["mesh"])
+    except ValueError as error:
+        what, _, fix = str(error).partition(": ")
+        raise DeclarationError(document.file, "mesh", what, fix) from None
+    role = Role(data["role"])
+    _check_role(document, role, data)
+    if len(data.get("description", "").encode()) > _MAX_DESCRIPTION:
+        what = f"is longer than {_MAX_DESCRIPTION} bytes in UTF-8"
+        raise DeclarationError(document.file, "description", what, "shorten it")
+    endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
+    plain = ("port", "alias", "description", "keepalive", "bridge", "accept_default", "mtu")
+    return Declaration(
+        file=document.file,
+        owner=data["owner"],
+        mesh=mesh,
+        authority=data["authority"],
+        role=role,
+        interface=data.get("interface") or default_interface(mesh),
+        endpoint=endpoint,
+        bootstrap=_bootstrap(document, data.get("bootstrap", [])),
+        advertise=_prefixes(document, "advertise", data.get("advertise", [])),
+        accept_routes=_prefixes(document, "accept_routes", data.get("accept_routes", [])),
+        **{key: data[key] for key in plain if key in data},
+    )
+
+
+def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None:
+    if role is Role.PEER and "endpoint" not in data:
+        what = "a peer needs an endpoint, the address at which other hosts reach it"
+        fix = "add for example `endpoint: 203.0.113.7`, or make it `role: client`"
+        raise DeclarationError(document.file, "endpoint", what, fix)
+    if role is Role.CLIENT and "endpoint" in data:
+        what = "a client has no endpoint: others reach it through its home peer"
+        raise DeclarationError(document.file, "endpoint", what, "take it out, or make it `role: peer`")
+    if role is Role.CLIENT and not data.get("bootstrap"):
+        what = f"mesh {data['mesh']} has no peer that this client could use as its home"
+        fix = "name at least one peer, for example `bootstrap: [{name: a1, address: 198.51.100.1:4000}]`"
+        raise DeclarationError(document.file, "bootstrap", what, fix)
+    if role is Role.CLIENT and data.get("bridge"):
+        what = "a client cannot be a bridge: bridges forward for others"
+        raise DeclarationError(document.file, "bridge", what, "make it `role: peer` or `bridge: false`")
+
+
+def _bootstrap(document: Document, items: Iterable[Mapping[str, str]]) -> tuple[Bootstrap, ...]:
+    return tuple(
+        Bootstrap(item["name"], _host_port(document, f"bootstrap[{index}].address", item["address"]).text(LINK_PORT))
+        for index, item in enumerate(items)
+    )
+
+
+def _host_port(document: Document, where: str, text: str) -> HostPort:
+    parsed = parse_host_port(text)
+    if parsed is not None:
+        return parsed
+    fix = "write an IP address or DNS name, with or without a port: 203.0.113.7, 203.0.113.7:51820, [2001:db8::7]:51820"
+    raise DeclarationError(document.file, where, f"`{text}` is not host or host:port", fix)
+
+
+def parse_host_port(text: str) -> HostPort | None:
+    """`host`, `host:port`, `v6`, `[v6]` or `[v6]:port`; None for anything else, a host nobody can dial included."""
+    bracket = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?", text, re.ASCII)
+    if bracket:
+        host, port = bracket.groups()
+        usable = ":" in host and _is_address(host)
+    elif text.count(":") > 1:
+        host, port = text, None
+        usable = _is_address(host)
+    else:
+        host, colon, digits = text.partition(":")
+        port = digits if colon else None
+        usable = (_is_address(host) if _looks_numeric(host) else bool(_HOST_NAME.fullmatch(host))) and (
+            not colon or bool(re.fullmatch(r"[0-9]{1,5}", digits, re.ASCII))
+        )
+    if not usable or (port is not None and not 0 < int(port) < 65536):
+        return None
+    return HostPort(host, int(port) if port is not None else None)
+
+
+def _looks_numeric(host: str) -> bool:
+    return bool(re.fullmatch(r"[0-9.]+", host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    scoped = isinstance(address, IPv6Address) and address.scope_id is not None
+    return not (address.is_unspecified or address.is_multicast or scoped)
+
+
+def _prefixes(document: Document, where: str, items: Iterable[str]) -> tuple[Prefix, ...]:
+    prefixes: list[Prefix] = []
+    for index, text in enumerate(items):
+        place = f"{where}[{index}]"
+        try:
+            prefix = ip_network(text)
+        except ValueError:
+            raise _bad_prefix(document, place, text) from None
+        if prefix in prefixes:
+            raise DeclarationError(document.file, place, f"`{text}` is there twice", "keep one of them")
+        prefixes.append(prefix)
+    return tuple(prefixes)
+
+
+def _bad_prefix(document: Document, where: str, text: str) -> DeclarationError:
+    try:
+        meant = ip_network(text, strict=False)
+    except ValueError:
+        fix = "write an address and a length, for example 2001:db8:10::/48 or 192.0.2.0/24"
+        return DeclarationError(document.file, where, f"`{text}` is not a prefix", fix)
+    return DeclarationError(document.file, where, f"`{text}` has bits set after its length", f"did you mean `{meant}`?")

@@ -1,0 +1,70 @@
+"""What files say, as immutable values: every key is there, defaults are filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple, Union
+
+from smegmesh.crdt.entry import Role
+
+LINK_PORT = 4000
+Prefix = Union[IPv4Network, IPv6Network]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What holds for all meshes of a host. `plane`: auto, kernel, userspace or memory."""
+
+    node_name: str
+    link_port: int = LINK_PORT
+    listen: str = "::"
+    plane: str = "auto"
+    log_level: str = "info"
+
+
+class HostPort(NamedTuple):
+    """A host (IP literal or DNS name) and perhaps a port."""
+
+    host: str
+    port: int | None
+
+    def text(self, default_port: int) -> str:
+        """`host:port` or `[v6]:port`, as entries and dials take it."""
+        port = self.port if self.port is not None else default_port
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+class Bootstrap(NamedTuple):
+    """A peer to ask for the mesh first. `address` is `host:port` of its link listener."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The desired state of one mesh on this host.
+
+    `port` is None where the agent chooses (`choose_ports`); `interface` is always
+    a name; `mtu` is None where it follows from the underlay. keepalive is in
+    seconds. `file` is where it was declared.
+    """
+
+    file: str
+    owner: str
+    mesh: str
+    authority: str
+    role: Role
+    interface: str
+    endpoint: HostPort | None = None
+    port: int | None = None
+    bootstrap: tuple[Bootstrap, ...] = ()
+    alias: str | None = None
+    description: str | None = None
+    keepalive: int = 25
+    bridge: bool = False
+    advertise: tuple[Prefix, ...] = ()
+    accept_routes: tuple[Prefix, ...] = ()
+    accept_default: bool = False
+    mtu: int | None = None
