@@ -21,7 +21,8 @@ class Entry:
     Keys are 32 raw bytes. `endpoints` are WireGuard endpoints, `links` the TCP
     addresses for links; both are `host:port` or `[v6]:port`, best first, empty
     for a client. `home` and `backup` are node keys, set by clients only.
-    `unknown` holds fields of newer agents, kept so that they survive.
+    `advertise` are prefixes in canonical text. `unknown` holds fields of newer
+    agents, name -> MessagePack value, kept so that they survive.
     """
 
     name: str
@@ -38,4 +39,4 @@ class Entry:
     advertise: tuple[str, ...] = ()
     bridge: bool = False
     agent: str = ""
-    unknown: Mapping[str, object] = field(default_factory=dict)
+    unknown: Mapping[str, bytes] = field(default_factory=dict)

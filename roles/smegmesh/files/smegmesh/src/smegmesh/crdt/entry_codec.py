@@ -1,0 +1,209 @@
+"""The body of an entry record: a MessagePack map.
+
+| field | value | attribute of `Entry` |
+| --- | --- | --- |
+| `n` | text | `name` |
+| `r` | text, `peer` or `client` | `role` |
+| `k`, `x` | 32 bytes | `tunnel_key`, `next_tunnel_key` |
+| `e`, `l` | array of text, `host:port` | `endpoints`, `links` |
+| `h`, `b` | 32 bytes | `home`, `backup` |
+| `a`, `d` | text | `alias`, `description` |
+| `s` | map of text to text | `services` |
+| `v` | array of text, canonical prefixes | `advertise` |
+| `g` | boolean | `bridge` |
+| `w` | text | `agent` |
+
+What is at its default is left out. Every other field belongs to a newer agent: it is
+kept as it is, nested at most `MAX_DEPTH` deep. An entry that breaks a limit is refused
+whole, by its writer first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
+
+import msgspec
+
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError
+
+MAX_ROUTES = 256
+MAX_SERVICES = 64
+MAX_ENDPOINTS = 16
+MAX_ALIAS = 63
+MAX_TEXT = 255
+MAX_DEPTH = 8
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_])?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?", re.ASCII)
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+
+_Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+_Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
+
+
+_FIELDS = {
+    "name": "n",
+    "role": "r",
+    "tunnel_key": "k",
+    "next_tunnel_key": "x",
+    "endpoints": "e",
+    "links": "l",
+    "home": "h",
+    "backup": "b",
+    "alias": "a",
+    "description": "d",
+    "services": "s",
+    "advertise": "v",
+    "bridge": "g",
+    "agent": "w",
+}
+
+
+class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    name: str
+    role: Role
+    tunnel_key: _Key
+    next_tunnel_key: _Key | None = None
+    endpoints: _Addresses = ()
+    links: _Addresses = ()
+    home: _Key | None = None
+    backup: _Key | None = None
+    alias: str | None = None
+    description: str | None = None
+    services: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_SERVICES)] = msgspec.field(default_factory=dict)
+    advertise: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
+    bridge: bool = False
+    agent: str = ""
+
+
+_KNOWN = frozenset(_FIELDS.values())
+_encoder = msgspec.msgpack.Encoder()
+_known_decoder = msgspec.msgpack.Decoder(_Body)
+_field_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Body of an entry record, the same bytes for equal entries. Raises RecordError when a limit is broken."""
+    clash = _KNOWN & entry.unknown.keys()
+    if clash:
+        raise RecordError(f"entry: {sorted(clash)} are no unknown fields")
+    known = _Body(
+        **{name: getattr(entry, name) for name in _FIELDS if name != "services"},
+        services=dict(sorted(entry.services.items())),
+    )
+    fields = _field_decoder.decode(_encoder.encode(known))
+    fields |= {name: msgspec.Raw(value) for name, value in sorted(entry.unknown.items())}
+    body = _encoder.encode(fields)
+    decode_entry(body)
+    return body
+
+
+def decode_entry(body: bytes) -> Entry:
+    """Read an entry record's body. Raises RecordError, which says the limit that is broken."""
+    if len(body) > MAX_BODY[Kind.ENTRY]:
+        raise RecordError(f"entry has {len(body)} bytes, more than {MAX_BODY[Kind.ENTRY]}")
+    try:
+        fields = _field_decoder.decode(body)
+        known = _known_decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise RecordError(f"entry: {error}") from error
+    if _encoder.encode(fields) != body:
+        raise RecordError("entry: a field is there twice, or the map is not in canonical MessagePack")
+    entry = Entry(
+        **{name: getattr(known, name) for name in _FIELDS},
+        unknown={name: _bounded(name, bytes(raw)) for name, raw in fields.items() if name not in _KNOWN},
+    )
+    _check(entry)
+    return entry
+
+
+def _check(entry: Entry) -> None:
+    if not _NAME.fullmatch(entry.name):
+        raise RecordError(f"entry: name {entry.name!r} is not 1 to {MAX_TEXT} letters, digits, '.', '_' and '-'")
+    _check_role(entry)
+    if entry.alias is not None and not _LABEL.fullmatch(entry.alias):
+        raise RecordError(f"entry: alias {entry.alias!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
+    _check_text("description", entry.description or "")
+    _check_text("agent", entry.agent)
+    _check_services(entry.services)
+    for endpoint in entry.endpoints:
+        _check_endpoint("endpoint", endpoint)
+    for link in entry.links:
+        _check_endpoint("link", link)
+    for prefix in entry.advertise:
+        _check_prefix(prefix)
+    if len(set(entry.advertise)) != len(entry.advertise):
+        raise RecordError("entry: a prefix is advertised twice")
+
+
+def _check_role(entry: Entry) -> None:
+    if entry.role is Role.CLIENT and (entry.endpoints or entry.links):
+        raise RecordError("entry: a client has neither endpoints nor links")
+    if entry.role is Role.PEER and (entry.home is not None or entry.backup is not None):
+        raise RecordError("entry: a peer has neither home nor backup")
+
+
+def _check_text(field: str, text: str) -> None:
+    if len(text.encode()) > MAX_TEXT:
+        raise RecordError(f"entry: {field} has {len(text.encode())} bytes, more than {MAX_TEXT}")
+    if not text.isprintable():
+        raise RecordError(f"entry: {field} {text!r} holds characters that cannot be printed")
+
+
+def _check_services(services: Mapping[str, str]) -> None:
+    for name, value in services.items():
+        if not _LABEL.fullmatch(name):
+            raise RecordError(f"entry: service {name!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
+        _check_text(f"service {name}", value)
+
+
+def _check_endpoint(field: str, text: str) -> None:
+    """`host:port`, `v4:port` or `[v6]:port`; a zone is meaningless on another host."""
+    host, _, port = text.rpartition(":")
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        raise RecordError(f"entry: {field} {text!r} has no port of 1 to 65535 at its end")
+    if host.startswith("[") and host.endswith("]"):
+        good = "%" not in host and _is_ipv6(host[1:-1])
+    else:
+        good = _HOST.fullmatch(host) is not None
+    if not good:
+        raise RecordError(f"entry: {field} {text!r} is not host:port or [v6]:port")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return isinstance(ip_address(text), IPv6Address)
+    except ValueError:
+        return False
+
+
+def _check_prefix(text: str) -> None:
+    try:
+        canonical = str(ip_network(text))
+    except ValueError as error:
+        raise RecordError(f"entry: advertised prefix: {error}") from error
+    if canonical != text:
+        raise RecordError(f"entry: advertised prefix {text!r} is to be written {canonical!r}")
+
+
+def _bounded(name: str, raw: bytes) -> bytes:
+    """A newer agent's field. The depth is limited here so that every agent takes or refuses the same entries."""
+    try:
+        value = msgspec.msgpack.decode(raw)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise RecordError(f"entry: field {name!r}: {error}") from error
+    if _deeper(value, MAX_DEPTH):
+        raise RecordError(f"entry: field {name!r} is nested more than {MAX_DEPTH} deep")
+    return raw
+
+
+def _deeper(value: object, depth: int) -> bool:
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    children = [*value, *value.values()] if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper(child, depth - 1) for child in children)

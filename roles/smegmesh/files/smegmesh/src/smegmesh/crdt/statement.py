@@ -1,0 +1,86 @@
+"""Who may say what: records become statements, which alone the map takes.
+
+A statement is a record whose signature, certificate and body were checked. The
+certificate was verified against the mesh's authority before (`Authority.verify`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
+
+from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.entry_codec import decode_entry
+from smegmesh.crdt.order import Order
+from smegmesh.crdt.record import Kind, Record, RecordError
+from smegmesh.crdt.verdict import Verdict, decode_verdict
+
+if TYPE_CHECKING:
+    from smegmesh.identity.certificate import Grant, NodeCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class SignedEntry:
+    """An entry its node may make, with the record to relay."""
+
+    record: Record
+    entry: Entry
+
+    @property
+    def order(self) -> Order:
+        """The record's."""
+        return self.record.order
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVerdict:
+    """A verdict by its writer, with the record to relay."""
+
+    record: Record
+    verdict: Verdict
+
+    @property
+    def order(self) -> Order:
+        """The record's."""
+        return self.record.order
+
+
+def accept_entry(record: Record, mesh_id: str, certificate: NodeCertificate) -> SignedEntry:
+    """The entry of a record, if the certificate allows all it says. Raises RecordError."""
+    _expect(record, Kind.ENTRY)
+    record.check(mesh_id, certificate)
+    entry = decode_entry(record.body)
+    _check_grant(entry, certificate.grant)
+    return SignedEntry(record, entry)
+
+
+def accept_verdict(record: Record, mesh_id: str, certificate: NodeCertificate) -> SignedVerdict:
+    """The verdict of a record, if it is by the certificate's owner. Raises RecordError."""
+    _expect(record, Kind.VERDICT)
+    record.check(mesh_id, certificate)
+    return SignedVerdict(record, decode_verdict(record.body))
+
+
+def _expect(record: Record, kind: Kind) -> None:
+    if record.kind is not kind:
+        raise RecordError(f"a record of kind {record.kind.name.lower()} is no {kind.name.lower()}")
+
+
+def _check_grant(entry: Entry, grant: Grant) -> None:
+    if entry.name != grant.node_name:
+        raise RecordError(f"entry calls its node {entry.name!r}, its certificate {grant.node_name!r}")
+    if entry.bridge and not grant.bridges:
+        raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge")
+    granted = [ip_network(str(prefix)) for prefix in grant.prefixes]
+    for text in entry.advertise:
+        if not any(_within(ip_network(text), prefix) for prefix in granted):
+            raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {text}")
+
+
+def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
+        return inner.subnet_of(outer)
+    if isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network):
+        return inner.subnet_of(outer)
+    return False
