@@ -1,0 +1,111 @@
+"""The host's private keys: two files of mode 0600, made on the host, never shown."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smegmesh.identity.keys import IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.store.errors import StoreError
+
+KEYS_DIRECTORY = "keys"
+_IDENTITY = "identity.key"
+_TUNNEL = "tunnel.key"
+_MAX_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeys:
+    """Who this host is. The node key is the public half of the tunnel key it was born with."""
+
+    identity: IdentityKey
+    tunnel_private: bytes = field(repr=False)
+
+    @property
+    def node_key(self) -> bytes:
+        """32 bytes, public."""
+        return public_key(self.tunnel_private)
+
+
+def load_keys(state: Path) -> HostKeys:
+    """Read the keys under the state directory; StoreError if one is missing, open to others or no key."""
+    directory = state / KEYS_DIRECTORY
+    identity = _read(directory / _IDENTITY)
+    tunnel = _read(directory / _TUNNEL)
+    try:
+        return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()))
+    except ValueError as error:
+        fix = "restore both files from a copy, or remove both and have this host signed anew"
+        raise StoreError(f"{directory}: {error}; {fix}") from None
+
+
+def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
+    """The keys under the state directory, made where missing, and whether any was made.
+
+    The files get the owner of the state directory, so root can make them for the agent.
+    """
+    directory = state / KEYS_DIRECTORY
+    try:
+        owner = state.stat()
+        if not directory.is_dir():
+            directory.mkdir(0o700)
+            _give(directory, owner)
+        made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
+        made_tunnel = _make(directory / _TUNNEL, owner, lambda: f"{encode_key(generate_private_key())}\n".encode())
+    except OSError as error:
+        where = error.filename or state
+        raise StoreError(f"{where}: {error.strerror}: run as root or as the agent's user") from None
+    return load_keys(state), made_identity or made_tunnel
+
+
+def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
+    """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
+    if os.path.lexists(path):
+        return False
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content())
+            stream.flush()
+            os.fsync(stream.fileno())
+        _give(new, owner)
+        os.link(new, path)  # unlike a rename it never replaces a key another process just made
+    except FileExistsError:
+        return False
+    finally:
+        new.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+    return True
+
+
+def _give(path: Path, owner: os.stat_result) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        fix = "make it with `smegctl request`" if isinstance(error, FileNotFoundError) else "run as the agent's user"
+        raise StoreError(f"{path}: {error.strerror}: {fix}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise StoreError(f"{path}: not a regular file: put the key there itself")
+        if mode & 0o077:
+            raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
+        return stream.read(_MAX_SIZE)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
