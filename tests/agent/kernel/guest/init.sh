@@ -22,7 +22,6 @@ $b mkdir -p /root/dev/pts /root/dev/shm
 $b mount -t devpts pts /root/dev/pts
 $b mount -t tmpfs shm /root/dev/shm
 [ -e /root/dev/fd ] || $b ln -s /proc/self/fd /root/dev/fd
-$b mount -t tmpfs tmp /root/tmp
 $b mount -t tmpfs run /root/run
 $b mkdir -p /root/run/netns /root/run/guest
 $b mount -t 9p -o "$share,cache=none" share /root/run/guest || $b reboot -f
