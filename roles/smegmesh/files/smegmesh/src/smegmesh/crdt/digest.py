@@ -144,6 +144,8 @@ class DigestTree:
         )
 
     def _compare_items(self, prefix: bytes, theirs: Items) -> Comparison:
+        if len(theirs.items) > LEAF_ITEMS or not all(_is_under(prefix, item) for item in theirs.items):
+            raise ValueError(f"a leaf has at most {LEAF_ITEMS} items, all under its prefix")
         mine = {(item.kind, item.key): item for item in self.items(prefix)}
         there = []
         for item in theirs.items:
@@ -175,6 +177,11 @@ def _nibble(place: bytes, depth: int) -> int:
     return byte & 15 if depth % 2 else byte >> 4
 
 
+def _is_under(prefix: bytes, item: Item, start: int = 0) -> bool:
+    place = _place(item)
+    return all(_nibble(place, depth) == prefix[depth] for depth in range(start, len(prefix)))
+
+
 def _split(leaf: _Leaf, depth: int) -> _Inner:
     inner = _Inner()
     for place, item in leaf.items.items():
@@ -189,9 +196,7 @@ def _split(leaf: _Leaf, depth: int) -> _Inner:
 
 def _below(leaf: _Leaf, prefix: bytes, depth: int) -> _Leaf:
     below = _Leaf()
-    for place, item in leaf.items.items():
-        if all(_nibble(place, at) == prefix[at] for at in range(depth, len(prefix))):
-            below.items[place] = item
+    below.items = {place: item for place, item in leaf.items.items() if _is_under(prefix, item, depth)}
     return below
 
 

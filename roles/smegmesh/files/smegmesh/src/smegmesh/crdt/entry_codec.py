@@ -29,6 +29,7 @@ import msgspec
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError
+from smegmesh.identity.grant import check_node_name
 
 MAX_ROUTES = 256
 MAX_SERVICES = 64
@@ -38,7 +39,6 @@ MAX_TEXT = 255
 MAX_DEPTH = 8
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?", re.ASCII)
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
@@ -123,8 +123,10 @@ def decode_entry(body: bytes) -> Entry:
 
 
 def _check(entry: Entry) -> None:
-    if not _NAME.fullmatch(entry.name):
-        raise RecordError(f"entry: name {entry.name!r} is not 1 to {MAX_TEXT} letters, digits, '.', '_' and '-'")
+    try:
+        check_node_name(entry.name)
+    except ValueError as error:
+        raise RecordError(f"entry: {error}") from error
     _check_role(entry)
     if entry.alias is not None and not _LABEL.fullmatch(entry.alias):
         raise RecordError(f"entry: alias {entry.alias!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")

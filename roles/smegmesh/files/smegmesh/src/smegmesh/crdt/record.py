@@ -18,16 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 
 from smegmesh.crdt.order import HASH_SIZE, MAX_NUMBER, Order
-from smegmesh.identity.keys import verify
-
-if TYPE_CHECKING:
-    from smegmesh.identity.certificate import NodeCertificate
-    from smegmesh.identity.keys import IdentityKey
+from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.identity.keys import IdentityKey, verify
 
 VERSION = 1
 SIGNATURE_SIZE = 64
@@ -98,7 +95,7 @@ class SignedHeader:
             raise RecordError(f"record names certificate {self.certificate.hex()}, not {certificate.fingerprint.hex()}")
         if certificate.grant.node_key != self.node_key:
             raise RecordError("record is about another node key than its certificate")
-        if mesh_id not in certificate.grant.meshes and "*" not in certificate.grant.meshes:
+        if not certificate.grant.allows_mesh(mesh_id):
             raise RecordError(f"the certificate of {certificate.grant.node_name} does not grant mesh {mesh_id}")
         if not self.verify(certificate.identity_key):
             raise RecordError(f"signature is not by the identity key of {certificate.grant.node_name}")

@@ -19,15 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from smegmesh.crdt.order import INFINITE, Order, through
 from smegmesh.crdt.record import KEY_SIZE, Kind, Record, RecordError, SignedHeader, check_mesh, decode_header
-
-if TYPE_CHECKING:
-    from smegmesh.identity.certificate import Authority, NodeCertificate
+from smegmesh.identity.certificate import Authority, NodeCertificate
+from smegmesh.identity.revocation import read_revocation
 
 MAX_REMOVAL = 2048
 
@@ -53,7 +51,7 @@ _EMPTY = sha256(b"").digest()
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What removes `node_key` up to `horizon`; unverified until `check` or `check_revocation` passes.
+    """What removes `node_key` up to `horizon`; unverified until `check` passes.
 
     `evidence` is the signed header of a leave or prune, the bytes of a revocation.
     """
@@ -92,8 +90,6 @@ class Removal:
             self._check_revocation(self.evidence, mesh_id, authority)
 
     def _check_revocation(self, evidence: bytes, mesh_id: str, authority: Authority) -> None:
-        from smegmesh.identity.revocation import read_revocation
-
         try:
             revocation = read_revocation(authority, evidence)
         except ValueError as error:

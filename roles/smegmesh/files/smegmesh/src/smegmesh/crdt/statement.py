@@ -7,17 +7,13 @@ certificate was verified against the mesh's authority before (`Authority.verify`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING
 
 from smegmesh.crdt.entry import Entry
 from smegmesh.crdt.entry_codec import decode_entry
 from smegmesh.crdt.order import Order
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.verdict import Verdict, decode_verdict
-
-if TYPE_CHECKING:
-    from smegmesh.identity.certificate import Grant, NodeCertificate
+from smegmesh.identity.certificate import Grant, NodeCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ def accept_entry(record: Record, mesh_id: str, certificate: NodeCertificate) -> 
     _expect(record, Kind.ENTRY)
     record.check(mesh_id, certificate)
     entry = decode_entry(record.body)
-    _check_grant(entry, certificate.grant)
+    _check_grant(entry, mesh_id, certificate.grant)
     return SignedEntry(record, entry)
 
 
@@ -67,20 +63,11 @@ def _expect(record: Record, kind: Kind) -> None:
         raise RecordError(f"a record of kind {record.kind.name.lower()} is no {kind.name.lower()}")
 
 
-def _check_grant(entry: Entry, grant: Grant) -> None:
+def _check_grant(entry: Entry, mesh_id: str, grant: Grant) -> None:
     if entry.name != grant.node_name:
         raise RecordError(f"entry calls its node {entry.name!r}, its certificate {grant.node_name!r}")
-    if entry.bridge and not grant.bridges:
-        raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge")
-    granted = [ip_network(str(prefix)) for prefix in grant.prefixes]
-    for text in entry.advertise:
-        if not any(_within(ip_network(text), prefix) for prefix in granted):
-            raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {text}")
-
-
-def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
-    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
-        return inner.subnet_of(outer)
-    if isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network):
-        return inner.subnet_of(outer)
-    return False
+    if entry.bridge and not grant.allows_bridge(mesh_id):
+        raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge mesh {mesh_id}")
+    for prefix in entry.advertise:
+        if not grant.allows_prefix(prefix):
+            raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {prefix}")
