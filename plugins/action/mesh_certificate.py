@@ -1,0 +1,147 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Signs a host's certificate in the controller's process.
+
+The authority's key is a local variable of one method: it is in no task argument, no
+temporary file, no result and no message.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, controller_files, identity
+
+SPEC = {
+    "authority": {"type": "str", "default": "default"},
+    "node_name": {"type": "str"},
+    "meshes": {"type": "list", "elements": "str", "required": True},
+    "bridges": {"type": "list", "elements": "str", "default": []},
+    "prefixes": {"type": "list", "elements": "str", "default": []},
+    "authority_certificate": {"type": "path", "required": True},
+    "authority_key": {"type": "path"},
+    "authority_key_variable": {"type": "str"},
+    "replace_authority": {"type": "bool", "default": False},
+    "valid_days": {"type": "int", "default": 730},
+}
+
+
+class ActionModule(ActionBase):
+    """Request from the host, decision and signature here, certificate to the host."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _spec, options = self.validate_argument_spec(
+            SPEC, mutually_exclusive=[("authority_key", "authority_key_variable")]
+        )
+        options["node_name"] = options["node_name"] or variables["inventory_hostname"]
+        try:
+            result.update(self._ensure(options, variables))
+        except (certificates.CertificateProblem, identity.IdentityUnavailable) as error:
+            raise AnsibleActionFail(str(error)) from error
+        return result
+
+    def _ensure(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        wanted = certificates.Wanted(
+            options["node_name"], tuple(options["meshes"]), tuple(options["bridges"]), tuple(options["prefixes"])
+        )
+        wanted.grant(bytes(32))  # what the inventory grants is checked before the host is asked
+        found = self._module(options, variables)
+        if found.get("failed") or found.get("unreachable"):
+            return found
+        authority = self._authority(options, found.get("authority", ""))
+        if found["request"] is None:
+            return self._predicted(wanted, "the host has no keys yet")
+        if authority is None:
+            return self._predicted(wanted, "the authority is not made yet")
+        request = certificates.read_request(found["request"], wanted)
+        current = certificates.read_certificate(authority, found["certificate"])
+        now = time.time()
+        reason = certificates.reason_to_issue(current, found["certificate"], request, wanted, now)
+        pem = found["certificate"]
+        if reason:
+            key = self._key(options, variables, f"host {wanted.node_name} needs a new certificate ({reason})")
+            pem = certificates.sign(authority, key, request, wanted, days=options["valid_days"], now=now)
+        elif found["authority"].encode("ascii") == authority.pem:
+            return {"changed": False, "certificate": certificates.describe(authority, current)}
+        installed = self._module(options, variables, _certificate=pem, _authority=authority.pem.decode("ascii"))
+        if installed.get("failed") or installed.get("unreachable"):
+            return installed
+        issued = certificates.describe(authority, certificates.read_certificate(authority, pem))
+        before = certificates.describe(authority, current) if current else {}
+        return {
+            "changed": installed["changed"],
+            "reason": reason or "the authority's certificate was renewed",
+            "certificate": issued,
+            "diff": self._diff(options["authority"], before, issued),
+        }
+
+    def _module(self, options: dict[str, t.Any], variables: dict[str, t.Any], **handed: str) -> dict[str, t.Any]:
+        return t.cast(
+            "dict[str, t.Any]",
+            self._execute_module(
+                module_name="smegmesh.wireguard.mesh_certificate",
+                module_args={**options, **handed},
+                task_vars=variables,
+            ),
+        )
+
+    def _authority(self, options: dict[str, t.Any], on_host: str) -> t.Any:
+        """The controller's authority, after a check that the host belongs to no other; None if check mode may miss it."""
+        path = options["authority_certificate"]
+        pem = controller_files.read(self._loader, path)
+        if pem is None:
+            if self._task.check_mode:
+                return None
+            raise certificates.CertificateProblem(
+                f"authority {options['authority']!r} has no certificate at {path} on the controller: "
+                "make it with the role smegmesh_authority, or say where it is with smegmesh_authorities"
+            )
+        authority = certificates.read_authority(pem, path)
+        if on_host and not options["replace_authority"]:
+            other = certificates.read_authority(on_host.encode("ascii"), f"authority.pem of host {options['node_name']}")
+            if other.fingerprint != authority.fingerprint:
+                raise certificates.CertificateProblem(
+                    f"host {options['node_name']} belongs to another authority {options['authority']!r} "
+                    f"({other.fingerprint.hex()[:16]}) than {path} ({authority.fingerprint.hex()[:16]}): "
+                    "restore the authority's files, or set smegmesh_replace_authority: true to move the host over"
+                )
+        return authority
+
+    def _key(self, options: dict[str, t.Any], variables: dict[str, t.Any], purpose: str) -> bytes:
+        """The authority's private key."""
+        name = options["authority_key_variable"]
+        if name:
+            if name not in variables:
+                raise certificates.CertificateProblem(f"{purpose}, but there is no variable {name!r}: define it")
+            return str(self._templar.template(variables[name])).strip().encode("ascii", "replace") + b"\n"
+        path = options["authority_key"]
+        key = controller_files.read(self._loader, path) if path else None
+        if key is None:
+            raise certificates.CertificateProblem(
+                f"{purpose}, but the key of authority {options['authority']!r} is not at {path}: "
+                "put it there, or name the variable that holds it"
+            )
+        return key
+
+    def _predicted(self, wanted: certificates.Wanted, reason: str) -> dict[str, t.Any]:
+        after = {
+            "node_name": wanted.node_name,
+            "meshes": list(wanted.meshes),
+            "bridges": list(wanted.bridges),
+            "prefixes": list(wanted.prefixes),
+        }
+        return {"changed": True, "reason": reason, "diff": self._diff("", {}, after)}
+
+    @staticmethod
+    def _diff(authority: str, before: dict[str, t.Any], after: dict[str, t.Any]) -> dict[str, t.Any]:
+        header = f"certificate of authority {authority}" if authority else "certificate"
+        return {"before_header": header, "after_header": header, "before": before, "after": after}

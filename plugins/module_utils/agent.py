@@ -1,0 +1,62 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The agent on this host, as the modules see it: where it lives, and its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+
+ROOT = "/opt/smegmesh"
+CURRENT = ROOT + "/current"
+SMEGCTL = CURRENT + "/bin/smegctl"
+USER = "smegmesh"
+CONFIGURATION = "/etc/smegmesh"
+DECLARATIONS = CONFIGURATION + "/meshes.d"
+AUTHORITIES = CONFIGURATION + "/authorities"
+STATE = "/var/lib/smegmesh"
+SERVICE = "smegd.service"
+
+
+class AgentError(Exception):
+    """The agent refused, or could not be asked: what, where, what to do."""
+
+
+def installed():
+    """Whether the agent's command line is there."""
+    return os.access(SMEGCTL, os.X_OK)
+
+
+def smegctl(module, arguments, request=None, as_agent=False):
+    """Run C(smegctl ARGUMENTS --json) and return its answer; C(request) goes to its input as JSON.
+
+    With C(as_agent) it runs as the agent's user, so that what it makes belongs to the agent.
+    Raises AgentError with the agent's own words.
+    """
+    command = [SMEGCTL] + arguments + ["--json"]
+    if as_agent and os.geteuid() == 0:
+        command = ["runuser", "-u", USER, "--"] + command
+    data = None if request is None else json.dumps(request)
+    code, out, err = module.run_command(command, data=data, cwd="/", handle_exceptions=False)
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and answer.get("error"):
+        raise AgentError(describe(answer["error"]))
+    if code != 0 or not isinstance(answer, dict):
+        raise AgentError(
+            "smegctl %s failed (exit status %d): %s" % (arguments[0], code, (err or out).strip() or "no message")
+        )
+    return answer
+
+
+def describe(error):
+    """One line from the agent's structured error."""
+    if not isinstance(error, dict):
+        return str(error)
+    where = "%s: " % error["path"] if error.get("path") else ""
+    fix = ": %s" % error["fix"] if error.get("fix") else ""
+    return "%s%s%s" % (where, error.get("message", "unknown error"), fix)

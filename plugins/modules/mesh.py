@@ -1,0 +1,253 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh
+short_description: Declare the meshes of this host
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - Declares which WireGuard meshes this host is in, as what. The agent does the rest by itself.
+  - Everything goes through the agent's C(smegctl apply), which validates all declarations of the host together before
+    it writes any. It works while the agent is stopped, so images can be baked.
+  - A declaration has one owner, and only its owner can change it. The role M(smegmesh.wireguard.mesh#module) is used
+    by writes as C(role), tasks of yours as C(play).
+options:
+  mesh:
+    description: The id of the mesh, a name such as V(prod) or V(prod.example.org).
+    type: str
+  state:
+    description: Whether the host is in the mesh. With V(absent) it leaves the mesh.
+    type: str
+    choices: [present, absent]
+    default: present
+  role:
+    description:
+      - V(peer) has an endpoint that others reach, and forwards for clients.
+      - V(client) is behind NAT or takes no inbound traffic; all it sends goes through its home peer.
+    type: str
+    choices: [peer, client]
+  authority:
+    description: Name of the mesh's certificate authority, as given to M(smegmesh.wireguard.mesh_certificate).
+    type: str
+  endpoint:
+    description: Address or name by which others reach this peer, with C(:PORT) if it is not its own port.
+    type: str
+  port:
+    description: UDP port of WireGuard. Left out, the agent chooses one and keeps it.
+    type: int
+  interface:
+    description: Name of the WireGuard interface. Left out, the agent chooses one from the mesh id.
+    type: str
+  bootstrap:
+    description: Whom to dial first. It may name this host.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The node's name.
+        type: str
+        required: true
+      address:
+        description: The node's address and link port.
+        type: str
+        required: true
+  alias:
+    description: A short name of this node in the mesh.
+    type: str
+  description:
+    description: What this node is, for people.
+    type: str
+  keepalive:
+    description: Seconds between keepalives.
+    type: int
+  bridge:
+    description: Whether this host forwards between this mesh and its other bridged meshes.
+    type: bool
+  advertise:
+    description: Prefixes outside the overlay that are reached through this host.
+    type: list
+    elements: str
+  accept_routes:
+    description: Prefixes of others that this host uses.
+    type: list
+    elements: str
+  accept_default:
+    description: Whether this host uses an advertised default route.
+    type: bool
+  mtu:
+    description: MTU of the interface. Left out, the agent takes it from the underlay.
+    type: int
+  declarations:
+    description:
+      - Several declarations at once, each with the options above as keys. They are validated together.
+      - Use it instead of O(mesh).
+    type: list
+    elements: dict
+  purge:
+    description: Whether to leave all meshes of the same O(owner) that are not in O(declarations).
+    type: bool
+    default: false
+  owner:
+    description: Who writes these declarations.
+    type: str
+    choices: [play, role]
+    default: play
+attributes:
+  check_mode:
+    description:
+      - Can run in check mode and return changed status without modifying the host.
+      - On a host that has no agent yet, it predicts the declarations that would be written.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: full
+seealso:
+  - module: smegmesh.wireguard.mesh_certificate
+"""
+
+EXAMPLES = r"""
+- name: Join a mesh as a peer
+  smegmesh.wireguard.mesh:
+    mesh: prod
+    role: peer
+    endpoint: 198.18.0.11
+    bootstrap:
+      - {name: a1, address: "198.18.0.11:4000"}
+  become: true
+
+- name: Leave it
+  smegmesh.wireguard.mesh:
+    mesh: prod
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+reloaded:
+  description: Whether a running agent took the change over.
+  type: bool
+  returned: success
+changes:
+  description: The files that changed, or would.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/smegmesh/meshes.d/prod.yml]
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
+
+SETTINGS = {
+    "role": {"type": "str", "choices": ["peer", "client"]},
+    "authority": {"type": "str"},
+    "endpoint": {"type": "str"},
+    "port": {"type": "int"},
+    "interface": {"type": "str"},
+    "bootstrap": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
+    },
+    "alias": {"type": "str"},
+    "description": {"type": "str"},
+    "keepalive": {"type": "int"},
+    "bridge": {"type": "bool"},
+    "advertise": {"type": "list", "elements": "str"},
+    "accept_routes": {"type": "list", "elements": "str"},
+    "accept_default": {"type": "bool"},
+    "mtu": {"type": "int"},
+}
+
+
+def declarations(params):
+    """What the task declares, in the agent's form; options that were not given are left to the agent."""
+    if params["declarations"] is None:
+        given = {name: params[name] for name in SETTINGS if params[name] is not None}
+        wanted = [dict(given, mesh=params["mesh"], state=params["state"])]
+    else:
+        wanted = params["declarations"]
+    return [dict({"state": "present"}, **dict(item, owner=params["owner"])) for item in wanted]
+
+
+def request(params):
+    """The whole message for smegctl apply."""
+    message = {"declarations": declarations(params)}
+    if params["purge"]:
+        message["purge_owner"] = params["owner"]
+    return message
+
+
+def predict(message):
+    """The answer of an agent that is not there yet, on a host without declarations."""
+    changes = []
+    for item in message["declarations"]:
+        if item["state"] == "present":
+            text = {key: value for key, value in item.items() if key != "state"}
+            path = "%s/%s.yml" % (agent.DECLARATIONS, item.get("mesh"))
+            changes.append({"path": path, "before": "", "after": json.dumps(text, indent=2, sort_keys=True) + "\n"})
+    return {"changed": bool(changes), "changes": changes, "reloaded": False}
+
+
+def text(content):
+    """A side of a diff as text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def main():
+    spec = dict(
+        SETTINGS,
+        mesh={"type": "str"},
+        state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+        declarations={"type": "list", "elements": "dict"},
+        purge={"type": "bool", "default": False},
+        owner={"type": "str", "choices": ["play", "role"], "default": "play"},
+    )
+    module = AnsibleModule(
+        argument_spec=spec,
+        supports_check_mode=True,
+        mutually_exclusive=[("mesh", "declarations")] + [(name, "declarations") for name in SETTINGS],
+        required_one_of=[("mesh", "declarations")],
+    )
+    message = request(module.params)
+    try:
+        if agent.installed():
+            answer = agent.smegctl(module, ["apply"] + (["--check"] if module.check_mode else []), message)
+        elif module.check_mode:
+            module.warn("there is no agent on this host yet: the declarations are predicted, not validated")
+            answer = predict(message)
+        else:
+            raise agent.AgentError("%s is missing: install the agent first, with the role smegmesh" % agent.SMEGCTL)
+    except agent.AgentError as error:
+        module.fail_json(msg=str(error))
+    changes = answer.get("changes", [])
+    result = {
+        "changed": bool(answer.get("changed")),
+        "reloaded": bool(answer.get("reloaded")),
+        "changes": [change["path"] for change in changes],
+    }
+    if module._diff:
+        result["diff"] = [
+            {
+                "before_header": change["path"],
+                "after_header": change["path"],
+                "before": text(change.get("before")),
+                "after": text(change.get("after")),
+            }
+            for change in changes
+        ]
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

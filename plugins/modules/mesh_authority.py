@@ -1,0 +1,78 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module is a placeholder: all the work is done in the action plugin of the same name.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_authority
+short_description: Make and renew the certificate authority of meshes, on the controller
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - Makes the key (mode 0600) and the certificate of an authority on the controller, whatever host the task runs for.
+    No host is talked to.
+  - The key is made once and never replaced. When less than a third of the certificate's time is left, it is renewed
+    with the same key, so that everything the authority signed stays valid.
+  - Without its key at hand, an authority that needs no renewal is fine.
+options:
+  name:
+    description: Name of the authority.
+    type: str
+    default: default
+  certificate:
+    description: Path of the certificate on the controller.
+    type: path
+    required: true
+  key:
+    description: Path of the private key on the controller. Ansible Vault may have encrypted it.
+    type: path
+    required: true
+  valid_days:
+    description: Days for which a new certificate is valid.
+    type: int
+    default: 3650
+  regenerate:
+    description:
+      - V(never) makes what is missing, and nothing else.
+      - V(partial_idempotence) also renews the certificate in time.
+    type: str
+    choices: [never, partial_idempotence]
+    default: partial_idempotence
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status without writing anything.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: none
+seealso:
+  - module: smegmesh.wireguard.mesh_certificate
+"""
+
+EXAMPLES = r"""
+- name: Make the authority once, on the controller
+  smegmesh.wireguard.mesh_authority:
+    certificate: authorities/default/authority.pem
+    key: authorities/default/authority.key
+  run_once: true
+"""
+
+RETURN = r"""
+fingerprint:
+  description: SHA-256 of the authority's public key.
+  type: str
+  returned: when there is a certificate
+not_after:
+  description: When the certificate ends.
+  type: str
+  returned: when there is a certificate
+  sample: "2036-11-20T10:00:00Z"
+reason:
+  description: Why the certificate was made.
+  type: str
+  returned: when changed
+"""

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_certificate
+short_description: Give this host its certificate for the meshes of an authority
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - The host makes its keys, which never leave it, and a signing request. The controller signs it in its own process
+    and only the certificate travels back.
+  - The certificate is issued again when it is missing or damaged, when the host's keys or its grants changed, and when
+    less than a third of its time is left.
+  - The authority's key is needed only when something has to be signed. It is read from a file on the controller, which
+    may be encrypted by Ansible Vault, or from a variable. It is never written anywhere and never part of a task's
+    arguments.
+options:
+  authority:
+    description: Name of the authority, as declarations use it.
+    type: str
+    default: default
+  node_name:
+    description: The node's name in the certificate. Left out, the name of the host in the inventory.
+    type: str
+  meshes:
+    description: Ids of the meshes the host may join, or V(*).
+    type: list
+    elements: str
+    required: true
+  bridges:
+    description: Ids of the meshes the host may forward between, or V(*).
+    type: list
+    elements: str
+    default: []
+  prefixes:
+    description: Prefixes outside the overlay that the host may advertise.
+    type: list
+    elements: str
+    default: []
+  authority_certificate:
+    description: Path of the authority's certificate, on the controller.
+    type: path
+    required: true
+  authority_key:
+    description: Path of the authority's private key, on the controller. Ansible Vault may have encrypted the file.
+    type: path
+  authority_key_variable:
+    description: Name of the variable that holds the authority's private key in PEM, instead of O(authority_key).
+    type: str
+  replace_authority:
+    description:
+      - Whether a host that belongs to another authority of the same name is taken over.
+      - Other hosts of its meshes refuse it until they are taken over as well.
+    type: bool
+    default: false
+  valid_days:
+    description: Days until the certificate ends, at most until the authority's own certificate does.
+    type: int
+    default: 730
+attributes:
+  check_mode:
+    description:
+      - Can run in check mode and return changed status without modifying the host.
+      - On a host that has no agent or no keys yet, it predicts a new certificate.
+    support: full
+  diff_mode:
+    description: Returns what the certificates say, before and after, in diff mode.
+    support: full
+seealso:
+  - module: smegmesh.wireguard.mesh
+  - module: smegmesh.wireguard.mesh_authority
+"""
+
+EXAMPLES = r"""
+- name: Give the host its certificate
+  smegmesh.wireguard.mesh_certificate:
+    meshes: [prod]
+    authority_certificate: authorities/default/authority.pem
+    authority_key: authorities/default/authority.key
+  become: true
+
+- name: With the key in a vaulted variable
+  smegmesh.wireguard.mesh_certificate:
+    meshes: [prod, office]
+    bridges: [prod, office]
+    prefixes: ["2001:db8:10::/48"]
+    authority_certificate: authorities/default/authority.pem
+    authority_key_variable: vault_mesh_authority_key
+  become: true
+"""
+
+RETURN = r"""
+reason:
+  description: Why a certificate was issued, or would be.
+  type: str
+  returned: when changed
+  sample: there is none
+certificate:
+  description: What the certificate says.
+  type: dict
+  returned: when there is one
+  sample:
+    node_name: a1
+    node_key: 5bW2H5nVPXpVnp6y0E9LYY0c5mLmzQdNf3cY3sFJx3Q=
+    meshes: [prod]
+    bridges: []
+    prefixes: []
+    not_after: "2028-11-23T10:00:00Z"
+    fingerprint: 0f8fad5bd9cb469fa16570867728950e
+    authority: 91af32d1f5b84a81
+"""
+
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, files
+
+KEYS = (agent.STATE + "/keys/identity.key", agent.STATE + "/keys/tunnel.key")
+
+
+def request(module):
+    """The host's signing request in PEM, or None where check mode must not make keys."""
+    has_keys = agent.installed() and all(os.path.exists(key) for key in KEYS)
+    if module.check_mode and not has_keys:
+        return None
+    if not agent.installed():
+        raise agent.AgentError("%s is missing: install the agent first, with the role smegmesh" % agent.SMEGCTL)
+    answer = agent.smegctl(module, ["request", "--node-name", module.params["node_name"]], as_agent=True)
+    return answer["request"]
+
+
+def paths(name):
+    """Where the authority's certificate and the host's own are."""
+    directory = os.path.join(agent.AUTHORITIES, name)
+    return {"_authority": os.path.join(directory, "authority.pem"), "_certificate": os.path.join(directory, "node.pem")}
+
+
+def main():
+    # The names with an underscore are how the action plugin of the same name hands over what it signed.
+    module = AnsibleModule(
+        argument_spec={
+            "authority": {"type": "str", "default": "default"},
+            "node_name": {"type": "str"},
+            "meshes": {"type": "list", "elements": "str", "required": True},
+            "bridges": {"type": "list", "elements": "str", "default": []},
+            "prefixes": {"type": "list", "elements": "str", "default": []},
+            "authority_certificate": {"type": "path", "required": True},
+            "authority_key": {"type": "path", "no_log": False},
+            "authority_key_variable": {"type": "str", "no_log": False},
+            "replace_authority": {"type": "bool", "default": False},
+            "valid_days": {"type": "int", "default": 730},
+            "_authority": {"type": "str"},
+            "_certificate": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    if not re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", module.params["authority"]):
+        module.fail_json(
+            msg="authority %r is not a valid name: use letters, digits, '.', '_' and '-'" % module.params["authority"]
+        )
+    places = paths(module.params["authority"])
+    found = dict((name, files.read(path)) for name, path in places.items())
+    if module.params["_certificate"] is None:
+        try:
+            csr = request(module)
+        except agent.AgentError as error:
+            module.fail_json(msg=str(error))
+        module.exit_json(
+            changed=False,
+            request=csr,
+            authority=(found["_authority"] or b"").decode("ascii", "replace"),
+            certificate=(found["_certificate"] or b"").decode("ascii", "replace"),
+        )
+    changed = False
+    for name, path in places.items():
+        content = module.params[name].encode("ascii")
+        if found[name] != content:
+            changed = True
+            if not module.check_mode:
+                files.write(path, content, 0o644)
+    module.exit_json(changed=changed)
+
+
+if __name__ == "__main__":
+    main()

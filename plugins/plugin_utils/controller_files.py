@@ -1,0 +1,47 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files on the controller: read with Vault's help, in memory; written private and whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import typing as t
+from collections.abc import Iterator
+
+
+def read(loader: t.Any, path: str) -> bytes | None:
+    """A file's content, decrypted in memory if Ansible Vault encrypted it; None if there is none."""
+    path = loader.path_dwim(path)
+    if not os.path.exists(path):
+        return None
+    content: bytes = loader._get_file_contents(path)[0]
+    return content
+
+
+def write(path: str, content: bytes, mode: int) -> None:
+    """Write a file so that it is there whole or not at all, never readable by more than C(mode) says."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".smegmesh-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def lock(directory: str) -> Iterator[None]:
+    """Hold a directory for this process; Ansible's forks wait for one another."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with open(os.path.join(directory, ".lock"), "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
