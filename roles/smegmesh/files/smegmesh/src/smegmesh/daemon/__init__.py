@@ -1,0 +1,1 @@
+"""smegd: the daemon that wires the rooms together."""
