@@ -1,0 +1,147 @@
+"""Does a host answer through the tunnel? ICMPv6 echoes, one a second to each target."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
+
+from smegmesh.dataplane.plane import PlaneError
+
+_ECHO_REQUEST, _ECHO_REPLY = 128, 129
+_ICMP6_FILTER = 1  # linux/icmpv6.h
+_HEADER = struct.Struct("!BBHHH")
+
+INTERVAL = 1.0
+
+Target = tuple[bytes, IPv6Address]
+
+
+def encode_echo(identifier: int, sequence: int) -> bytes:
+    """An echo request (RFC 4443, 4.1); the kernel fills in the checksum."""
+    return _HEADER.pack(_ECHO_REQUEST, 0, 0, identifier, sequence)
+
+
+def decode_reply(packet: bytes, identifier: int) -> int | None:
+    """The sequence number of a reply to an echo of ours, None if it is something else."""
+    if len(packet) < _HEADER.size:
+        return None
+    kind, _, _, held, sequence = _HEADER.unpack_from(packet)
+    return sequence if kind == _ECHO_REPLY and held == identifier else None
+
+
+class Prober:
+    """Probes the watched targets through one interface; needs CAP_NET_RAW.
+
+    `callback(key, answered)` comes once for each echo: at once when it is answered, or when
+    the interval (seconds, also the timeout) has passed without an answer.
+    """
+
+    def __init__(self, device: str, callback: Callable[[bytes, bool], None], interval: float = INTERVAL) -> None:
+        self._device = device
+        self._callback = callback
+        self._interval = interval
+        self._identifier = int.from_bytes(os.urandom(2), "big")
+        self._sequence = 0
+        self._targets: frozenset[Target] = frozenset()
+        self._waiting: dict[int, Target] = {}
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, targets: Iterable[Target]) -> None:
+        """Probe exactly these (node key, address) from now on; none stops it. Call it in the event loop.
+
+        PlaneError if this process may not probe.
+        """
+        self._targets = frozenset(targets)
+        self._waiting = {sequence: target for sequence, target in self._waiting.items() if target in self._targets}
+        if not self._targets:
+            self.close()
+        elif self._timer is None:
+            try:
+                self._round()
+            except PlaneError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Stop; no callback comes after this."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting.clear()
+        self._targets = frozenset()
+        self._drop_socket()
+
+    def _round(self) -> None:
+        """Settle the echoes of the last round and send those of the next."""
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._round)
+        unanswered, self._waiting = self._waiting, {}
+        for target in self._targets:
+            self._sequence = (self._sequence + 1) % (1 << 16)
+            self._waiting[self._sequence] = target
+            self._send(self._sequence, target[1])
+        for key, _ in unanswered.values():
+            self._callback(key, False)
+
+    def _send(self, sequence: int, address: IPv6Address) -> None:
+        """Send an echo. One that cannot leave is one that stays unanswered; the interface may come again."""
+        try:
+            if self._socket is None:
+                self._socket = self._open()
+            self._socket.sendto(encode_echo(self._identifier, sequence), (str(address), 0))
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop_socket()
+
+    def _open(self) -> socket.socket:
+        try:
+            opened = socket.socket(
+                socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6
+            )
+        except PermissionError as error:
+            raise PlaneError(f"cannot probe through {self._device}: the agent needs CAP_NET_RAW") from error
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
+            opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _only(_ECHO_REPLY))
+        except OSError:
+            opened.close()
+            raise
+        asyncio.get_running_loop().add_reader(opened, self._receive)
+        return opened
+
+    def _receive(self) -> None:
+        while self._socket is not None:
+            try:
+                packet, source = self._socket.recvfrom(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._drop_socket()
+                return
+            self._answered(packet, IPv6Address(source[0].partition("%")[0]))
+
+    def _answered(self, packet: bytes, source: IPv6Address) -> None:
+        sequence = decode_reply(packet, self._identifier)
+        target = self._waiting.get(sequence) if sequence is not None else None
+        if sequence is None or target is None or target[1] != source:
+            return
+        del self._waiting[sequence]
+        self._callback(target[0], True)
+
+    def _drop_socket(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+
+def _only(kind: int) -> bytes:
+    """An ICMPv6 filter that lets one type pass (RFC 3542, 3.2: a set bit blocks)."""
+    words = [0xFFFFFFFF] * 8
+    words[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
+    return struct.pack("=8I", *words)

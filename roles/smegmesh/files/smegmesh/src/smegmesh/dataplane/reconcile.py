@@ -1,0 +1,148 @@
+"""One mesh interface, kept as its plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from smegmesh.dataplane.diff import advance, diff
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PeerChange, Plane, PlaneError
+from smegmesh.dataplane.system import System
+from smegmesh.identity.keys import public_key
+from smegmesh.routing.plan import Plan
+
+
+class Reconciler:
+    """Owns one interface: brings it up, applies plans, repairs it, takes it down.
+
+    Synchronous; call it in a worker thread, one call at a time. `endpoints` resolve the
+    `host:port` of a plan. An interface that exists is adopted with its sessions, so that a
+    restart of the agent loses no packet.
+    """
+
+    def __init__(self, plane: Plane, system: System, device: str, settings: DeviceSettings, mtu: int) -> None:
+        self.device = device
+        self._plane = plane
+        self._system = system
+        self._settings = settings
+        self._public_key = public_key(settings.private_key)
+        self._mtu = mtu
+        self._plan: Plan | None = None
+        self._endpoints: Mapping[str, Endpoint] = {}
+        self._known: DeviceState | None = None
+        self._applied: dict[bytes, str] = {}
+
+    def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
+        """Create or adopt the interface and make it what the plan says; True if it was created.
+
+        PlaneError says why it cannot be; an interface that was just created is taken away again.
+        """
+        created = self._plane.create(self.device)
+        try:
+            self._configure(self._plane.dump(self.device))
+            # Peers before the link goes up: faster, and no packet meets a half-made interface.
+            self.apply(plan, endpoints)
+            self._system.set_link(self.device, mtu=self._mtu, up=True)
+            self._system.ensure_address(self.device, plan.address)
+            self._system.ensure_routes(self.device, plan.routes)
+        except PlaneError:
+            if created:
+                self.take_down()
+            raise
+        return created
+
+    def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
+        """Carry out what differs from the last known state; the changes made."""
+        state = self._known if self._known is not None else self._plane.dump(self.device)
+        changes = diff(plan, endpoints, state, self._applied)
+        self._known = None  # unknown, should what follows fail half way
+        if changes:
+            self._plane.apply(self.device, changes)
+        if self._plan is not None and self._plan.routes != plan.routes:
+            self._system.ensure_routes(self.device, plan.routes)
+        self._plan, self._endpoints = plan, endpoints
+        self._note_applied(plan, endpoints)
+        self._known = replace(state, peers=advance(state.peers, changes)) if changes else state
+        return changes
+
+    def check(self) -> list[str]:
+        """Compare the interface itself with the last plan and repair it; what had to be repaired."""
+        if self._plan is None:
+            return []
+        try:
+            self._known = self._plane.dump(self.device)
+        except PlaneError:
+            self._known = None
+            self.bring_up(self._plan, self._endpoints)
+            return [f"{self.device} was gone"]
+        repaired = [f"{self.device} had other {what}" for what in self._configure(self._known)]
+        changes = self.apply(self._plan, self._endpoints)
+        if changes:
+            repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
+        return repaired + self._repair_link(self._plan)
+
+    def renew(self, key: bytes) -> None:
+        """Start a new session with a peer: one that has lost its own is not heard until it is sent a handshake.
+
+        WireGuard itself notices that only after 15 s of unanswered packets.
+        """
+        if self._plan is None or key not in self._plan.peers:
+            return
+        state = self._plane.dump(self.device)
+        held = state.peers.get(key)
+        without = replace(state, peers={other: peer for other, peer in state.peers.items() if other != key})
+        again = diff(self._plan, self._endpoints, without, self._applied)
+        if held is not None and held.endpoint is not None:
+            again = [
+                replace(change, endpoint=held.endpoint) if change.key == key and change.endpoint is None else change
+                for change in again
+            ]
+        changes = [PeerChange(key, remove=True, add=False), *again]
+        self._known = None
+        self._plane.apply(self.device, changes)
+
+    def state(self) -> DeviceState:
+        """The interface as it is now, for counters and handshakes."""
+        return self._plane.dump(self.device)
+
+    def take_down(self) -> None:
+        """Remove the interface, with its peers, addresses and routes."""
+        self._plane.delete(self.device)
+        self._plan, self._known = None, None
+        self._applied.clear()
+
+    def _configure(self, state: DeviceState) -> list[str]:
+        """Set key, port and mark where they differ; which did."""
+        settings = self._settings
+        differing = [
+            name
+            for name, held, wanted in (
+                ("key", state.public_key, self._public_key),
+                ("port", state.listen_port, settings.listen_port),
+                ("mark", state.fwmark, settings.fwmark),
+            )
+            if held != wanted
+        ]
+        if differing:
+            self._known = None
+            self._plane.configure(self.device, settings)
+        return differing
+
+    def _repair_link(self, plan: Plan) -> list[str]:
+        repaired = []
+        link = self._system.link(self.device)
+        if link is None or not link.up or link.mtu != self._mtu:
+            self._system.set_link(self.device, mtu=self._mtu, up=True)
+            repaired.append(f"{self.device} was not up with MTU {self._mtu}")
+        if self._system.ensure_address(self.device, plan.address):
+            repaired.append(f"{self.device} had lost its address {plan.address}")
+        if self._system.ensure_routes(self.device, plan.routes):
+            repaired.append(f"{self.device} had other routes")
+        return repaired
+
+    def _note_applied(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
+        self._applied = {
+            key: peer.endpoint if peer.endpoint in endpoints else self._applied.get(key, peer.endpoint)
+            for key, peer in plan.peers.items()
+            if peer.endpoint is not None
+        }
