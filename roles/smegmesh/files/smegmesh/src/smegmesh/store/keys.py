@@ -50,6 +50,8 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
     directory = state / KEYS_DIRECTORY
     try:
         owner = state.stat()
+        if directory.is_symlink():
+            raise StoreError(f"{directory}: is a symbolic link: put the directory itself there")
         if not directory.is_dir():
             directory.mkdir(0o700)
             _give(directory, owner)

@@ -1,0 +1,82 @@
+"""Paths of the API -> what the source says. Imported with the first connection (it loads aiohttp)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from smegmesh.control.access import may_change, peer_credentials
+from smegmesh.control.types import Problem, StatusSource
+
+_log = logging.getLogger(__name__)
+_MAX_BODY = 64 * 1024
+_SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_runner(source: StatusSource, group: int | None) -> web.AppRunner:
+    """The application; `group` is the number of the group whose members may change things."""
+    application = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
+    routes = _Routes(source, group)
+    application.add_routes(
+        [
+            web.get("/v1/status", routes.status),
+            web.get("/v1/meshes", routes.meshes),
+            web.get("/v1/meshes/{mesh}/members", routes.members),
+            web.post("/v1/reload", routes.reload),
+        ]
+    )
+    return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+
+
+class _Routes:
+    def __init__(self, source: StatusSource, group: int | None) -> None:
+        self._source = source
+        self._group = group
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return _answer(self._source.status())
+
+    async def meshes(self, _request: web.Request) -> web.Response:
+        return _answer(self._source.status().meshes)
+
+    async def members(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        try:
+            return _answer(self._source.members(mesh))
+        except KeyError:
+            known = ", ".join(each.mesh for each in self._source.status().meshes) or "none"
+            return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")
+
+    async def reload(self, request: web.Request) -> web.Response:
+        connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+        if connection is None or not may_change(peer_credentials(connection), self._group):
+            detail = "only root, the agent's user and members of its group may do this"
+            return _problem(403, "not permitted", detail, "use sudo, or join the group of the socket")
+        return _answer(await self._source.reload())
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error leaves as application/problem+json; details of a fault of ours go to the log alone."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        detail = f"{request.method} {request.path}: {error.reason}"
+        return _problem(error.status, error.reason, detail, "see the paths and methods of the API")
+    except Exception:
+        _log.exception("control socket: %s %s failed", request.method, request.path)
+        return _problem(500, "internal error", "the agent could not answer", "see `journalctl -u smegd`")
+
+
+def _answer(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _problem(status: int, title: str, detail: str, fix: str) -> web.Response:
+    problem = Problem(title=title, status=status, detail=detail, fix=fix)
+    return web.Response(body=msgspec.json.encode(problem), status=status, content_type="application/problem+json")

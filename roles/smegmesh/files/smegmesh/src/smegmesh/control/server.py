@@ -1,0 +1,72 @@
+"""The API server on the agent's Unix socket.
+
+aiohttp is loaded by the first connection, in a thread: an agent nobody asks does
+not pay for it, and the event loop does not stand still meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smegmesh.control.listener import Listener, find_group
+from smegmesh.control.types import StatusSource
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_log = logging.getLogger(__name__)
+_ACCEPT_PAUSE = 1.0  # seconds; after accept failed (no descriptors left), which does not mend itself at once
+
+
+class ControlServer:
+    """Serves what `source` says at `path`, to root, the agent's user and members of `group`."""
+
+    def __init__(self, path: Path, group: str | None, source: StatusSource) -> None:
+        """`group` None leaves the socket with the agent's own group. ControlError if there is none of that name."""
+        self._path = path
+        self._group = find_group(group) if group is not None else None
+        self._source = source
+        self._listener: Listener | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; ControlError if that cannot be."""
+        self._listener = Listener(self._path, self._group)
+        self._accepting = asyncio.create_task(self._accept(self._listener.socket), name="control-accept")
+
+    async def stop(self) -> None:
+        """Take the socket away and close what is open."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+            self._accepting = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.warning("control socket: cannot accept: %s", error)
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            runner = self._runner = self._runner or await self._load()
+            assert runner.server is not None
+            await loop.connect_accepted_socket(runner.server, connection)
+
+    async def _load(self) -> web.AppRunner:
+        routes = await asyncio.to_thread(__import__, "smegmesh.control.routes", fromlist=["make_runner"])
+        runner: web.AppRunner = routes.make_runner(self._source, self._group)
+        await runner.setup()
+        return runner

@@ -1,0 +1,107 @@
+"""What the API says, typed. Private keys have no field here, so none can be in an answer.
+
+Node keys are base64, times seconds, traffic bytes. None stands for "nobody" or
+"not known (yet)".
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Optional, Protocol
+
+import msgspec
+
+
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    """How many members a mesh has, by liveness."""
+
+    alive: int = 0
+    mute: int = 0
+    down: int = 0
+
+
+class Mesh(msgspec.Struct, frozen=True, kw_only=True):
+    """One mesh on this host.
+
+    `problem` says in one sentence why the state is not up (or what is wrong with
+    the newest declaration of a mesh that is). `digest` (hex) is equal on two nodes
+    exactly when they know the same; `number` is the own entry's.
+    """
+
+    mesh: str
+    state: Literal["up", "starting", "failed"]
+    problem: Optional[str] = None
+    role: Optional[Literal["peer", "client"]] = None
+    interface: Optional[str] = None
+    plane: Optional[str] = None
+    address: Optional[str] = None
+    port: Optional[int] = None
+    members: Members = Members()
+    leader: Optional[str] = None
+    home: Optional[str] = None
+    backup: Optional[str] = None
+    digest: Optional[str] = None
+    links: int = 0
+    number: int = 0
+    alarms: list[str] = []
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent as a whole. `problems` holds what concerns no single mesh."""
+
+    version: str
+    node_name: str
+    node_key: str
+    uptime: float
+    meshes: list[Mesh]
+    problems: list[str] = []
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of a mesh as this host sees it. `own` marks the host itself; `handshake_age` is None without a handshake."""
+
+    name: str
+    role: Literal["peer", "client"]
+    node_key: str
+    address: str
+    liveness: Literal["alive", "mute", "down"]
+    number: int
+    alias: Optional[str] = None
+    leader: bool = False
+    own: bool = False
+    home: Optional[str] = None
+    backup: Optional[str] = None
+    endpoints: list[str] = []
+    handshake_age: Optional[float] = None
+    received: int = 0
+    sent: int = 0
+    version: str = ""
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a reload: meshes whose declaration changed, and by mesh id why one did not come up."""
+
+    changed: list[str] = []
+    problems: dict[str, str] = {}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as RFC 9457 has it; `fix` is our extension."""
+
+    title: str
+    status: int
+    detail: str
+    fix: Optional[str] = None
+    type: str = "about:blank"
+
+
+class StatusSource(Protocol):
+    """Where the API gets its answers: the daemon."""
+
+    def status(self) -> Status:
+        """The agent and all its meshes, the failed ones included."""
+
+    def members(self, mesh: str) -> list[Member]:
+        """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
+
+    async def reload(self) -> Reloaded:
+        """Read the declarations again and act on what changed; returns when that is done."""
