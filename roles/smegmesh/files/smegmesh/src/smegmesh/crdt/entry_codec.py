@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated
 
 import msgspec
@@ -33,9 +33,9 @@ from smegmesh.identity.grant import check_node_name
 
 MAX_ROUTES = 256
 MAX_SERVICES = 64
-MAX_ENDPOINTS = 16
+MAX_ENDPOINTS = 16  # of a kind
 MAX_ALIAS = 63
-MAX_TEXT = 255
+MAX_TEXT = 255  # bytes of a description, agent version or a service's value
 MAX_DEPTH = 8
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -44,7 +44,6 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
 _Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
-
 
 _FIELDS = {
     "name": "n",
@@ -186,11 +185,14 @@ def _is_ipv6(text: str) -> bool:
 
 def _check_prefix(text: str) -> None:
     try:
-        canonical = str(ip_network(text))
+        network = ip_network(text)
     except ValueError as error:
         raise RecordError(f"entry: advertised prefix: {error}") from error
-    if canonical != text:
-        raise RecordError(f"entry: advertised prefix {text!r} is to be written {canonical!r}")
+    # Python versions differ in how they print these, and all agents must refuse the same entries.
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise RecordError(f"entry: advertised prefix {text!r} is IPv4-mapped: write the IPv4 prefix")
+    if str(network) != text or "%" in text:
+        raise RecordError(f"entry: advertised prefix {text!r} is not in canonical form ({str(network)!r})")
 
 
 def _bounded(name: str, raw: bytes) -> bytes:

@@ -136,8 +136,8 @@ def _from_header(cause: Cause, signed: SignedHeader) -> Removal:
     expected = Kind.LEAVE if cause is Cause.LEAVE else Kind.ENTRY
     if signed.kind is not expected:
         raise RecordError(
-            f"a {cause.name.lower()} embeds the header of a {expected.name.lower()}, "
-            f"not of a {signed.kind.name.lower()}"
+            f"removal: a {cause.name.lower()} embeds the header of kind {expected.name.lower()}, "
+            f"not of kind {signed.kind.name.lower()}"
         )
     if cause is Cause.LEAVE and signed.body_hash != _EMPTY:
         raise RecordError("a leave has no body")

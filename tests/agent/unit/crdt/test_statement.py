@@ -1,0 +1,53 @@
+"""Who may say what."""
+
+from __future__ import annotations
+
+import pytest
+from crdt_nodes import MESH, Node
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.record import Kind, Record, RecordError
+from smegmesh.crdt.statement import accept_entry, accept_verdict
+
+EXIT = Node("x1", bridges=("office",), prefixes=("2001:db8:10::/44", "198.18.0.0/15"))
+
+
+def signed(node: Node, **attributes: object) -> Record:
+    return node.sign(Kind.ENTRY, 1, encode_entry(node.entry(**attributes)))
+
+
+def test_what_the_certificate_grants_may_be_said() -> None:
+    entry = EXIT.entry(advertise=("2001:db8:10::/48", "198.19.0.0/24"))
+    record = EXIT.sign(Kind.ENTRY, 1, encode_entry(entry))
+    statement = accept_entry(record, MESH, EXIT.certificate)
+    assert (statement.entry, statement.record, statement.order) == (entry, record, record.order)
+    everywhere = Node("gw", bridges=("*",), prefixes=("::/0",))
+    accept_entry(signed(everywhere, bridge=True, advertise=("::/0",)), MESH, everywhere.certificate)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "what"),
+    [
+        ({"name": "x2"}, "calls its node 'x2'"),
+        ({"bridge": True}, "bridge mesh prod"),
+        ({"advertise": ("::/0",)}, "advertise ::/0"),
+        ({"advertise": ("2001:db8:10::/48", "198.17.0.0/24")}, "advertise 198.17.0.0/24"),
+    ],
+)
+def test_what_it_does_not_grant_is_refused(attributes: dict[str, object], what: str) -> None:
+    with pytest.raises(RecordError, match=what):
+        accept_entry(signed(EXIT, **attributes), MESH, EXIT.certificate)
+
+
+def test_kinds_are_not_mixed_up() -> None:
+    with pytest.raises(RecordError, match="kind leave is no entry"):
+        accept_entry(EXIT.sign(Kind.LEAVE, 1), MESH, EXIT.certificate)
+    with pytest.raises(RecordError, match="kind entry is no verdict"):
+        accept_verdict(signed(EXIT), MESH, EXIT.certificate)
+
+
+def test_a_signature_is_checked_before_a_body_is_read() -> None:
+    record = EXIT.sign(Kind.VERDICT, 1, b"no verdict")
+    with pytest.raises(RecordError, match="names certificate"):
+        accept_verdict(record, MESH, Node("x1").certificate)
+    with pytest.raises(RecordError, match="verdict"):
+        accept_verdict(record, MESH, EXIT.certificate)
