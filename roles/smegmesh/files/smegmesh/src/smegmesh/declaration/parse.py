@@ -47,12 +47,11 @@ def parse_declaration(document: Document) -> Declaration:
         what = f"is longer than {_MAX_DESCRIPTION} bytes in UTF-8"
         raise DeclarationError(document.file, "description", what, "shorten it")
     endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
-    plain = ("port", "alias", "description", "keepalive", "bridge", "accept_default", "mtu")
+    plain = ("authority", "port", "alias", "description", "keepalive", "bridge", "accept_default", "mtu")
     return Declaration(
         file=document.file,
         owner=data["owner"],
         mesh=mesh,
-        authority=data["authority"],
         role=role,
         interface=data.get("interface") or default_interface(mesh),
         endpoint=endpoint,

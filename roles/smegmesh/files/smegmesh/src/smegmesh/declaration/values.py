@@ -54,9 +54,9 @@ class Declaration:
     file: str
     owner: str
     mesh: str
-    authority: str
     role: Role
     interface: str
+    authority: str = "default"
     endpoint: HostPort | None = None
     port: int | None = None
     bootstrap: tuple[Bootstrap, ...] = ()

@@ -46,6 +46,7 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
     """The keys under the state directory, made where missing, and whether any was made.
 
     The files get the owner of the state directory, so root can make them for the agent.
+    Raises PermissionError for any other user, StoreError for the rest that can go wrong.
     """
     directory = state / KEYS_DIRECTORY
     try:
@@ -57,9 +58,11 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
             _give(directory, owner)
         made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
         made_tunnel = _make(directory / _TUNNEL, owner, lambda: f"{encode_key(generate_private_key())}\n".encode())
+    except PermissionError:
+        raise
     except OSError as error:
-        where = error.filename or state
-        raise StoreError(f"{where}: {error.strerror}: run as root or as the agent's user") from None
+        fix = "give the agent's state directory, and check its disk"
+        raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
     return load_keys(state), made_identity or made_tunnel
 
 

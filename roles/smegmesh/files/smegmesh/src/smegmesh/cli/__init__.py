@@ -1,0 +1,1 @@
+"""smegctl, the command line."""

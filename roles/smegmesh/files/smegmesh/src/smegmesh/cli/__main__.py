@@ -1,0 +1,182 @@
+"""smegctl: asks the agent, and writes declarations for it.
+
+Exit status: 0 done, 1 failed, 2 bad input, 3 the agent is not running, 4 no
+permission. Rooms are imported by the command that needs them, so that each
+starts fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from smegmesh import __version__
+
+OK, FAILED, BAD_INPUT, NOT_RUNNING, NOT_PERMITTED = range(5)
+_MAX_INPUT = 16 * 1024 * 1024
+
+Answer = tuple[Any, str]  # for --json, and for people
+
+
+class _Failure(Exception):
+    """An end with an exit status and one clear error."""
+
+    def __init__(self, code: int, message: str, path: str = "", fix: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.parts = {"message": message, "path": path, "fix": fix}
+
+    def __str__(self) -> str:
+        return ": ".join(self.parts[key] for key in ("path", "message", "fix") if self.parts[key])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], Answer] = options.command
+    try:
+        data, text = _guard(command, options)
+        print(json.dumps(data) if options.json else text, flush=True)
+    except _Failure as failure:
+        if options.json:
+            print(json.dumps({"error": failure.parts}), flush=True)
+        else:
+            print(f"smegctl: {failure}", file=sys.stderr)
+        return failure.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a reader like `head` has seen enough
+        return OK
+    except KeyboardInterrupt:
+        return 130
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="smegctl", description="Ask smegd, and declare meshes for it.")
+    parser.add_argument("--version", action="version", version=f"smegctl {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON, errors too")
+    socket = argparse.ArgumentParser(add_help=False)
+    socket.add_argument("--socket", type=Path, default=Path("/run/smegmesh/api.sock"), help="the agent's socket")
+    state = argparse.ArgumentParser(add_help=False)
+    state.add_argument("--state", type=Path, default=Path("/var/lib/smegmesh"), help="the agent's state directory")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("status", parents=[common, socket], help="the agent and its meshes")
+    command.set_defaults(command=_status)
+    command = commands.add_parser("members", parents=[common, socket], help="the members of a mesh, or of all")
+    command.add_argument("mesh", nargs="?", help="mesh id")
+    command.set_defaults(command=_members)
+    command = commands.add_parser(
+        "apply", parents=[common, socket, state], help="write the declarations that come as JSON on standard input"
+    )
+    command.add_argument("--check", action="store_true", help="say what would change, change nothing")
+    command.add_argument("--etc", type=Path, default=Path("/etc/smegmesh"), help="the agent's configuration directory")
+    command.set_defaults(command=_apply)
+    command = commands.add_parser(
+        "request", parents=[common, state], help="a certificate request; makes the host's keys if it has none"
+    )
+    command.add_argument("--node-name", required=True, help="the name this host has in its meshes")
+    command.set_defaults(command=_request)
+    command = commands.add_parser("version", parents=[common], help="the version of the agent's package")
+    command.set_defaults(command=lambda _options: ({"version": __version__}, __version__))
+    return parser
+
+
+def _guard(command: Callable[[argparse.Namespace], Answer], options: argparse.Namespace) -> Answer:
+    from smegmesh.control.errors import ControlError, NotPermitted, NotRunning
+
+    try:
+        return command(options)
+    except NotRunning as error:
+        raise _Failure(NOT_RUNNING, str(error)) from error
+    except NotPermitted as error:
+        raise _Failure(NOT_PERMITTED, str(error)) from error
+    except ControlError as error:
+        raise _Failure(FAILED, str(error)) from error
+    except PermissionError as error:
+        where = str(error.filename or "")
+        raise _Failure(NOT_PERMITTED, "no permission", where, "run it as root (sudo smegctl …)") from error
+
+
+def _status(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import use_colour
+    from smegmesh.cli.show import status_text
+    from smegmesh.control.client import Client
+
+    status = Client(options.socket).status()
+    return status, status_text(status, use_colour())
+
+
+def _members(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import use_colour
+    from smegmesh.cli.show import collect_members, members_text
+    from smegmesh.control.client import Client
+
+    members = collect_members(Client(options.socket), options.mesh)
+    return members, members_text(members, use_colour())
+
+
+def _apply(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli import apply
+    from smegmesh.control.client import Client
+    from smegmesh.declaration.change import Places
+    from smegmesh.declaration.errors import DeclarationError
+
+    places = Places(options.etc, options.state / "local.d")
+    try:
+        request = apply.parse_request(_read_input())
+        if options.check:
+            changes, reloaded = apply.check(request, places), False
+        else:
+            changes, reloaded = apply.apply(request, places, Client(options.socket))
+    except DeclarationError as error:
+        path = ": ".join(part for part in (error.file, error.where) if part)
+        raise _Failure(BAD_INPUT, error.what, path, error.fix) from error
+    except apply.NotTakenOver as error:
+        raise _Failure(FAILED, str(error)) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "mend that and apply again; no declaration was changed"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(error.filename or ""), fix) from error
+    word = "would change" if options.check else "changed"
+    lines = [f"{word}: {change.path}" for change in changes] or ["nothing to change"]
+    return apply.answer(changes, reloaded), "\n".join(lines)
+
+
+def _read_input() -> str:
+    content = sys.stdin.buffer.read(_MAX_INPUT + 1)
+    if len(content) > _MAX_INPUT:
+        raise _Failure(BAD_INPUT, f"is larger than {_MAX_INPUT >> 20} MiB", "standard input", "send less at once")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise _Failure(BAD_INPUT, "is not UTF-8", "standard input", "send JSON in UTF-8") from error
+
+
+def _request(options: argparse.Namespace) -> Answer:
+    from smegmesh.identity.certificate import check_node_name, make_request
+    from smegmesh.identity.keys import encode_key
+    from smegmesh.store.errors import StoreError
+    from smegmesh.store.keys import ensure_keys
+
+    try:
+        name = check_node_name(options.node_name)
+    except ValueError as error:
+        raise _Failure(BAD_INPUT, str(error), "--node-name") from error
+    try:
+        keys, made = ensure_keys(options.state)
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    request = make_request(keys.identity, name, keys.node_key).decode()
+    return {"changed": made, "request": request, "node_key": encode_key(keys.node_key)}, request.rstrip("\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Text for people: aligned tables, units, colour on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+_COLOURS = {"up": 32, "alive": 32, "starting": 33, "mute": 33, "failed": 31, "down": 31}
+_GAP = "  "
+
+
+def use_colour() -> bool:
+    """Whether standard output is a terminal that wants colour (see no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], colour: bool) -> str:
+    """Rows under a head, columns aligned, numbers to the right; "-" stands for None and empty."""
+    texts = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(len(line[column]) for line in (head, *texts)) for column in range(len(head))]
+    numeric = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+    lines = []
+    for line in (list(head), *texts):
+        cells = [
+            _paint(cell, cell.rjust(width) if right else cell.ljust(width), colour)
+            for cell, width, right in zip(line, widths, numeric)
+        ]
+        lines.append(_GAP.join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _paint(word: str, text: str, colour: bool) -> str:
+    code = _COLOURS.get(word) if colour else None
+    return f"\033[{code}m{text}\033[0m" if code is not None else text
+
+
+def plain(value: object) -> str:
+    """One cell; what other nodes say of themselves may hold control characters, which do not reach the terminal."""
+    if value is None or value == "":
+        return "-"
+    return "".join(character if character.isprintable() else "?" for character in str(value))
+
+
+def duration(seconds: float | None) -> str | None:
+    """The two largest units, "3h 12m"; None stays None."""
+    if seconds is None:
+        return None
+    whole = max(0, int(seconds))
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // part}{smaller}"
+    return f"{whole}s"
+
+
+def size(count: int) -> str:
+    """Bytes in binary units, "1.5 MiB"."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"

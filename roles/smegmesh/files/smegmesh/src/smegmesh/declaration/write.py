@@ -1,0 +1,116 @@
+"""Carrying out file changes: all of them or none."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from smegmesh.declaration.change import FileChange
+
+_FILE_MODE = 0o644
+_DIRECTORY_MODE = 0o755
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make the directory if it is missing (its parent's owner gets it) and keep other writers out meanwhile."""
+    if not directory.is_dir():
+        directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
+        parent = directory.parent.stat()
+        if os.geteuid() == 0:
+            os.chown(directory, parent.st_uid, parent.st_gid)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class FileTransaction:
+    """Writes new texts beside their files, then renames; can put everything back until it is left.
+
+    The caller holds the lock of each directory. Going back only renames, so it
+    needs no space on the disk. OSError where something cannot be written.
+    """
+
+    def __init__(self, changes: Sequence[FileChange]) -> None:
+        self._changes = changes
+        self._done: list[FileChange] = []
+
+    def __enter__(self) -> FileTransaction:
+        try:
+            for change in self._changes:
+                self._stage(change)
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clean()
+
+    def apply(self) -> None:
+        """Put the new texts in place; if that fails half-way, the old ones."""
+        try:
+            for change in self._changes:
+                if change.after is None:
+                    change.path.unlink()
+                else:
+                    os.replace(_beside(change.path, "new"), change.path)
+                self._done.append(change)
+            self._sync()
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        """Put the old texts back, those of deleted files included."""
+        while self._done:
+            change = self._done.pop()
+            if change.before is None:
+                change.path.unlink(missing_ok=True)
+            else:
+                os.replace(_beside(change.path, "old"), change.path)
+        self._sync()
+
+    def _stage(self, change: FileChange) -> None:
+        if change.before is not None:
+            old = _beside(change.path, "old")
+            old.unlink(missing_ok=True)
+            os.link(change.path, old, follow_symlinks=False)
+        if change.after is not None:
+            _write(_beside(change.path, "new"), change.after)
+
+    def _clean(self) -> None:
+        for change in self._changes:
+            for word in ("new", "old"):
+                _beside(change.path, word).unlink(missing_ok=True)
+
+    def _sync(self) -> None:
+        for directory in {change.path.parent for change in self._changes}:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _beside(path: Path, word: str) -> Path:
+    return path.with_name(f".{path.name}.{word}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        os.fchmod(descriptor, _FILE_MODE)  # whatever the umask: the agent's user must read it
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
