@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from smegmesh.dataplane.plane import DeviceState, Endpoint, Network, PeerChange, PeerState
+from smegmesh.dataplane.plane import (
+    DeviceState,
+    Endpoint,
+    Network,
+    PeerChange,
+    PeerState,
+)
 from smegmesh.routing.plan import PeerPlan, Plan
 
 
@@ -26,8 +32,16 @@ def diff(
     as it is. `applied` holds the `host:port` that each peer was last given: a peer that has an
     endpoint, given or learned from its packets, gets another only when its entry names another.
     """
-    held = {network: key for key, peer in state.peers.items() for network in peer.allowed_ips}
-    removals = [PeerChange(key, remove=True, add=False) for key in state.peers if key not in plan.peers]
+    held = {
+        network: key
+        for key, peer in state.peers.items()
+        for network in peer.allowed_ips
+    }
+    removals = [
+        PeerChange(key, remove=True, add=False)
+        for key in state.peers
+        if key not in plan.peers
+    ]
     losses: list[PeerChange] = []
     moves: list[PeerChange] = []
     others: list[PeerChange] = []
@@ -36,7 +50,10 @@ def diff(
         endpoint = _endpoint_to_set(wanted, now, endpoints, applied.get(key))
         if now is None:
             change = PeerChange(
-                key, endpoint=endpoint, allowed_ips=frozenset(wanted.allowed_ips), keepalive=wanted.keepalive
+                key,
+                endpoint=endpoint,
+                allowed_ips=frozenset(wanted.allowed_ips),
+                keepalive=wanted.keepalive,
             )
             gained: frozenset[Network] = frozenset(wanted.allowed_ips)
         else:
@@ -49,7 +66,9 @@ def diff(
                 add=False,
                 endpoint=endpoint,
                 allowed_ips=frozenset(wanted.allowed_ips) if gained else None,
-                keepalive=wanted.keepalive if wanted.keepalive != now.keepalive else None,
+                keepalive=wanted.keepalive
+                if wanted.keepalive != now.keepalive
+                else None,
             )
             if change == PeerChange(key, add=False):
                 continue
@@ -58,7 +77,10 @@ def diff(
 
 
 def _endpoint_to_set(
-    wanted: PeerPlan, now: PeerState | None, endpoints: Mapping[str, Endpoint], applied: str | None
+    wanted: PeerPlan,
+    now: PeerState | None,
+    endpoints: Mapping[str, Endpoint],
+    applied: str | None,
 ) -> Endpoint | None:
     if wanted.endpoint is None:
         return None
@@ -71,10 +93,14 @@ def _endpoint_to_set(
     return resolved
 
 
-def advance(peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]) -> dict[bytes, PeerState]:
+def advance(
+    peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]
+) -> dict[bytes, PeerState]:
     """The peers after the changes, as WireGuard carries them out: an allowed IP has one owner."""
     after = dict(peers)
-    owners = {network: key for key, peer in after.items() for network in peer.allowed_ips}
+    owners = {
+        network: key for key, peer in after.items() for network in peer.allowed_ips
+    }
     for change in changes:
         before = after.get(change.key)
         if change.remove:
@@ -87,18 +113,24 @@ def advance(peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]) -> 
             if not change.add:
                 continue
             before = PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)
-        allowed = before.allowed_ips if change.allowed_ips is None else change.allowed_ips
+        allowed = (
+            before.allowed_ips if change.allowed_ips is None else change.allowed_ips
+        )
         for network in before.allowed_ips - allowed:
             del owners[network]
         for network in allowed - before.allowed_ips:
             previous = owners.get(network)
             if previous is not None:
-                after[previous] = replace(after[previous], allowed_ips=after[previous].allowed_ips - {network})
+                after[previous] = replace(
+                    after[previous], allowed_ips=after[previous].allowed_ips - {network}
+                )
             owners[network] = change.key
         after[change.key] = replace(
             before,
             endpoint=before.endpoint if change.endpoint is None else change.endpoint,
             allowed_ips=allowed,
-            keepalive=before.keepalive if change.keepalive is None else change.keepalive,
+            keepalive=before.keepalive
+            if change.keepalive is None
+            else change.keepalive,
         )
     return after

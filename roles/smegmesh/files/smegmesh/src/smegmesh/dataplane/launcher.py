@@ -33,8 +33,15 @@ class Launcher(Protocol):
 
 def socket_path(directory: Path, device: str) -> Path:
     """Where a device's control socket is. PlaneError for what cannot be an interface's name."""
-    if not 0 < len(device.encode()) < 16 or "/" in device or device in (".", "..") or any(map(str.isspace, device)):
-        raise PlaneError(f"{device!r} cannot be an interface's name: use 1 to 15 characters without '/' and blanks")
+    if (
+        not 0 < len(device.encode()) < 16
+        or "/" in device
+        or device in (".", "..")
+        or any(map(str.isspace, device))
+    ):
+        raise PlaneError(
+            f"{device!r} cannot be an interface's name: use 1 to 15 characters without '/' and blanks"
+        )
     return directory / f"{device}.sock"
 
 
@@ -46,14 +53,18 @@ def answers(path: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except PermissionError as error:
-            raise PlaneError(f"{path} is not ours to use: {error.strerror}: its owner must be the agent's user") from error
+            raise PlaneError(
+                f"{path} is not ours to use: {error.strerror}: its owner must be the agent's user"
+            ) from error
         return True
 
 
 class ProcessLauncher:
     """Starts wireguard-go itself, where no systemd does. Needs CAP_NET_ADMIN and /dev/net/tun."""
 
-    def __init__(self, directory: Path = SOCKET_DIRECTORY, program: str = PROGRAM) -> None:
+    def __init__(
+        self, directory: Path = SOCKET_DIRECTORY, program: str = PROGRAM
+    ) -> None:
         self._directory = directory
         self._program = program
 
@@ -67,18 +78,28 @@ class ProcessLauncher:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 # Asked to log, the child would keep our pipe open for ever.
-                env={name: value for name, value in os.environ.items() if name != "LOG_LEVEL"},
+                env={
+                    name: value
+                    for name, value in os.environ.items()
+                    if name != "LOG_LEVEL"
+                },
                 start_new_session=True,
                 timeout=_TIMEOUT,
                 check=False,
             )
         except FileNotFoundError as error:
-            raise PlaneError(f"{device}: {self._program} is not installed: install the package wireguard-go") from error
+            raise PlaneError(
+                f"{device}: {self._program} is not installed: install the package wireguard-go"
+            ) from error
         except subprocess.TimeoutExpired as error:
-            raise PlaneError(f"{device}: {self._program} did not start within {_TIMEOUT:g} s") from error
+            raise PlaneError(
+                f"{device}: {self._program} did not start within {_TIMEOUT:g} s"
+            ) from error
         if done.returncode or not answers(path):
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise PlaneError(f"{device}: {self._program} did not start: {said[-1] if said else 'it said nothing'}")
+            raise PlaneError(
+                f"{device}: {self._program} did not start: {said[-1] if said else 'it said nothing'}"
+            )
 
     def stop(self, device: str) -> None:
         path = socket_path(self._directory, device)
@@ -96,13 +117,17 @@ class ProcessLauncher:
             except ConnectionResetError:
                 return
             except TimeoutError as error:
-                raise PlaneError(f"{device}: {self._program} did not end within {_TIMEOUT:g} s") from error
+                raise PlaneError(
+                    f"{device}: {self._program} did not end within {_TIMEOUT:g} s"
+                ) from error
 
 
 class SystemdLauncher:
     """Asks the root helper (`smegmesh-devices.service`), by empty files `IF.start` and `IF.stop`."""
 
-    def __init__(self, directory: Path = SOCKET_DIRECTORY, requests: Path = REQUEST_DIRECTORY) -> None:
+    def __init__(
+        self, directory: Path = SOCKET_DIRECTORY, requests: Path = REQUEST_DIRECTORY
+    ) -> None:
         self._directory = directory
         self._requests = requests
 
@@ -116,9 +141,13 @@ class SystemdLauncher:
         path = socket_path(self._directory, device)
         try:
             (self._requests / f"{device}.{verb}").touch()
-            done = wait_until(lambda: answers(path) is running, self._directory, _TIMEOUT)
+            done = wait_until(
+                lambda: answers(path) is running, self._directory, _TIMEOUT
+            )
         except OSError as error:
-            raise PlaneError(f"{device}: cannot ask for its {verb}: {error}: is the role's unit installed?") from error
+            raise PlaneError(
+                f"{device}: cannot ask for its {verb}: {error}: is the role's unit installed?"
+            ) from error
         if not done:
             raise PlaneError(
                 f"{device}: no {verb} within {_TIMEOUT:g} s: see journalctl -u smegmesh-devices -u smegmesh-wg@{device}"

@@ -40,7 +40,12 @@ class Prober:
     the interval (seconds, also the timeout) has passed without an answer.
     """
 
-    def __init__(self, device: str, callback: Callable[[bytes, bool], None], interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        device: str,
+        callback: Callable[[bytes, bool], None],
+        interval: float = INTERVAL,
+    ) -> None:
         self._device = device
         self._callback = callback
         self._interval = interval
@@ -57,7 +62,11 @@ class Prober:
         PlaneError if this process may not probe.
         """
         self._targets = frozenset(targets)
-        self._waiting = {sequence: target for sequence, target in self._waiting.items() if target in self._targets}
+        self._waiting = {
+            sequence: target
+            for sequence, target in self._waiting.items()
+            if target in self._targets
+        }
         if not self._targets:
             self.close()
         elif self._timer is None:
@@ -92,7 +101,9 @@ class Prober:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.sendto(encode_echo(self._identifier, sequence), (str(address), 0))
+            self._socket.sendto(
+                encode_echo(self._identifier, sequence), (str(address), 0)
+            )
         except BlockingIOError:
             pass
         except OSError:
@@ -101,12 +112,18 @@ class Prober:
     def _open(self) -> socket.socket:
         try:
             opened = socket.socket(
-                socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6
+                socket.AF_INET6,
+                socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+                socket.IPPROTO_ICMPV6,
             )
         except PermissionError as error:
-            raise PlaneError(f"cannot probe through {self._device}: the agent needs CAP_NET_RAW") from error
+            raise PlaneError(
+                f"cannot probe through {self._device}: the agent needs CAP_NET_RAW"
+            ) from error
         try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
+            opened.setsockopt(
+                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode()
+            )
             opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _only(_ECHO_REPLY))
         except OSError:
             opened.close()

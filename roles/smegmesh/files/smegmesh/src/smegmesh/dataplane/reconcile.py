@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from smegmesh.dataplane.diff import advance, diff
-from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PeerChange, Plane, PlaneError
+from smegmesh.dataplane.plane import (
+    DeviceSettings,
+    DeviceState,
+    Endpoint,
+    PeerChange,
+    Plane,
+    PlaneError,
+)
 from smegmesh.dataplane.system import System
 from smegmesh.identity.keys import public_key
 from smegmesh.routing.plan import Plan
@@ -20,7 +27,14 @@ class Reconciler:
     restart of the agent loses no packet.
     """
 
-    def __init__(self, plane: Plane, system: System, device: str, settings: DeviceSettings, mtu: int) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        system: System,
+        device: str,
+        settings: DeviceSettings,
+        mtu: int,
+    ) -> None:
         self.device = device
         self._plane = plane
         self._system = system
@@ -53,7 +67,9 @@ class Reconciler:
 
     def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
         """Carry out what differs from the last known state; the changes made."""
-        state = self._known if self._known is not None else self._plane.dump(self.device)
+        state = (
+            self._known if self._known is not None else self._plane.dump(self.device)
+        )
         changes = diff(plan, endpoints, state, self._applied)
         self._known = None  # unknown, should what follows fail half way
         if changes:
@@ -62,7 +78,9 @@ class Reconciler:
             self._system.ensure_routes(self.device, plan.routes)
         self._plan, self._endpoints = plan, endpoints
         self._note_applied(plan, endpoints)
-        self._known = replace(state, peers=advance(state.peers, changes)) if changes else state
+        self._known = (
+            replace(state, peers=advance(state.peers, changes)) if changes else state
+        )
         return changes
 
     def check(self) -> list[str]:
@@ -75,10 +93,14 @@ class Reconciler:
             self._known = None
             self.bring_up(self._plan, self._endpoints)
             return [f"{self.device} was gone"]
-        repaired = [f"{self.device} had other {what}" for what in self._configure(self._known)]
+        repaired = [
+            f"{self.device} had other {what}" for what in self._configure(self._known)
+        ]
         changes = self.apply(self._plan, self._endpoints)
         if changes:
-            repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
+            repaired.append(
+                f"{self.device} had {len(changes)} peers that were not as planned"
+            )
         return repaired + self._repair_link(self._plan)
 
     def renew(self, key: bytes) -> None:
@@ -90,11 +112,16 @@ class Reconciler:
             return
         state = self._plane.dump(self.device)
         held = state.peers.get(key)
-        without = replace(state, peers={other: peer for other, peer in state.peers.items() if other != key})
+        without = replace(
+            state,
+            peers={other: peer for other, peer in state.peers.items() if other != key},
+        )
         again = diff(self._plan, self._endpoints, without, self._applied)
         if held is not None and held.endpoint is not None:
             again = [
-                replace(change, endpoint=held.endpoint) if change.key == key and change.endpoint is None else change
+                replace(change, endpoint=held.endpoint)
+                if change.key == key and change.endpoint is None
+                else change
                 for change in again
             ]
         changes = [PeerChange(key, remove=True, add=False), *again]
@@ -142,7 +169,9 @@ class Reconciler:
 
     def _note_applied(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
         self._applied = {
-            key: peer.endpoint if peer.endpoint in endpoints else self._applied.get(key, peer.endpoint)
+            key: peer.endpoint
+            if peer.endpoint in endpoints
+            else self._applied.get(key, peer.endpoint)
             for key, peer in plan.peers.items()
             if peer.endpoint is not None
         }

@@ -30,10 +30,14 @@ def choose_plane(
     PlaneError if there is none, or no such choice.
     """
     if wanted not in CHOICES:
-        raise PlaneError(f"plane {wanted!r} is unknown: use one of {', '.join(CHOICES)}")
+        raise PlaneError(
+            f"plane {wanted!r} is unknown: use one of {', '.join(CHOICES)}"
+        )
     if wanted == "memory":
         return MemoryPlane()
-    if wanted == "kernel" or (wanted == "auto" and (kernel_can or kernel_has_wireguard)()):
+    if wanted == "kernel" or (
+        wanted == "auto" and (kernel_can or kernel_has_wireguard)()
+    ):
         return KernelPlane()
     if wanted == "userspace" or (userspace_can or has_wireguard_go)():
         return UserspacePlane(launcher)

@@ -28,7 +28,9 @@ TUNNEL_OVERHEAD = 80
 MINIMUM_MTU = 1280
 ETHERNET_MTU = 1500
 
-_NO_DUPLICATE_DETECTION = 0x02  # IFA_F_NODAD: usable at once; nobody else can have the address
+_NO_DUPLICATE_DETECTION = (
+    0x02  # IFA_F_NODAD: usable at once; nobody else can have the address
+)
 _UP = 1
 _LOOPBACK = 8
 _MAIN_TABLE = 254
@@ -102,7 +104,13 @@ class LinuxSystem:
             wanted = set(routes)
             held = _own_routes(route, index)
             for network in held - wanted:
-                route.route("del", dst=str(network), oif=index, proto=ROUTE_PROTOCOL, family=socket.AF_INET6)
+                route.route(
+                    "del",
+                    dst=str(network),
+                    oif=index,
+                    proto=ROUTE_PROTOCOL,
+                    family=socket.AF_INET6,
+                )
             for network in wanted - held:
                 _add_route(route, device, index, network)
             return held != wanted
@@ -110,7 +118,10 @@ class LinuxSystem:
     def underlay_mtu(self, hosts: Iterable[str]) -> int:
         with _route("cannot find the MTU of the underlay") as route:
             links = {link["index"]: link for link in route.get_links()}
-            ways = [*(_way_to(route, host) for host in sorted(set(hosts))), *_default_routes(route)]
+            ways = [
+                *(_way_to(route, host) for host in sorted(set(hosts))),
+                *_default_routes(route),
+            ]
             found = [mtu for way in ways if (mtu := _mtu_of(links, way)) is not None]
         return min(found, default=ETHERNET_MTU)
 
@@ -123,16 +134,24 @@ def _route(what: str) -> Iterator[Any]:
             yield route
     except NetlinkError as error:
         if error.code == errno.EADDRINUSE:
-            raise PlaneError(f"{what}: its UDP port is in use: choose another port or stop its user") from error
+            raise PlaneError(
+                f"{what}: its UDP port is in use: choose another port or stop its user"
+            ) from error
         if error.code == errno.EPERM:
-            raise PlaneError(f"{what}: not permitted: the agent needs CAP_NET_ADMIN") from error
+            raise PlaneError(
+                f"{what}: not permitted: the agent needs CAP_NET_ADMIN"
+            ) from error
         raise PlaneError(f"{what}: {error.args[-1]}") from error
 
 
 def _link(route: Any, device: str) -> Link | None:
     for index in route.link_lookup(ifname=device):
         for link in route.get_links(index):
-            return Link(index=link["index"], mtu=link.get_attr("IFLA_MTU"), up=bool(link["flags"] & _UP))
+            return Link(
+                index=link["index"],
+                mtu=link.get_attr("IFLA_MTU"),
+                up=bool(link["flags"] & _UP),
+            )
     return None
 
 
@@ -154,7 +173,13 @@ def _own_routes(route: Any, index: int) -> set[IPv6Network]:
 def _add_route(route: Any, device: str, index: int, network: IPv6Network) -> None:
     try:
         # Exclusive: replacing could take a foreign route's place.
-        route.route("add", dst=str(network), oif=index, proto=ROUTE_PROTOCOL, family=socket.AF_INET6)
+        route.route(
+            "add",
+            dst=str(network),
+            oif=index,
+            proto=ROUTE_PROTOCOL,
+            family=socket.AF_INET6,
+        )
     except NetlinkError as error:
         if error.code == errno.EEXIST:
             raise PlaneError(
@@ -200,7 +225,9 @@ class MemorySystem:
         self.routes: dict[str, set[IPv6Network]] = {}
 
     def link(self, device: str) -> Link | None:
-        return self.links.setdefault(device, Link(index=len(self.links) + 1, mtu=ETHERNET_MTU, up=False))
+        return self.links.setdefault(
+            device, Link(index=len(self.links) + 1, mtu=ETHERNET_MTU, up=False)
+        )
 
     def set_link(self, device: str, *, mtu: int, up: bool) -> None:
         link = self.link(device)

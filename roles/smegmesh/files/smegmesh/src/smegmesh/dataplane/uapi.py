@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from smegmesh.dataplane.plane import DeviceState, Endpoint, PeerChange, PeerState, PlaneError
+from smegmesh.dataplane.plane import (
+    DeviceState,
+    Endpoint,
+    PeerChange,
+    PeerState,
+    PlaneError,
+)
 from smegmesh.identity.keys import public_key
 
 _TIMEOUT = 10.0
@@ -23,7 +29,9 @@ class UapiError(PlaneError):
     """The device refused a request; `code` is its errno."""
 
     def __init__(self, device: str, code: int) -> None:
-        super().__init__(f"{device}: WireGuard refused the request: {os.strerror(code)}")
+        super().__init__(
+            f"{device}: WireGuard refused the request: {os.strerror(code)}"
+        )
         self.code = code
 
 
@@ -105,7 +113,9 @@ def parse_device(lines: Iterable[str]) -> DeviceState:
             settings[name] = value
     private = settings.get("private_key", _NO_KEY)
     return DeviceState(
-        public_key=bytes(32) if private == _NO_KEY else public_key(bytes.fromhex(private)),
+        public_key=bytes(32)
+        if private == _NO_KEY
+        else public_key(bytes.fromhex(private)),
         listen_port=int(settings.get("listen_port", "0")),
         fwmark=int(settings.get("fwmark", "0")),
         peers={key: _parse_peer(peer) for key, peer in peers.items()},
@@ -114,10 +124,15 @@ def parse_device(lines: Iterable[str]) -> DeviceState:
 
 def _parse_peer(fields: list[tuple[str, str]]) -> PeerState:
     single = dict(fields)
-    handshake = int(single.get("last_handshake_time_sec", "0")) + int(single.get("last_handshake_time_nsec", "0")) / 1e9
+    handshake = (
+        int(single.get("last_handshake_time_sec", "0"))
+        + int(single.get("last_handshake_time_nsec", "0")) / 1e9
+    )
     return PeerState(
         endpoint=parse_endpoint(single["endpoint"]) if "endpoint" in single else None,
-        allowed_ips=frozenset(ip_network(value) for name, value in fields if name == "allowed_ip"),
+        allowed_ips=frozenset(
+            ip_network(value) for name, value in fields if name == "allowed_ip"
+        ),
         keepalive=int(single.get("persistent_keepalive_interval", "0")),
         handshake=handshake or None,
         received=int(single.get("rx_bytes", "0")),

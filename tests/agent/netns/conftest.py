@@ -1,0 +1,28 @@
+"""Fixtures of the tests in namespaces; they need root."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mesh import Mesh
+from namespaces import Lab
+from namespaces import lab as open_lab
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with open_lab() as opened:
+        yield opened
+
+
+@pytest.fixture
+def mesh(lab: Lab) -> Iterator[Mesh]:
+    opened = Mesh()
+    yield opened
+    opened.close()

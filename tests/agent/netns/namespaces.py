@@ -1,0 +1,207 @@
+"""Network namespaces as hosts: a bridge between them, commands inside them, all gone at the end.
+
+A host has an own /run/wireguard, which network namespaces otherwise share, and a writable
+/proc/sys of its own namespace. The underlay is 198.18.0.0/15 and 2001:db8::/32.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+TIMEOUT = 20.0
+
+
+class Host:
+    """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`."""
+
+    def __init__(
+        self, name: str, namespace: str, underlay: str, run_directory: Path
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.underlay = underlay
+        self._run_directory = run_directory
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The command line that runs something in this host, for a caller who starts it himself."""
+        inside = 'mount --bind "$0" /run/wireguard && exec "$@"'
+        return [
+            "ip",
+            "netns",
+            "exec",
+            self.namespace,
+            "sh",
+            "-c",
+            inside,
+            str(self._run_directory),
+            *arguments,
+        ]
+
+    def run(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
+        """Run a command to its end; its output. With `check`, a failure fails the test."""
+        done = subprocess.run(
+            self.command(arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"{self.name}: {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command; whoever starts it ends it."""
+        return subprocess.Popen(
+            self.command(arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def pings(self, address: object, count: int = 1) -> bool:
+        """Does an address answer at least once, within a second of the last echo?"""
+        done = subprocess.run(
+            self.command(
+                [
+                    "ping",
+                    "-n",
+                    "-q",
+                    "-c",
+                    str(count),
+                    "-i",
+                    "0.2",
+                    "-W",
+                    "1",
+                    str(address),
+                ]
+            ),
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return done.returncode == 0
+
+
+class Lab:
+    """Namespaces on one bridge, which is in a namespace of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._label = f"smeg{os.getpid()}"
+        self._switch = f"{self._label}-switch"
+        self.hosts: list[Host] = []
+        Path("/run/wireguard").mkdir(exist_ok=True)
+        _ip("netns", "add", self._switch)
+        _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", self._switch, "link", "set", "bridge", "up")
+
+    def host(self, name: str) -> Host:
+        """A new host on the bridge, as 198.18.0.N and 2001:db8::N."""
+        number = len(self.hosts) + 1
+        namespace = f"{self._label}-{name}"
+        run_directory = self._directory / name
+        run_directory.mkdir()
+        host = Host(name, namespace, f"198.18.0.{number}", run_directory)
+        self.hosts.append(host)
+        _ip("netns", "add", namespace)
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip(
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            name,
+            "netns",
+            self._switch,
+        )
+        _ip("-n", self._switch, "link", "set", "dev", name, "master", "bridge", "up")
+        _ip("-n", namespace, "address", "add", f"{host.underlay}/15", "dev", "eth0")
+        _ip(
+            "-n",
+            namespace,
+            "address",
+            "add",
+            f"2001:db8::{number:x}/64",
+            "dev",
+            "eth0",
+            "nodad",
+        )
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+        return host
+
+    def join(self, one: Host, other: Host, device: str) -> None:
+        """A direct cable between two hosts, `device` at both ends."""
+        _ip(
+            "link",
+            "add",
+            device,
+            "netns",
+            one.namespace,
+            "type",
+            "veth",
+            "peer",
+            device,
+            "netns",
+            other.namespace,
+        )
+        for host in (one, other):
+            _ip("-n", host.namespace, "link", "set", "dev", device, "up")
+
+    def plug(self, host: Host, *, in_: bool) -> None:
+        """Pull a host's cable out, or put it back in."""
+        _ip(
+            "-n", self._switch, "link", "set", "dev", host.name, "up" if in_ else "down"
+        )
+
+    def close(self) -> None:
+        """End whatever runs in the namespaces and delete them."""
+        for namespace in [*(host.namespace for host in self.hosts), self._switch]:
+            listed = subprocess.run(
+                ["ip", "netns", "pids", namespace],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for pid in listed.stdout.split():
+                subprocess.run(["kill", "-9", pid], capture_output=True, check=False)
+            subprocess.run(
+                ["ip", "netns", "delete", namespace], capture_output=True, check=False
+            )
+
+
+@contextmanager
+def lab() -> Iterator[Lab]:
+    """A lab that is gone afterwards, whatever happens in between."""
+    directory = Path(tempfile.mkdtemp(prefix="smegmesh-netns-"))
+    opened = None
+    try:
+        opened = Lab(directory)
+        yield opened
+    finally:
+        if opened is not None:
+            opened.close()
+        shutil.rmtree(directory)
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(
+        ["ip", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"ip {' '.join(arguments)}: {done.stderr}")

@@ -1,0 +1,119 @@
+"""Runs in a host: the dataplane of one agent, told by the test over a pipe what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Mapping
+from ipaddress import IPv6Address
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "roles/smegmesh/files/smegmesh/src"))
+
+from smegmesh.dataplane import firewall, forwarding
+from smegmesh.dataplane.launcher import ProcessLauncher
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint
+from smegmesh.dataplane.probe import Prober
+from smegmesh.dataplane.reconcile import Reconciler
+from smegmesh.dataplane.system import LinuxSystem, mesh_mtu
+from smegmesh.dataplane.userspace import UserspacePlane
+from smegmesh.routing.plan import Plan
+
+
+class Worker:
+    """What a test may ask for; the names are those of the calls over the pipe."""
+
+    def __init__(self, device: str, private_key: bytes, port: int) -> None:
+        self.device = device
+        self.system = LinuxSystem()
+        settings = DeviceSettings(private_key, port)
+        mtu = mesh_mtu(self.system.underlay_mtu([]))
+        self.reconciler = Reconciler(
+            UserspacePlane(ProcessLauncher()), self.system, device, settings, mtu
+        )
+
+    def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
+        return self.reconciler.bring_up(plan, endpoints)
+
+    def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> int:
+        return len(self.reconciler.apply(plan, endpoints))
+
+    def check(self) -> list[str]:
+        return self.reconciler.check()
+
+    def renew(self, key: bytes) -> None:
+        self.reconciler.renew(key)
+
+    def state(self) -> DeviceState:
+        return self.reconciler.state()
+
+    def take_down(self) -> None:
+        self.reconciler.take_down()
+
+    def has_link(self) -> bool:
+        return self.system.link(self.device) is not None
+
+    def underlay_mtu(self, *hosts: str) -> int:
+        return self.system.underlay_mtu(hosts)
+
+    def enable_forwarding(self) -> dict[str, str]:
+        return forwarding.enable_forwarding()
+
+    def restore_forwarding(self, before: dict[str, str]) -> None:
+        forwarding.restore_forwarding(before)
+
+    def install_firewall(self) -> None:
+        firewall.install([self.device])
+
+    def remove_firewall(self) -> None:
+        firewall.remove()
+
+    def foreign_drops(self) -> list[str]:
+        return firewall.foreign_drops()
+
+    def probe(
+        self, targets: list[tuple[bytes, IPv6Address]], rounds: int
+    ) -> list[tuple[bytes, bool]]:
+        """Answers to that many echoes to each target."""
+        return asyncio.run(self._probe(targets, rounds))
+
+    async def _probe(
+        self, targets: list[tuple[bytes, IPv6Address]], rounds: int
+    ) -> list[tuple[bytes, bool]]:
+        results: list[tuple[bytes, bool]] = []
+        enough = asyncio.Event()
+
+        def note(key: bytes, answered: bool) -> None:
+            results.append((key, answered))
+            if len(results) >= rounds * len(targets):
+                enough.set()
+
+        prober = Prober(self.device, note, interval=0.3)
+        prober.watch(targets)
+        try:
+            await asyncio.wait_for(enough.wait(), 5)
+        finally:
+            prober.close()
+        return results
+
+
+def serve() -> None:
+    """Answer calls from standard input until it ends."""
+    calls, answers = sys.stdin.buffer, sys.stdout.buffer
+    worker = Worker(*pickle.load(calls))
+    while True:
+        try:
+            name, arguments = pickle.load(calls)
+        except EOFError:
+            return
+        try:
+            answer = (True, getattr(worker, name)(*arguments))
+        except Exception as error:  # noqa: BLE001 - the test judges it
+            answer = (False, error)
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve()
