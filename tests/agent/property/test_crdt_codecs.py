@@ -1,0 +1,82 @@
+"""What is encoded comes back, fields of newer agents included."""
+
+from __future__ import annotations
+
+import string
+
+import msgspec
+from crdt_nodes import MESH, Node
+from hypothesis import given
+from hypothesis import strategies as st
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry_codec import decode_entry, encode_entry
+from smegmesh.crdt.order import MAX_NUMBER
+from smegmesh.crdt.record import Kind, decode_record
+from smegmesh.crdt.statement import accept_entry
+from smegmesh.crdt.verdict import Verdict, decode_verdict, encode_verdict
+
+NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0"), bridges=("*",))
+
+keys = st.binary(min_size=32, max_size=32)
+text = st.text(string.ascii_letters + "äß€ .,", max_size=60)
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+ports = st.integers(1, 65535)
+endpoints = st.lists(
+    st.one_of(
+        st.builds("{}:{}".format, labels, ports),
+        st.builds("{}:{}".format, st.ip_addresses(v=4), ports),
+        st.builds("[{}]:{}".format, st.ip_addresses(v=6), ports),
+    ),
+    max_size=16,
+).map(tuple)
+prefixes = st.lists(
+    st.one_of(
+        st.integers(0, 2**24 - 1).map(lambda bits: f"{bits >> 16}.{bits >> 8 & 255}.{bits & 255}.0/24"),
+        st.integers(0x2000, 0x3FFF).map("{:x}::/16".format),
+    ),
+    unique=True,
+    max_size=20,
+).map(tuple)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+unknown = st.dictionaries(text.filter(lambda name: len(name) != 1), values, max_size=4)
+common = {
+    "name": st.just("a1"),
+    "tunnel_key": keys,
+    "next_tunnel_key": st.none() | keys,
+    "alias": st.none() | labels,
+    "description": st.none() | text,
+    "services": st.dictionaries(labels, text, max_size=8),
+    "advertise": prefixes,
+    "bridge": st.booleans(),
+    "agent": text,
+    "unknown": unknown.map(lambda fields: {name: msgspec.msgpack.encode(value) for name, value in fields.items()}),
+}
+entries = st.one_of(
+    st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, **common),
+    st.builds(Entry, role=st.just(Role.CLIENT), home=st.none() | keys, backup=st.none() | keys, **common),
+)
+
+
+@given(entries)
+def test_entries_come_back(entry: Entry) -> None:
+    body = encode_entry(entry)
+    assert decode_entry(body) == entry
+    assert encode_entry(decode_entry(body)) == body
+
+
+@given(entries, st.integers(1, MAX_NUMBER), st.binary(min_size=8, max_size=8))
+def test_records_are_relayed_to_the_byte(entry: Entry, number: int, instance: bytes) -> None:
+    record = NODE.sign(Kind.ENTRY, number, encode_entry(entry), instance=instance)
+    again = decode_record(record.header, record.signature, record.body)
+    assert (again, again.order, again.seen) == (record, record.order, record.seen)
+    assert accept_entry(again, MESH, NODE.certificate).entry == entry
+
+
+@given(st.lists(keys, unique=True, max_size=40), st.integers(0, 40))
+def test_verdicts_come_back(accused: list[bytes], split: int) -> None:
+    verdict = Verdict(frozenset(accused[:split]), frozenset(accused[split:]))
+    assert decode_verdict(encode_verdict(verdict)) == verdict
