@@ -37,6 +37,7 @@ __all__ = [
     "Grant",
     "NodeCertificate",
     "Request",
+    "certificate_der",
     "check_node_name",
     "check_time",
     "issue",
@@ -189,6 +190,17 @@ def issue(
     return certificate.public_bytes(Encoding.PEM)
 
 
+def certificate_der(pem: bytes) -> bytes:
+    """The DER of a file that holds one certificate, not verified; CertificateError for another content."""
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except _PARSE_ERRORS:
+        raise CertificateError("not a certificate in PEM: expected a block BEGIN CERTIFICATE") from None
+    if len(certificates) != 1:
+        raise CertificateError(f"the file holds {len(certificates)} certificates: it must hold one")
+    return certificates[0].public_bytes(Encoding.DER)
+
+
 class Authority:
     """An authority's certificate: verifies what it issued.
 
@@ -202,10 +214,7 @@ class Authority:
     def __init__(self, pem: bytes) -> None:
         """Read one self-signed Ed25519 CA certificate; CertificateError says what it is instead."""
         try:
-            certificates = x509.load_pem_x509_certificates(pem)
-            if len(certificates) != 1:
-                raise CertificateError(f"an authority's file holds one certificate, this one {len(certificates)}")
-            self._certificate = certificates[0]
+            self._certificate = x509.load_der_x509_certificate(certificate_der(pem))
             self.public = _ed25519(self._certificate.public_key())
             _check_authority(self._certificate)
         except CertificateError:

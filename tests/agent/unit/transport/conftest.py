@@ -1,0 +1,44 @@
+"""Hosts that are stopped after each test, with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from link_hosts import Hosts, Operator, Run
+
+@pytest.fixture(scope="session")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(tmp_path_factory.mktemp("operator"))
+
+
+@pytest.fixture(scope="session")
+def other_operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(tmp_path_factory.mktemp("other"), "elsewhere")
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a test in an event loop; afterwards no task, no complaint of the loop may be left."""
+
+    def run_test(test: Callable[[Hosts], Awaitable[None]]) -> None:
+        complaints: list[dict[str, object]] = []
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            hosts = Hosts()
+            try:
+                await test(hosts)
+            finally:
+                await hosts.stop()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, left
+
+        asyncio.run(main())
+        gc.collect()
+        assert not complaints
+
+    return run_test
