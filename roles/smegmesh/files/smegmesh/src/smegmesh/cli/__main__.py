@@ -161,7 +161,8 @@ def _read_input() -> str:
 
 
 def _request(options: argparse.Namespace) -> Answer:
-    from smegmesh.identity.certificate import check_node_name, make_request
+    from smegmesh.identity.certificate import make_request
+    from smegmesh.identity.grant import check_node_name
     from smegmesh.identity.keys import encode_key
     from smegmesh.store.errors import StoreError
     from smegmesh.store.keys import ensure_keys
@@ -169,7 +170,8 @@ def _request(options: argparse.Namespace) -> Answer:
     try:
         name = check_node_name(options.node_name)
     except ValueError as error:
-        raise _Failure(BAD_INPUT, str(error), "--node-name") from error
+        what, _, fix = str(error).partition(": ")
+        raise _Failure(BAD_INPUT, what, "--node-name", fix) from error
     try:
         keys, made = ensure_keys(options.state)
     except StoreError as error:

@@ -134,7 +134,9 @@ def plan_changes(request: Request, existing: Sequence[Source], places: Places) -
             _check_alone(path, after[path], wanted)
         else:
             after.pop(path, None)
-    checked = check_set(Source(path, text, path.parent == places.local) for path, text in after.items())
+    sources = [Source(path, text, path.parent == places.local) for path, text in after.items()]
+    untouched = {source.mesh for source in sources if before.get(source.path) == source.text}
+    checked = check_set(sources, untouched)
     if checked.errors:
         raise checked.errors[0].error
     return tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,11 @@ def load_meshes(etc: Path, local: Path) -> list[Declaration]:
     return list(loaded.declarations)
 
 
-def read_meshes(etc: Path, local: Path) -> Loaded:
-    """The good declarations, and an error for each bad one. Raises nothing for what files hold."""
+def read_meshes(etc: Path, local: Path, running: Collection[str] = ()) -> Loaded:
+    """The good declarations, and an error for each bad one. Raises nothing for what files hold.
+
+    `running` names meshes that are up: of two in conflict they are in the right.
+    """
     sources: list[Source] = []
     errors: list[MeshError] = []
     for directory, is_local in ((etc / MESHES_DIRECTORY, False), (local, True)):
@@ -74,7 +77,7 @@ def read_meshes(etc: Path, local: Path) -> Loaded:
                 sources.append(Source(path, read_text(path), is_local))
             except DeclarationError as error:
                 errors.append(MeshError(path.name.removesuffix(SUFFIX), error))
-    checked = check_set(sources)
+    checked = check_set(sources, running)
     return Loaded(checked.declarations, (*errors, *checked.errors))
 
 
@@ -91,14 +94,15 @@ def list_files(directory: Path) -> list[Path]:
         raise DeclarationError(str(directory), "", f"cannot be listed: {error.strerror}", fix) from None
 
 
-def check_set(sources: Iterable[Source]) -> Loaded:
+def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
     """Check each source, then the conflicts between them; of two in conflict the later is the bad one.
 
-    What /etc declares comes before local.d; within each the order is by name.
+    The meshes `first` come before the others, what /etc declares before local.d,
+    and else the order is by name.
     """
     good: list[Declaration] = []
     errors: list[MeshError] = []
-    for source in sorted(sources, key=lambda source: (source.local, source.path.name)):
+    for source in sorted(sources, key=lambda each: (each.mesh not in first, each.local, each.mesh)):
         try:
             declaration = parse_source(source)
             _check_conflicts(declaration, good)

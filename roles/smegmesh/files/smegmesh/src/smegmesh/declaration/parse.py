@@ -15,6 +15,7 @@ from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.schema import check_schema
 from smegmesh.declaration.values import LINK_PORT, AgentSettings, Bootstrap, Declaration, HostPort, Prefix
 from smegmesh.identity.address import check_mesh_id
+from smegmesh.identity.grant import check_node_name
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _MAX_DESCRIPTION = 255
@@ -25,6 +26,10 @@ def load_agent(path: Path) -> AgentSettings:
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
     settings = AgentSettings(**data)
+    try:
+        check_node_name(settings.node_name)
+    except ValueError as error:
+        raise _from_identity(document, "node_name", error) from None
     try:
         ip_address(settings.listen)
     except ValueError:
@@ -39,8 +44,7 @@ def parse_declaration(document: Document) -> Declaration:
     try:
         mesh = check_mesh_id(data["mesh"])
     except ValueError as error:
-        what, _, fix = str(error).partition(": ")
-        raise DeclarationError(document.file, "mesh", what, fix) from None
+        raise _from_identity(document, "mesh", error) from None
     role = Role(data["role"])
     _check_role(document, role, data)
     if len(data.get("description", "").encode()) > _MAX_DESCRIPTION:
@@ -60,6 +64,11 @@ def parse_declaration(document: Document) -> Declaration:
         accept_routes=_prefixes(document, "accept_routes", data.get("accept_routes", [])),
         **{key: data[key] for key in plain if key in data},
     )
+
+
+def _from_identity(document: Document, where: str, error: ValueError) -> DeclarationError:
+    what, _, fix = str(error).partition(": ")
+    return DeclarationError(document.file, where, what, fix)
 
 
 def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None:
