@@ -45,7 +45,10 @@ def prepare(cache: Path, say: Say) -> Path:
         if not built.exists():
             with tempfile.TemporaryDirectory(dir=cache) as work:
                 package = fetch_kernel(cache, Path(work), say)
-                make(package, Path(work), say).rename(built)
+                fresh = make(package, Path(work), say)
+                for outdated in cache.glob("*/kernel"):
+                    shutil.rmtree(outdated.parent)
+                fresh.rename(built)
     return built
 
 

@@ -47,7 +47,6 @@ _REASONS = {
     errno.ENODEV: "there is no such link; create it first",
     errno.EPERM: "not permitted; it takes CAP_NET_ADMIN",
     errno.EOPNOTSUPP: "it is no WireGuard link; choose another name",
-    errno.EADDRINUSE: "the UDP port is in use; choose another port, or end what holds it",
     errno.ENOENT: "this kernel has no WireGuard; load its module or choose the userspace plane",
 }
 
@@ -116,11 +115,8 @@ class KernelPlane:
     def configure(self, device: str, settings: DeviceSettings) -> None:
         """Set key, port and mark; PlaneError if the port is in use (then nothing is changed)."""
         with _explained("configure", device):
-            link = _find(device)
-            if link is not None and not link.up:
-                _check_port_is_free(settings.listen_port)
             # The port first and by itself: it alone can be refused.
-            _set_device([wireguard.set_listen_port(device, settings.listen_port)])
+            _set_listen_port(device, settings.listen_port)
             _set_device([wireguard.set_keys_and_mark(device, settings)])
 
     def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
@@ -155,11 +151,6 @@ def _explained(action: str, device: str) -> Iterator[None]:
 class _Link:
     kind: str
     up: bool
-
-
-def _find(device: str) -> _Link | None:
-    with connection(ROUTE) as route:
-        return _own_link(route, device)
 
 
 def _own_link(route: Connection, device: str) -> _Link | None:
@@ -211,8 +202,25 @@ def _set_device(payloads: Iterable[bytes]) -> None:
         generic.request(_family(generic), payloads)
 
 
+def _set_listen_port(device: str, port: int) -> None:
+    """Set the port; PlaneError if it is in use."""
+    with connection(ROUTE) as route:
+        link = _own_link(route, device)
+    try:
+        if link is not None and not link.up:
+            # It would take any port now and could not go up later.
+            _check_port_is_free(port)
+        _set_device([wireguard.set_listen_port(device, port)])
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PlaneError(
+            f"interface {device}: UDP port {port} is in use; choose another one for it, or end what holds it"
+        ) from error
+
+
 def _check_port_is_free(port: int) -> None:
-    """NetlinkError EADDRINUSE if it is not: a link that is down takes any port and fails when it goes up."""
+    """OSError EADDRINUSE if something on this host has the UDP port."""
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -220,6 +228,6 @@ def _check_port_is_free(port: int) -> None:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind((host, port))
         except OSError as error:
-            # Without IPv6, or for a port that takes a privilege only to bind, there is nothing to learn here.
+            # Another refusal (no IPv6 here, a port that only binding takes a privilege for) is not WireGuard's.
             if error.errno == errno.EADDRINUSE:
-                raise NetlinkError(error.errno, error.strerror) from error
+                raise
