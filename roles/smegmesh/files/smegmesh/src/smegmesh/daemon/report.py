@@ -1,0 +1,86 @@
+"""What the API says of a mesh: the view and the device, as its types."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Literal
+
+from smegmesh.control import types
+from smegmesh.daemon.mesh import Mesh
+from smegmesh.dataplane.plane import DeviceState
+from smegmesh.gossip.view import Member, View
+from smegmesh.identity.keys import encode_key
+
+State = Literal["up", "starting", "failed"]
+
+
+def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
+    """A running mesh; `problem` is what is wrong with its newest declaration."""
+    view = mesh.view()
+    own = view.members.get(view.node_key)
+    return types.Mesh(
+        mesh=mesh.mesh_id,
+        state=_state(mesh),
+        problem=mesh.interface.problem or mesh.store_problem or problem,
+        role=mesh.declaration.role.value,
+        interface=mesh.interface.device,
+        plane=plane,
+        address=str(own.address) if own is not None else None,
+        port=mesh.interface.port,
+        members=_count(view),
+        leader=_name(view, view.leader),
+        home=_name(view, own.entry.home) if own is not None else None,
+        backup=_name(view, own.entry.backup) if own is not None else None,
+        digest=view.digest.hex(),
+        links=len(mesh.engine.links()),
+        number=own.number if own is not None else 0,
+        alarms=list(mesh.alarms),
+    )
+
+
+def member_reports(view: View, device: DeviceState | None) -> list[types.Member]:
+    """The members, sorted by name, with what the device knows of them."""
+    reports = [_member_report(view, member, device) for member in view.members.values()]
+    return sorted(reports, key=lambda report: (report.name, report.node_key))
+
+
+def _member_report(view: View, member: Member, device: DeviceState | None) -> types.Member:
+    entry = member.entry
+    peer = device.peers.get(entry.tunnel_key) if device is not None else None
+    return types.Member(
+        name=entry.name,
+        role=entry.role.value,
+        node_key=encode_key(member.node_key),
+        address=str(member.address),
+        liveness=member.liveness.value,
+        number=member.number,
+        alias=entry.alias,
+        leader=member.node_key == view.leader,
+        self=member.node_key == view.node_key,
+        home=_name(view, entry.home),
+        backup=_name(view, entry.backup),
+        endpoints=list(entry.endpoints),
+        handshake_age=max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None,
+        received=peer.received if peer is not None else 0,
+        sent=peer.sent if peer is not None else 0,
+        version=entry.agent,
+    )
+
+
+def _state(mesh: Mesh) -> State:
+    if mesh.interface.up:
+        return "up"
+    return "failed" if mesh.interface.problem else "starting"
+
+
+def _count(view: View) -> types.Members:
+    counted = Counter(member.liveness.value for member in view.members.values())
+    return types.Members(alive=counted["alive"], mute=counted["mute"], down=counted["down"])
+
+
+def _name(view: View, node_key: bytes | None) -> str | None:
+    if node_key is None:
+        return None
+    member = view.members.get(node_key)
+    return member.entry.name if member is not None else encode_key(node_key)
