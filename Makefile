@@ -37,8 +37,8 @@ image: ## the container engine, started if none answers, and the image of a lab 
 engine-stop: ## stop the engine, if it was started from here
 	@scripts/engine stop
 
-lock: venv ## bring requirements.txt up to requirements.in
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --upgrade \
+lock: venv ## bring requirements.txt up to requirements.in, keeping what it pins
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 test-unit: setup ## unit and property tests, of the agent and of the plugins
