@@ -47,7 +47,7 @@ class _Routes:
     async def members(self, request: web.Request) -> web.Response:
         mesh = request.match_info["mesh"]
         try:
-            return _answer(self._source.members(mesh))
+            return _answer(await self._source.members(mesh))
         except KeyError:
             known = ", ".join(each.mesh for each in self._source.status().meshes) or "none"
             return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")

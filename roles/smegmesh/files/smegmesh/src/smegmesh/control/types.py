@@ -100,7 +100,7 @@ class StatusSource(Protocol):
     def status(self) -> Status:
         """The agent and all its meshes, the failed ones included."""
 
-    def members(self, mesh: str) -> list[Member]:
+    async def members(self, mesh: str) -> list[Member]:
         """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
 
     async def reload(self) -> Reloaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import smegmesh
@@ -178,7 +179,9 @@ class Daemon:
 
     async def _settle(self, changed: set[str]) -> None:
         """Give what was changed a moment to come up, so that the answer tells how it went."""
-        waits = [self._meshes[name].interface.attempted.wait() for name in changed if name in self._meshes]
+        waits: list[Coroutine[None, None, object]] = [
+            self._meshes[name].interface.attempted.wait() for name in changed if name in self._meshes
+        ]
         if self._forwarding is not None and changed:
             self._forwarding.changed()
             waits.append(self._forwarding.settled())

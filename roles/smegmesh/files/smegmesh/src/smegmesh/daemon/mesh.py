@@ -50,6 +50,7 @@ class Mesh:
         self._watched: frozenset[bytes] = frozenset()
         self._probing: frozenset[bytes] = frozenset()
         self.store_problem: str | None = None
+        self.dial_problem: str | None = None
         credentials = load_credentials(
             host.directories.etc / "authorities" / declaration.authority, declaration.mesh, host.keys
         )
@@ -131,6 +132,7 @@ class Mesh:
 
     def link_up(self, link: int, certificate: NodeCertificate, dialled: bool) -> None:
         """A link to a member stands."""
+        self.dial_problem = None
         self._input(self.engine.link_up, link, certificate, dialled)
 
     def link_down(self, link: int) -> None:
@@ -141,8 +143,11 @@ class Mesh:
         """A frame came."""
         self._input(self.engine.receive, link, data)
 
-    def dial_failed(self, dial: int) -> None:
-        """Nobody was reached."""
+    def dial_failed(self, dial: int, reason: str) -> None:
+        """Nobody was reached, and why."""
+        if reason != self.dial_problem:
+            self._log.warning("no link: %s", reason)
+        self.dial_problem = reason
         self._input(self.engine.dial_failed, dial)
 
     # What the engine asks for.

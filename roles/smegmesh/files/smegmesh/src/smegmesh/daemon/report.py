@@ -19,10 +19,12 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
     """A running mesh; `problem` is what is wrong with its newest declaration."""
     view = mesh.view()
     own = view.members.get(view.node_key)
+    links = len(mesh.engine.links())
+    alone = f"no link to anybody: {mesh.dial_problem}" if not links and mesh.dial_problem else None
     return types.Mesh(
         mesh=mesh.mesh_id,
         state=_state(mesh),
-        problem=mesh.interface.problem or mesh.store_problem or problem,
+        problem=mesh.interface.problem or mesh.store_problem or problem or alone,
         role=mesh.declaration.role.value,
         interface=mesh.interface.device,
         plane=plane,
@@ -33,7 +35,7 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
         home=_name(view, own.entry.home) if own is not None else None,
         backup=_name(view, own.entry.backup) if own is not None else None,
         digest=view.digest.hex(),
-        links=len(mesh.engine.links()),
+        links=links,
         number=own.number if own is not None else 0,
         alarms=list(mesh.alarms),
     )
@@ -57,7 +59,7 @@ def _member_report(view: View, member: Member, device: DeviceState | None) -> ty
         number=member.number,
         alias=entry.alias,
         leader=member.node_key == view.leader,
-        self=member.node_key == view.node_key,
+        own=member.node_key == view.node_key,
         home=_name(view, entry.home),
         backup=_name(view, entry.backup),
         endpoints=list(entry.endpoints),
