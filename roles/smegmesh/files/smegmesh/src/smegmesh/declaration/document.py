@@ -18,7 +18,7 @@ from smegmesh.declaration.errors import DeclarationError
 if TYPE_CHECKING:
     import yaml
 
-MAX_FILE_SIZE = 256 * 1024
+MAX_FILE_SIZE = 64 * 1024
 _MAX_NODES = 20_000  # aliases multiply: a small file can stand for a huge tree
 _MAX_DEPTH = 16
 
@@ -49,9 +49,10 @@ def read_text(path: Path) -> str:
     except OSError as error:
         fix = "make it readable for the agent's user" if isinstance(error, PermissionError) else "put the file there"
         raise DeclarationError(str(path), "", f"cannot be read: {error.strerror}", fix) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DeclarationError(str(path), "", "is not a regular file", "replace it by a file or take it away")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DeclarationError(str(path), "", "is not a regular file", "replace it by a file or take it away")
         content = stream.read(MAX_FILE_SIZE + 1)
     if len(content) > MAX_FILE_SIZE:
         raise DeclarationError(str(path), "", f"is larger than {MAX_FILE_SIZE // 1024} KiB", "split or shorten it")
@@ -65,9 +66,8 @@ def parse_document(file: str, text: str) -> Document:
     """Parse YAML; DeclarationError names the line."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(text, Loader=loader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # the C loader crashes on deep nesting
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

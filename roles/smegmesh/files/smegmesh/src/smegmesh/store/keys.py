@@ -99,10 +99,11 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         fix = "make it with `smegctl request`" if isinstance(error, FileNotFoundError) else "run as the agent's user"
         raise StoreError(f"{path}: {error.strerror}: {fix}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise StoreError(f"{path}: not a regular file: put the key there itself")
     with os.fdopen(descriptor, "rb") as stream:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise StoreError(f"{path}: not a regular file: put the key there itself")
         if mode & 0o077:
             raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
         return stream.read(_MAX_SIZE)

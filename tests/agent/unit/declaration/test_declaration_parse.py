@@ -1,0 +1,213 @@
+"""One declaration: what it means, and one clear error for each way to get it wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from smegmesh.crdt.entry import Role
+from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, HostPort, load_agent
+from smegmesh.declaration.document import MAX_FILE_SIZE, parse_document, read_text
+from smegmesh.declaration.parse import parse_declaration, parse_host_port
+from smegmesh.declaration.schema import read_schema
+from smegmesh.declaration.values import Declaration
+
+PEER = "owner: role\nmesh: prod\nrole: peer\nendpoint: 198.18.0.11\n"
+CLIENT = "owner: role\nmesh: prod\nrole: client\n"
+BOOTSTRAP = 'bootstrap: [{name: a1, address: "198.18.0.11:4000"}]\n'
+
+
+def parse(text: str) -> Declaration:
+    return parse_declaration(parse_document("prod.yml", text))
+
+
+def error_of(text: str) -> DeclarationError:
+    with pytest.raises(DeclarationError) as caught:
+        parse(text)
+    return caught.value
+
+
+def test_least_peer_has_defaults() -> None:
+    declaration = parse(PEER)
+    assert declaration == Declaration(
+        "prod.yml", "role", "prod", Role.PEER, "smeg-prod", endpoint=HostPort("198.18.0.11", None)
+    )
+    assert (declaration.authority, declaration.port, declaration.keepalive) == ("default", None, 25)
+
+
+def test_every_key_arrives() -> None:
+    declaration = parse(
+        PEER
+        + BOOTSTRAP
+        + "authority: other\nport: 51821\ninterface: wg7\nalias: web\ndescription: the web host, Zürich\nkeepalive: 0\n"
+        + "bridge: true\nadvertise: ['2001:db8:10::/48', '::/0', 198.18.5.0/24]\naccept_routes: ['2001:db8::/32']\n"
+        + "accept_default: true\nmtu: 1380\n"
+    )
+    assert declaration == Declaration(
+        file="prod.yml",
+        owner="role",
+        mesh="prod",
+        role=Role.PEER,
+        interface="wg7",
+        authority="other",
+        endpoint=HostPort("198.18.0.11", None),
+        port=51821,
+        bootstrap=(Bootstrap("a1", "198.18.0.11:4000"),),
+        alias="web",
+        description="the web host, Zürich",
+        keepalive=0,
+        bridge=True,
+        advertise=(ip_network("2001:db8:10::/48"), ip_network("::/0"), ip_network("198.18.5.0/24")),
+        accept_routes=(ip_network("2001:db8::/32"),),
+        accept_default=True,
+        mtu=1380,
+    )
+
+
+def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None:
+    for name in ("declaration", "agent"):
+        for key, schema in read_schema(name)["properties"].items():
+            assert schema["description"] and schema["examples"], f"{name}.{key}"
+    for key, schema in read_schema("declaration")["properties"].items():
+        for example in schema["examples"]:
+            content = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.1", key: example}
+            parse(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what", "fix"),
+    [
+        (PEER + "prot: 51820", "prot", "unknown key `prot`", "did you mean `port`?"),
+        (PEER + "zzzz: 1", "zzzz", "unknown key `zzzz`", "the keys are owner, mesh,"),
+        (PEER.replace("role: peer", "rolle: peer"), "rolle", "unknown key", "did you mean `role`?"),
+        (PEER.replace("role: peer\n", ""), "role", "key `role` is missing", "`role: peer`"),
+        (PEER.replace("role: peer", "role: pear"), "role", "`pear` is none of peer, client", "client"),
+        (PEER.replace("owner: role", "owner: me"), "owner", "`me` is none of role, play, local", "role"),
+        (PEER.replace("prod", "Prod"), "mesh", "mesh id 'Prod'", "use a name like 'prod'"),
+        (PEER.replace("prod", "a..b"), "mesh", "mesh id 'a..b'", "use a name like 'prod'"),
+        (PEER.replace("prod", "no"), "mesh", "YAML reads `no` as true or false", 'in quotes: "no"'),
+        (PEER.replace("prod", "0x10"), "mesh", "YAML reads `0x10` as a whole number", 'in quotes: "0x10"'),
+        (PEER + "alias: 12:30", "alias", "YAML reads `12:30` as a whole number", 'in quotes: "12:30"'),
+        (PEER + "alias: ~", "alias", "must be text, not empty", "web"),
+        (PEER + "alias: 2026-01-01", "alias", "YAML reads `2026-01-01` as timestamp", 'in quotes: "2026-01-01"'),
+        (PEER + "alias: Web", "alias", "`Web` is not of the form it needs", "DNS label"),
+        (PEER + "port: '51820'", "port", "must be a whole number, not text ('51820')", "no quotes"),
+        (PEER + "port: 70000", "port", "`70000` is out of range (the maximum is 65535)", "UDP port"),
+        (PEER + "port: true", "port", "must be a whole number, not true or false", "UDP port"),
+        (PEER + "bridge: 'yes'", "bridge", "must be true or false, not text ('yes')", "without quotes"),
+        (PEER + "port: 1\nport: 2", "port", "key `port` is given twice (again in line 6)", "keep one"),
+        (PEER + "1: 2", "", "key `1` (line 5) is not read as text", "quotes"),
+        (PEER + "mtu: 1200", "mtu", "out of range (the minimum is 1280)", "MTU"),
+        (PEER + "interface: a-name-too-long-for-linux", "interface", "is not of the form", "15 characters"),
+        (PEER + "interface: a/b", "interface", "is not of the form", "15 characters"),
+        (PEER + "authority: ../x", "authority", "is not of the form", "directory under authorities/"),
+        (PEER + "description: " + "x" * 256, "description", "is too long (255 characters)", "255"),
+        (PEER + "description: " + "ü" * 200, "description", "longer than 255 bytes", "shorten"),
+        (PEER + "bootstrap: a1", "bootstrap", "must be a list, not text", "address"),
+        (PEER + "bootstrap: [{name: a1}]", "bootstrap[0].address", "key `address` is missing", "198.51.100.1:4000"),
+        (PEER + "bootstrap: [{name: a, address: b}, {name: a, adress: b}]", "bootstrap[1].adress", "unknown key", "`address`"),
+        (PEER + "bootstrap: [{name: a, address: b}, {name: a, address: 'b:0'}]", "bootstrap[1].address", "`b:0` is not host", "203.0.113.7"),
+        (PEER + "advertise: [2001:db8::1/48]", "advertise[0]", "bits set after its length", "did you mean `2001:db8::/48`?"),
+        (PEER + "accept_routes: ['::/0', x]", "accept_routes[1]", "`x` is not a prefix", "2001:db8:10::/48"),
+        (PEER + "advertise: ['::/0', '::/0']", "advertise[1]", "is there twice", "keep one"),
+        (PEER.replace("endpoint: 198.18.0.11\n", ""), "endpoint", "a peer needs an endpoint", "role: client"),
+        (PEER.replace("198.18.0.11", "0.0.0.0"), "endpoint", "`0.0.0.0` is not host or host:port", "203.0.113.7"),
+        (CLIENT, "bootstrap", "mesh prod has no peer", "name at least one peer"),
+        (CLIENT + "bootstrap: []", "bootstrap", "mesh prod has no peer", "name at least one peer"),
+        (CLIENT + BOOTSTRAP + "endpoint: a", "endpoint", "a client has no endpoint", "take it out"),
+        (CLIENT + BOOTSTRAP + "bridge: true", "bridge", "a client cannot be a bridge", "role: peer"),
+        ("", "", "is empty", "owner, mesh, role"),
+        ("[1, 2]", "", "must be a mapping (key: value), not a list", "mend"),
+        ("a: [", "", "is not valid YAML", "mend"),
+        ("a: \x00", "", "is not valid YAML", "mend"),
+        ("[" * 60_000, "", "is not valid YAML", "mend"),
+        ("a: &a [*a]", "a" + "[0]" * 16, "is too large or too deep", "shorten"),
+        ("a: !!python/object:os.system x", "a", "as python/object:os.system, which no key takes", "quotes"),
+    ],
+)  # fmt: skip
+def test_bad_input_has_one_clear_error(text: str, where: str, what: str, fix: str) -> None:
+    error = error_of(text)
+    assert error.file == "prod.yml"
+    assert error.where == where
+    assert what in error.what
+    assert fix in error.fix
+    assert "\n" not in str(error)
+
+
+def test_aliases_cannot_blow_up() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "too large" in error_of("\n".join(lines)).what
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("198.18.0.1", HostPort("198.18.0.1", None)),
+        ("198.18.0.1:51820", HostPort("198.18.0.1", 51820)),
+        ("2001:db8::1", HostPort("2001:db8::1", None)),
+        ("[2001:db8::1]", HostPort("2001:db8::1", None)),
+        ("[2001:db8::1]:1", HostPort("2001:db8::1", 1)),
+        ("a1.example.org", HostPort("a1.example.org", None)),
+        ("a1:65535", HostPort("a1", 65535)),
+        *((bad, None) for bad in (
+            "", ":1", "a:", "a:0", "a:65536", "a:x", "a b", "a:1:2", "[a]:1", "[198.18.0.1]:1", "256.0.0.1", "1.2.3",
+            "::", "0.0.0.0", "ff02::1", "fe80::1%eth0", "-a", "a..b", "a:１", "http://a", "a/b", "[::1", "a" * 300,
+        )),
+    ],
+)  # fmt: skip
+def test_host_port(text: str, expected: HostPort | None) -> None:
+    assert parse_host_port(text) == expected
+
+
+def test_host_port_text() -> None:
+    assert HostPort("198.18.0.1", None).text(4000) == "198.18.0.1:4000"
+    assert HostPort("2001:db8::1", 5).text(4000) == "[2001:db8::1]:5"
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    fifo, large, latin = tmp_path / "fifo", tmp_path / "large", tmp_path / "latin"
+    os.mkfifo(fifo)
+    large.write_bytes(b"#" * (MAX_FILE_SIZE + 1))
+    latin.write_bytes(b"description: Z\xfcrich")
+    for path, what in (
+        (fifo, "is not a regular file"),
+        (tmp_path, "is not a regular file"),
+        (large, "is larger than 64 KiB"),
+        (latin, "is not UTF-8 (byte 14)"),
+        (tmp_path / "none", "cannot be read: No such file"),
+    ):
+        with pytest.raises(DeclarationError) as caught:
+            read_text(path)
+        assert caught.value.file == str(path)
+        assert what in caught.value.what
+
+
+def test_agent_settings(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yml"
+    path.write_text("node_name: a1\n")
+    assert load_agent(path) == AgentSettings("a1", 4000, "::", "auto", "info")
+    path.write_text("node_name: a1\nlink_port: 4001\nlisten: 198.18.0.1\nplane: memory\nlog_level: debug\n")
+    assert load_agent(path) == AgentSettings("a1", 4001, "198.18.0.1", "memory", "debug")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "fix"),
+    [
+        ("link_port: 4000", "node_name", "node_name: a1"),
+        ("node_name: a 1", "node_name", "use 1 to 64 letters"),
+        ("node_name: a1\nlisten: everywhere", "listen", "`::` for all"),
+        ("node_name: a1\nplane: kernal", "plane", "auto takes the kernel's"),
+        ("node_name: a1\nlinkport: 1", "linkport", "did you mean `link_port`?"),
+    ],
+)
+def test_bad_agent_settings(tmp_path: Path, text: str, where: str, fix: str) -> None:
+    path = tmp_path / "agent.yml"
+    path.write_text(text)
+    with pytest.raises(DeclarationError) as caught:
+        load_agent(path)
+    assert caught.value.where == where
+    assert fix in caught.value.fix
