@@ -1,0 +1,152 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an installed agent consists of on a host. Every step says what it changed, or in check mode would."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import stat
+import tarfile
+
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, files
+
+VERSIONS = agent.ROOT + "/versions"
+UNIT_DIRECTORY = "/etc/systemd/system"
+HELPER = agent.ROOT + "/libexec/smegmesh-devices"
+UNITS = ("smegd.service", "smegmesh-wg@.service", "smegmesh-devices.path", "smegmesh-devices.service")
+
+# path, owner, mode; parents first
+DIRECTORIES = (
+    (agent.ROOT, "root", 0o755),
+    (VERSIONS, "root", 0o755),
+    (agent.ROOT + "/libexec", "root", 0o755),
+    (agent.CONFIGURATION, "root", 0o755),
+    (agent.DECLARATIONS, "root", 0o755),
+    (agent.AUTHORITIES, "root", 0o755),
+    (agent.STATE, agent.USER, 0o700),
+    (agent.STATE + "/local.d", agent.USER, 0o700),
+)
+
+
+def run(module, command, purpose, **options):
+    """Run a command that has to succeed; its output otherwise ends in the error."""
+    code, out, err = module.run_command(command, **options)
+    if code:
+        raise agent.AgentError("cannot %s: %s" % (purpose, (err or out).strip()[-2000:] or "exit status %d" % code))
+    return out
+
+
+def user_exists():
+    try:
+        pwd.getpwnam(agent.USER)
+    except KeyError:
+        return False
+    return True
+
+
+def has_version(version):
+    """Whether a version was installed to the end."""
+    return os.path.exists(os.path.join(VERSIONS, version, ".complete"))
+
+
+def apply_layout(module):
+    """The system user and the directories."""
+    changes = []
+    if not user_exists():
+        changes.append("add the system user %s" % agent.USER)
+        if not module.check_mode:
+            command = ["useradd", "--system", "--user-group", "--home-dir", agent.STATE, "--no-create-home"]
+            command += ["--shell", "/usr/sbin/nologin", "--comment", "smegmesh agent", agent.USER]
+            run(module, command, "add the system user")
+    for path, owner, mode in DIRECTORIES:
+        if _is_directory(path, owner, mode):
+            continue
+        changes.append("make the directory %s" % path)
+        if not module.check_mode:
+            os.makedirs(path, exist_ok=True)
+            os.chown(path, pwd.getpwnam(owner).pw_uid, grp.getgrnam(owner).gr_gid)
+            os.chmod(path, mode)
+    return changes
+
+
+def _is_directory(path, owner, mode):
+    try:
+        found = os.lstat(path)
+        uid = pwd.getpwnam(owner).pw_uid
+    except (FileNotFoundError, KeyError):
+        return False
+    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == mode and found.st_uid == uid
+
+
+def install_version(module, version, bundle, python, from_index):
+    """A virtual environment of its own for the version; complete, or not there."""
+    directory = os.path.join(VERSIONS, version)
+    shutil.rmtree(directory, ignore_errors=True)
+    os.mkdir(directory, 0o755)
+    try:
+        _fill(module, directory, bundle, python, from_index)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _fill(module, directory, bundle, python, from_index):
+    source = os.path.join(directory, "bundle")
+    with tarfile.open(bundle) as tar:
+        for member in tar.getmembers():
+            files.write(os.path.join(source, member.name), tar.extractfile(member).read(), 0o644)
+    run(module, [python, "-m", "venv", directory], "make a virtual environment", umask=0o022)
+    command = [os.path.join(directory, "bin", "python"), "-m", "pip", "install", "--quiet", "--no-input", "--no-deps"]
+    command += ["--disable-pip-version-check", "--no-cache-dir", "--require-hashes", "--only-binary=:all:"]
+    command += ["--requirement", "requirements.txt"]
+    if not from_index:
+        command += ["--no-index", "--find-links", "wheels"]
+    run(module, command, "install the agent", cwd=source, umask=0o022)
+    shutil.rmtree(os.path.join(source, "wheels"))
+    files.write(os.path.join(directory, ".complete"), b"", 0o644)
+
+
+def apply_units(module, version):
+    """The systemd units and their helper, as the version has them."""
+    source = os.path.join(VERSIONS, version, "bundle", "units")
+    targets = [(os.path.join(UNIT_DIRECTORY, name), name, 0o644) for name in UNITS]
+    targets.append((HELPER, "smegmesh-devices", 0o755))
+    changes = []
+    for target, name, mode in targets:
+        content = files.read(os.path.join(source, name))
+        if files.read(target) != content:
+            changes.append("write %s" % target)
+            if not module.check_mode:
+                files.write(target, content, mode)
+    if changes and not module.check_mode:
+        run(module, ["systemctl", "daemon-reload"], "have systemd read the units")
+    return changes
+
+
+def make_current(module, version):
+    """The link that the unit starts from, switched in one step."""
+    target = os.path.join("versions", version)
+    if os.path.islink(agent.CURRENT) and os.readlink(agent.CURRENT) == target:
+        return []
+    if not module.check_mode:
+        temporary = agent.CURRENT + ".new"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, agent.CURRENT)
+    return ["make version %s current" % version]
+
+
+def remove_old(module, version, keep):
+    """Remove all versions but the current and the C(keep) that were installed last before it."""
+    others = [name for name in os.listdir(VERSIONS) if name != version]
+    others.sort(key=lambda name: os.lstat(os.path.join(VERSIONS, name)).st_mtime, reverse=True)
+    for name in others[keep:]:
+        if not module.check_mode:
+            shutil.rmtree(os.path.join(VERSIONS, name))
+    return ["remove version %s" % name for name in others[keep:]]

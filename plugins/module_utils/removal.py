@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Taking the agent off a host: out of its meshes first, then everything it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, installation
+
+LEAVE_SECONDS = 20
+RUNTIME = "/run/smegmesh"
+TREES = (agent.CONFIGURATION, agent.STATE, agent.ROOT, RUNTIME)
+
+
+def remove(module):
+    """Remove all of it; what is already gone is no error. Returns what was done, or would be."""
+    units = [os.path.join(installation.UNIT_DIRECTORY, name) for name in installation.UNITS]
+    found = [path for path in list(TREES) + units if os.path.lexists(path)]
+    interfaces = _interfaces(module)
+    changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
+    if installation.user_exists():
+        changes.append("remove the system user %s" % agent.USER)
+    if module.check_mode or not changes:
+        return changes
+    _leave(module)
+    _stop(module)
+    for name in interfaces:
+        module.run_command(["ip", "link", "delete", name])
+    module.run_command(["nft", "delete", "table", "inet", "smegmesh"])
+    for path in found:
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    module.run_command(["systemctl", "daemon-reload"])
+    module.run_command(["systemctl", "reset-failed", "smegd.service", "smegmesh-devices.service"])
+    if installation.user_exists():
+        installation.run(module, ["userdel", agent.USER], "remove the system user")
+    return changes
+
+
+def _leave(module):
+    """Leave all meshes as a member should, so that others hear of it and the agent undoes what it did to the host."""
+    if not agent.installed():
+        return
+    local = agent.STATE + "/local.d"
+    for name in os.listdir(local) if os.path.isdir(local) else []:
+        os.unlink(os.path.join(local, name))
+    module.run_command(["systemctl", "start", agent.SERVICE])
+    for owner in ("play", "role"):
+        try:
+            agent.smegctl(module, ["apply"], {"declarations": [], "purge_owner": owner})
+        except agent.AgentError as error:
+            module.warn("the meshes could not be left, other hosts will see this one as down: %s" % error)
+            return
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if not agent.smegctl(module, ["status"])["meshes"]:
+                return
+        except agent.AgentError:
+            return
+        time.sleep(0.2)
+    module.warn("the agent did not leave its meshes within %d s" % LEAVE_SECONDS)
+
+
+def _stop(module):
+    units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
+    module.run_command(["systemctl", "disable", "smegd.service", "smegmesh-devices.path"])
+    installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
+
+
+def _interfaces(module):
+    """Mesh interfaces that are there: those the agent names, and those with the names it gives by itself."""
+    named = set()
+    if agent.installed():
+        try:
+            named = {mesh.get("interface") for mesh in agent.smegctl(module, ["status"])["meshes"]}
+        except agent.AgentError:
+            pass  # it does not run; its interfaces are found by name
+    code, out, _err = module.run_command(["ip", "-json", "link", "show"])
+    links = [link["ifname"] for link in json.loads(out)] if code == 0 and out.strip() else []
+    return [name for name in links if name in named or name.startswith("smeg-")]

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: agent_info
+short_description: See what the agent needs of this host and what it has
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - The few facts that the role C(smegmesh) needs, in one look at the host.
+options:
+  python:
+    description: The interpreter for the agent. Left out, the first one that is new enough.
+    type: str
+  plane:
+    description: Which WireGuard the agent is to use.
+    type: str
+    choices: [auto, kernel, userspace]
+    default: auto
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same result.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: See what the host has
+  smegmesh.wireguard.agent_info:
+  register: host
+"""
+
+RETURN = r"""
+os_family:
+  description: Which package manager's names apply.
+  type: str
+  returned: always
+  sample: debian
+missing:
+  description: What has to be installed first, of V(python), V(venv), V(nftables) and V(wireguard-go).
+  type: list
+  elements: str
+  returned: always
+  sample: [wireguard-go]
+version:
+  description: The installed version, empty if there is none.
+  type: str
+  returned: always
+  sample: 0.1.0+5f2c11d0a9b3
+running:
+  description: Whether the agent runs.
+  type: bool
+  returned: always
+stale:
+  description: Whether the agent runs with an older version, unit or agent.yml than what is on the disk.
+  type: bool
+  returned: always
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, host
+
+# A change of any of these takes a restart.
+STARTED_FROM = (agent.CURRENT, agent.CONFIGURATION + "/agent.yml", "/etc/systemd/system/smegd.service")
+
+
+def started(module):
+    """When the running agent started, in seconds since the epoch; None if it does not run."""
+    shown = ["ActiveState", "ExecMainStartTimestampMonotonic"]
+    code, out, _err = module.run_command(["systemctl", "show", "--property=" + ",".join(shown), agent.SERVICE])
+    values = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    if code != 0 or values.get("ActiveState") not in ("active", "reloading"):
+        return None
+    return time.time() - time.monotonic() + int(values["ExecMainStartTimestampMonotonic"]) / 1e6
+
+
+def changed_since(moment):
+    """Whether something that takes a restart is younger than the process."""
+    return any(os.path.lexists(path) and os.lstat(path).st_mtime > moment for path in STARTED_FROM)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "python": {"type": "str"},
+            "plane": {"type": "str", "choices": ["auto", "kernel", "userspace"], "default": "auto"},
+        },
+        supports_check_mode=True,
+    )
+    python = host.find_python(module, module.params["python"])
+    moment = started(module)
+    module.exit_json(
+        changed=False,
+        os_family=host.os_family(),
+        missing=host.missing(module, python, module.params["plane"]),
+        version=os.path.basename(os.readlink(agent.CURRENT)) if os.path.islink(agent.CURRENT) else "",
+        running=moment is not None,
+        stale=moment is not None and changed_since(moment),
+    )
+
+
+if __name__ == "__main__":
+    main()

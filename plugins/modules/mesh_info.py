@@ -1,0 +1,155 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_info
+short_description: See the meshes of this host as its agent sees them
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - Asks the agent on the host for its state, its meshes and their members.
+  - It can wait until meshes are up, and then says why one is not.
+options:
+  meshes:
+    description: Meshes that have to be up. Left out, none is waited for.
+    type: list
+    elements: str
+    default: []
+  wait:
+    description: Seconds to wait for O(meshes) to be up.
+    type: int
+    default: 0
+  members:
+    description: Whether to return the members of all meshes too.
+    type: bool
+    default: false
+  ping:
+    description: Whether to ping all other members over the mesh.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same result.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: none
+seealso:
+  - module: smegmesh.wireguard.mesh
+"""
+
+EXAMPLES = r"""
+- name: Wait until the mesh is up
+  smegmesh.wireguard.mesh_info:
+    meshes: [prod]
+    wait: 60
+  become: true
+  register: mesh
+
+- name: See who is in it
+  smegmesh.wireguard.mesh_info:
+    members: true
+  become: true
+"""
+
+RETURN = r"""
+status:
+  description: The agent and its meshes, as C(smegctl status --json) has it.
+  type: dict
+  returned: success
+  sample: {node_name: a1, meshes: [{mesh: prod, state: up, role: peer, interface: smeg-prod}]}
+members:
+  description: By mesh id, its members as this host sees them, as C(smegctl members --json) has it.
+  type: dict
+  returned: when O(members) or O(ping) is true
+pings:
+  description: By mesh id and name of the member, whether it answered over the mesh.
+  type: dict
+  returned: when O(ping) is true
+  sample: {prod: {a2: true, laptop: true}}
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
+
+POLL_SECONDS = 0.25
+PING_SECONDS = 3
+
+
+def troubles(status, wanted):
+    """Why a wanted mesh is not up, by mesh id; empty when all are."""
+    meshes = dict((mesh["mesh"], mesh) for mesh in status["meshes"])
+    found = {}
+    for name in wanted:
+        mesh = meshes.get(name)
+        if mesh is None:
+            found[name] = "the agent does not know it: see its declaration in %s" % agent.DECLARATIONS
+        elif mesh["state"] != "up":
+            found[name] = mesh.get("problem") or "it is still %s" % mesh["state"]
+    return found
+
+
+def wait(module, wanted, seconds):
+    """The agent's status once all wanted meshes are up; AgentError with the reasons after C(seconds)."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            status = agent.smegctl(module, ["status"])
+            reasons = troubles(status, wanted)
+        except agent.AgentError as error:
+            status, reasons = None, {"agent": str(error)}
+        if status is not None and not reasons:
+            return status
+        if time.monotonic() >= deadline:
+            raise agent.AgentError("; ".join("%s: %s" % reason for reason in sorted(reasons.items())))
+        time.sleep(POLL_SECONDS)
+
+
+def ping(module, members):
+    """Whether each other member answers one ICMPv6 echo over the mesh, all asked at once."""
+    others = [member for member in members if not member.get("own")]
+    command = ["sh", "-c", 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS]
+    _code, out, _err = module.run_command(command + ["ping"] + [member["address"] for member in others])
+    answered = set(out.split())
+    return dict((member["name"], member["address"] in answered) for member in others)
+
+
+def journal(module):
+    """The end of the agent's journal, for an error."""
+    command = ["journalctl", "--unit", agent.SERVICE, "--lines", "20", "--no-pager", "--output", "cat"]
+    return module.run_command(command)[1].strip()
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "meshes": {"type": "list", "elements": "str", "default": []},
+            "wait": {"type": "int", "default": 0},
+            "members": {"type": "bool", "default": False},
+            "ping": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    result = {"changed": False}
+    try:
+        if not agent.installed():
+            raise agent.AgentError("%s is missing: the host has no agent" % agent.SMEGCTL)
+        result["status"] = wait(module, module.params["meshes"], module.params["wait"])
+        if module.params["members"] or module.params["ping"]:
+            result["members"] = agent.smegctl(module, ["members"])
+        if module.params["ping"]:
+            result["pings"] = dict((mesh, ping(module, members)) for mesh, members in result["members"].items())
+    except agent.AgentError as error:
+        module.fail_json(msg="%s\nThe end of the agent's journal:\n%s" % (error, journal(module)))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
