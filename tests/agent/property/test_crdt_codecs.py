@@ -5,9 +5,10 @@ from __future__ import annotations
 import string
 
 import msgspec
-from crdt_nodes import MESH, Node
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crdt_nodes import MESH, Node
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.order import MAX_NUMBER

@@ -8,6 +8,7 @@ from math import log
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from smegmesh.crdt.digest import FANOUT, LEAF_ITEMS, MAX_DEPTH, Children, DigestTree, Item, Items, MapKind
 
 
@@ -71,7 +72,17 @@ def test_a_node_is_the_tree_of_the_items_under_its_prefix(some: list[Item], pref
         assert [path(each) for each in node.items] == sorted(map(path, under))
     else:
         assert node.digests == tuple(whole.digest(prefix + bytes([nibble])) for nibble in range(FANOUT))
-    assert whole.digest(prefix) == tree([*under, *()]).digest(prefix)
+    assert whole.digest(prefix) == tree(list(under)).digest(prefix)
+
+
+def test_keys_that_crowd_under_one_prefix_are_split_as_deep_as_needed() -> None:
+    keys = (sha256(b"crowd %d" % number).digest() for number in range(20_000))
+    crowd = [key for key in keys if sha256(b"\1" + key).digest()[0] == 0][: LEAF_ITEMS + 1]
+    made = tree([Item(MapKind.ENTRY, key, (1, bytes(32))) for key in crowd])
+    for prefix in (b"", b"\0", b"\0\0"):
+        assert isinstance(made.node(prefix), Children)
+    assert isinstance(made.node(b"\1"), Items)
+    assert made.root != tree(list(made.items())[1:]).root
 
 
 def descend(mine: DigestTree, theirs: DigestTree) -> tuple[set[Item], set[Item], int]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crdt_nodes import MESH, Node
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from crdt_nodes import MESH, Node
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.order import next_number
 from smegmesh.crdt.record import Kind
@@ -70,7 +71,7 @@ class OwnNumber(RuleBasedStateMachine):
         if self.memory.synced:
             assert number > seen
         said = {Kind.ENTRY: NODE.says, Kind.VERDICT: NODE.accuses, Kind.LEAVE: self._leaves}[kind](number)
-        self.disk = Disk(number, (*self.disk.said, said))
+        self.disk = Disk(number, self.disk.said)
         self.lineage.append(number)
         self.memory.prepared = said
 
@@ -85,6 +86,7 @@ class OwnNumber(RuleBasedStateMachine):
         assert said is not None
         put(self.memory.mesh, said)
         put(self.mesh, said)
+        self.disk = Disk(self.disk.number, (*self.disk.said, said))
         self.memory.prepared = None
 
     @rule()

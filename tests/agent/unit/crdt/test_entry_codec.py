@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import MAX_DEPTH, decode_entry, encode_entry
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError
@@ -141,6 +142,13 @@ def test_limits_are_held_exactly() -> None:
 def test_an_error_says_what_is_wrong(fields: dict[str, object], what: str) -> None:
     with pytest.raises(RecordError, match=what):
         decode_entry(body(**fields))
+
+
+def test_an_error_quotes_a_stranger_at_no_great_length() -> None:
+    with pytest.raises(RecordError) as error:
+        decode_entry(body(a="\n" * 60_000))
+    assert len(str(error.value)) <= RecordError.MAX_TEXT
+    assert str(error.value).isprintable()
 
 
 def test_the_writer_hears_of_a_broken_limit_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from crdt_nodes import MESH, Node
 from smegmesh.crdt.map import MapFull, Merged, MeshMap
 from smegmesh.crdt.order import MAX_NUMBER, next_number

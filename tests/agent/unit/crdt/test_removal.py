@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from crdt_nodes import MESH, Node
 from smegmesh.crdt.order import INFINITE, MAX_NUMBER, through
 from smegmesh.crdt.record import Kind, RecordError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from crdt_nodes import MESH, Node
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, RecordError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError
 from smegmesh.crdt.verdict import MAX_ACCUSED, Verdict, decode_verdict, encode_verdict
 

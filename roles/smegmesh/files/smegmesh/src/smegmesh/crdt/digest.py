@@ -139,9 +139,8 @@ class DigestTree:
         if len(theirs.digests) != FANOUT or len(prefix) >= MAX_DEPTH:
             raise ValueError(f"an inner node has {FANOUT} digests and a prefix of less than {MAX_DEPTH} nibbles")
         longer = (prefix + bytes([nibble]) for nibble in range(FANOUT))
-        return Comparison(
-            descend=tuple(child for child, digest in zip(longer, theirs.digests) if self.digest(child) != digest)
-        )
+        pairs = zip(longer, theirs.digests, strict=True)
+        return Comparison(descend=tuple(child for child, digest in pairs if self.digest(child) != digest))
 
     def _compare_items(self, prefix: bytes, theirs: Items) -> Comparison:
         if len(theirs.items) > LEAF_ITEMS or not all(_is_under(prefix, item) for item in theirs.items):

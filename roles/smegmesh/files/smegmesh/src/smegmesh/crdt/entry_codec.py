@@ -28,7 +28,7 @@ from typing import Annotated
 import msgspec
 
 from smegmesh.crdt.entry import Entry, Role
-from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError
+from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
 from smegmesh.identity.grant import check_node_name
 
 MAX_ROUTES = 256
@@ -83,6 +83,7 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
 _KNOWN = frozenset(_FIELDS.values())
 _encoder = msgspec.msgpack.Encoder()
 _known_decoder = msgspec.msgpack.Decoder(_Body)
+_any_decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder()
 _field_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -106,11 +107,8 @@ def decode_entry(body: bytes) -> Entry:
     """Read an entry record's body. Raises RecordError, which says the limit that is broken."""
     if len(body) > MAX_BODY[Kind.ENTRY]:
         raise RecordError(f"entry has {len(body)} bytes, more than {MAX_BODY[Kind.ENTRY]}")
-    try:
-        fields = _field_decoder.decode(body)
-        known = _known_decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise RecordError(f"entry: {error}") from error
+    fields = unpack("entry", _field_decoder, body)
+    known = unpack("entry", _known_decoder, body)
     if _encoder.encode(fields) != body:
         raise RecordError("entry: a field is there twice, or the map is not in canonical MessagePack")
     entry = Entry(
@@ -197,10 +195,7 @@ def _check_prefix(text: str) -> None:
 
 def _bounded(name: str, raw: bytes) -> bytes:
     """A newer agent's field. The depth is limited here so that every agent takes or refuses the same entries."""
-    try:
-        value = msgspec.msgpack.decode(raw)
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-        raise RecordError(f"entry: field {name!r}: {error}") from error
+    value = unpack(f"entry: field {name!r}", _any_decoder, raw)
     if _deeper(value, MAX_DEPTH):
         raise RecordError(f"entry: field {name!r} is nested more than {MAX_DEPTH} deep")
     return raw

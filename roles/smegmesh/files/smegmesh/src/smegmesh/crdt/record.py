@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -36,7 +36,26 @@ _CONTEXT = b"smegmesh/record\0"
 
 
 class RecordError(ValueError):
-    """A record, body or removal is not what it should be; the text says what and why."""
+    """A record, body or removal is not what it should be; the text says what and why.
+
+    It goes to logs and may quote anyone's bytes, so it is cut at `MAX_TEXT` characters.
+    """
+
+    MAX_TEXT = 400
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= self.MAX_TEXT else text[: self.MAX_TEXT - 1] + "\u2026")
+
+
+T = TypeVar("T")
+
+
+def unpack(what: str, decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    """Decode MessagePack from anyone. Whatever msgspec raises on bad bytes becomes a RecordError about `what`."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise RecordError(f"{what}: {error}") from error
 
 
 class Kind(IntEnum):
@@ -157,10 +176,7 @@ def _read(header: bytes, signature: bytes) -> tuple[Kind, str, bytes, int, bytes
         raise RecordError(f"signature has {len(signature)} bytes, not {SIGNATURE_SIZE}")
     if len(header) > MAX_HEADER:
         raise RecordError(f"header has {len(header)} bytes, more than {MAX_HEADER}")
-    try:
-        fields = _decoder.decode(header)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise RecordError(f"header: {error}") from error
+    fields = unpack("header", _decoder, header)
     if _encoder.encode(fields) != header:
         raise RecordError("header is not in canonical MessagePack")
     return (

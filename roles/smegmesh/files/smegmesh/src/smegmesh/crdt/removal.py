@@ -23,7 +23,7 @@ from hashlib import sha256
 import msgspec
 
 from smegmesh.crdt.order import INFINITE, Order, through
-from smegmesh.crdt.record import KEY_SIZE, Kind, Record, RecordError, SignedHeader, check_mesh, decode_header
+from smegmesh.crdt.record import KEY_SIZE, Kind, Record, RecordError, SignedHeader, check_mesh, decode_header, unpack
 from smegmesh.identity.certificate import Authority, NodeCertificate
 from smegmesh.identity.revocation import read_revocation
 
@@ -118,10 +118,7 @@ def decode_removal(data: bytes) -> Removal:
     """Read a removal's bytes; nothing is verified. Raises RecordError."""
     if len(data) > MAX_REMOVAL:
         raise RecordError(f"removal has {len(data)} bytes, more than {MAX_REMOVAL}")
-    try:
-        fields = _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise RecordError(f"removal: {error}") from error
+    fields = unpack("removal", _decoder, data)
     if _encoder.encode(fields) != data:
         raise RecordError("removal is not in canonical MessagePack")
     if fields.cause is not Cause.REVOKE:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import msgspec
 
-from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError
+from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
 
 #: Accused nodes of one verdict, so that it fits a frame.
 MAX_ACCUSED = 16_384
@@ -46,10 +46,7 @@ def decode_verdict(body: bytes) -> Verdict:
     """Read a verdict record's body. Raises RecordError."""
     if len(body) > MAX_BODY[Kind.VERDICT]:
         raise RecordError(f"verdict has {len(body)} bytes, more than {MAX_BODY[Kind.VERDICT]}")
-    try:
-        fields = _decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise RecordError(f"verdict: {error}") from error
+    fields = unpack("verdict", _decoder, body)
     verdict = Verdict(_keys("d", fields.d), _keys("m", fields.m))
     if len(verdict.down) + len(verdict.mute) > MAX_ACCUSED:
         raise RecordError(f"verdict accuses {len(verdict.down) + len(verdict.mute)} nodes, more than {MAX_ACCUSED}")
