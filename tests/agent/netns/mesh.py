@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from namespaces import Host
+
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.dataplane.plane import Endpoint
 from smegmesh.gossip.view import Liveness, Member, View
@@ -43,9 +44,7 @@ class Node:
     def start(self, port: int = PORT) -> None:
         """Start the agent's process."""
         program = [sys.executable, str(Path(__file__).with_name("worker.py"))]
-        self._process = subprocess.Popen(
-            self.host.command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen(self.host.command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._send((DEVICE, self.private_key, port))
 
     def kill(self) -> None:
@@ -104,16 +103,10 @@ class Mesh:
             )
             for other in self.nodes
         }
-        return make_plan(
-            View(MESH, node.key, members, None, b""), LocalPolicy(node.entry.role)
-        )
+        return make_plan(View(MESH, node.key, members, None, b""), LocalPolicy(node.entry.role))
 
     def endpoints(self) -> dict[str, Endpoint]:
-        return {
-            text: (node.host.underlay, PORT)
-            for node in self.nodes
-            for text in node.entry.endpoints
-        }
+        return {text: (node.host.underlay, PORT) for node in self.nodes for text in node.entry.endpoints}
 
     def bring_up(self, nodes: Iterable[Node] | None = None) -> None:
         for node in self.nodes if nodes is None else nodes:
@@ -137,9 +130,7 @@ class Stream:
     """A ping every 20 ms that runs while the test does something, `count` times at most."""
 
     def __init__(self, host: Host, address: IPv6Address, count: int = 500) -> None:
-        self._process = host.start(
-            "ping", "-n", "-O", "-i", "0.02", "-W", "1", "-c", str(count), str(address)
-        )
+        self._process = host.start("ping", "-n", "-O", "-i", "0.02", "-W", "1", "-c", str(count), str(address))
         assert self._process.stdout is not None
         self._lines = self._process.stdout
         self.answered(1)

@@ -20,9 +20,7 @@ TIMEOUT = 20.0
 class Host:
     """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`."""
 
-    def __init__(
-        self, name: str, namespace: str, underlay: str, run_directory: Path
-    ) -> None:
+    def __init__(self, name: str, namespace: str, underlay: str, run_directory: Path) -> None:
         self.name = name
         self.namespace = namespace
         self.underlay = underlay
@@ -54,9 +52,7 @@ class Host:
             check=False,
         )
         if check and done.returncode:
-            raise AssertionError(
-                f"{self.name}: {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
-            )
+            raise AssertionError(f"{self.name}: {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -165,9 +161,7 @@ class Lab:
 
     def plug(self, host: Host, *, in_: bool) -> None:
         """Pull a host's cable out, or put it back in."""
-        _ip(
-            "-n", self._switch, "link", "set", "dev", host.name, "up" if in_ else "down"
-        )
+        _ip("-n", self._switch, "link", "set", "dev", host.name, "up" if in_ else "down")
 
     def close(self) -> None:
         """End whatever runs in the namespaces and delete them."""
@@ -180,9 +174,7 @@ class Lab:
             )
             for pid in listed.stdout.split():
                 subprocess.run(["kill", "-9", pid], capture_output=True, check=False)
-            subprocess.run(
-                ["ip", "netns", "delete", namespace], capture_output=True, check=False
-            )
+            subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
 
 
 @contextmanager
@@ -200,8 +192,6 @@ def lab() -> Iterator[Lab]:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(
-        ["ip", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:
         raise AssertionError(f"ip {' '.join(arguments)}: {done.stderr}")

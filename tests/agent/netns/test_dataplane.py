@@ -8,15 +8,14 @@ from dataclasses import replace
 import pytest
 from mesh import DEVICE, PORT, Mesh, Stream
 from namespaces import Lab
+
 from smegmesh.crdt.entry import Role
 from smegmesh.dataplane.plane import PlaneError
 
 pytestmark = pytest.mark.netns
 
 
-def test_two_peers_reach_each_other_and_a_probe_tells_who_answers(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_two_peers_reach_each_other_and_a_probe_tells_who_answers(lab: Lab, mesh: Mesh) -> None:
     one, two = (mesh.add(lab.host(name), Role.PEER) for name in ("one", "two"))
     mesh.bring_up()
 
@@ -36,9 +35,7 @@ def test_two_peers_reach_each_other_and_a_probe_tells_who_answers(
     assert not one.call("has_link")
 
 
-def test_a_client_is_reached_through_its_home_and_then_through_its_backup(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_client_is_reached_through_its_home_and_then_through_its_backup(lab: Lab, mesh: Mesh) -> None:
     home, backup = (mesh.add(lab.host(name), Role.PEER) for name in ("home", "backup"))
     client = mesh.add(lab.host("client"), Role.CLIENT, home, backup)
     mesh.bring_up()
@@ -59,18 +56,14 @@ def test_a_client_is_reached_through_its_home_and_then_through_its_backup(
     assert backup.host.pings(client.address, 5)
 
 
-def test_a_client_moves_between_living_peers_without_losing_a_packet(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_client_moves_between_living_peers_without_losing_a_packet(lab: Lab, mesh: Mesh) -> None:
     home, backup = (mesh.add(lab.host(name), Role.PEER) for name in ("home", "backup"))
     client = mesh.add(lab.host("client"), Role.CLIENT, home, backup)
     mesh.bring_up()
     assert client.host.pings(home.address, 5)
     assert client.host.pings(backup.address, 5)
     held = client.call("state").peers[backup.key]
-    assert held.handshake is not None, (
-        "the backup's session is alive before it is needed"
-    )
+    assert held.handshake is not None, "the backup's session is alive before it is needed"
 
     stream = Stream(client.host, backup.address)
     mesh.down = frozenset({home.key})
@@ -79,9 +72,7 @@ def test_a_client_moves_between_living_peers_without_losing_a_packet(
     assert stream.lost() <= 10  # the hosts change over one after the other
 
 
-def test_a_killed_agent_adopts_its_interface_without_losing_a_packet(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_killed_agent_adopts_its_interface_without_losing_a_packet(lab: Lab, mesh: Mesh) -> None:
     one, two = (mesh.add(lab.host(name), Role.PEER) for name in ("one", "two"))
     mesh.bring_up()
     assert one.host.pings(two.address, 5)
@@ -104,16 +95,10 @@ def test_foreign_changes_are_repaired(lab: Lab, mesh: Mesh) -> None:
     assert one.call("check") == []
 
     foreign = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
-    one.host.run(
-        "wg", "set", DEVICE, "peer", foreign, "allowed-ips", f"{two.address}/128"
-    )
+    one.host.run("wg", "set", DEVICE, "peer", foreign, "allowed-ips", f"{two.address}/128")
     one.host.run("ip", "-6", "address", "del", f"{one.address}/128", "dev", DEVICE)
-    one.host.run(
-        "ip", "-6", "route", "add", "2001:db8:77::/48", "dev", DEVICE, "proto", "87"
-    )
-    one.host.run(
-        "ip", "-6", "route", "add", "2001:db8:78::/48", "dev", DEVICE, "proto", "static"
-    )
+    one.host.run("ip", "-6", "route", "add", "2001:db8:77::/48", "dev", DEVICE, "proto", "87")
+    one.host.run("ip", "-6", "route", "add", "2001:db8:78::/48", "dev", DEVICE, "proto", "static")
     one.host.run("ip", "link", "set", DEVICE, "mtu", "1300")
     assert not one.host.pings(two.address)
 
@@ -148,9 +133,7 @@ def test_a_learned_endpoint_is_kept(lab: Lab, mesh: Mesh) -> None:
     assert one.call("state").peers[two.key].endpoint == ("198.18.0.77", 1)
 
 
-def test_a_peer_that_lost_its_sessions_is_heard_at_once_after_a_renewal(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_peer_that_lost_its_sessions_is_heard_at_once_after_a_renewal(lab: Lab, mesh: Mesh) -> None:
     home = mesh.add(lab.host("home"), Role.PEER)
     client = mesh.add(lab.host("client"), Role.CLIENT, home)
     mesh.bring_up()
@@ -164,9 +147,7 @@ def test_a_peer_that_lost_its_sessions_is_heard_at_once_after_a_renewal(
     assert client.call("check") == []
 
 
-def test_a_port_in_use_is_one_clear_error_and_leaves_nothing_behind(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_port_in_use_is_one_clear_error_and_leaves_nothing_behind(lab: Lab, mesh: Mesh) -> None:
     one = mesh.add(lab.host("one"), Role.PEER)
     user = one.host.start(
         "python3",
@@ -189,9 +170,7 @@ def test_the_mtu_follows_the_underlay(lab: Lab, mesh: Mesh) -> None:
     one = mesh.add(lab.host("one"), Role.PEER)
     one.start()
     assert one.call("underlay_mtu", "198.18.0.9") == 1500
-    one.host.run(
-        "ip", "route", "add", "198.19.0.0/24", "via", "198.18.0.9", "mtu", "1400"
-    )
+    one.host.run("ip", "route", "add", "198.19.0.0/24", "via", "198.18.0.9", "mtu", "1400")
     assert (
         one.call(
             "underlay_mtu",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from mesh import DEVICE, Mesh
 from namespaces import Host, Lab
+
 from smegmesh.crdt.entry import Role
 
 pytestmark = pytest.mark.netns
@@ -25,9 +26,7 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 def advertise_router(router: Host) -> None:
     """Send one router advertisement (RFC 4861, 4.2) with the prefix 2001:db8:5::/64 (4.6.2)."""
-    prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + bytes.fromhex(
-        "20010db8000500000000000000000000"
-    )
+    prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + bytes.fromhex("20010db8000500000000000000000000")
     packet = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix
     router.run(
         "python3",
@@ -38,9 +37,7 @@ def advertise_router(router: Host) -> None:
     )
 
 
-def test_a_slaac_host_keeps_its_default_route_when_it_starts_to_forward(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_a_slaac_host_keeps_its_default_route_when_it_starts_to_forward(lab: Lab, mesh: Mesh) -> None:
     host = mesh.add(lab.host("slaac"), Role.PEER)
     router = lab.host("router")
 
@@ -73,9 +70,7 @@ def test_a_client_cannot_reach_its_homes_own_network(lab: Lab, mesh: Mesh) -> No
     other = mesh.add(lab.host("other"), Role.CLIENT, home)
     inner = lab.host("inner")
     lab.join(home.host, inner, "lan0")
-    home.host.run(
-        "ip", "-6", "address", "add", "2001:db8:9::1/64", "dev", "lan0", "nodad"
-    )
+    home.host.run("ip", "-6", "address", "add", "2001:db8:9::1/64", "dev", "lan0", "nodad")
     inner.run("ip", "-6", "address", "add", "2001:db8:9::2/64", "dev", "lan0", "nodad")
     inner.run("ip", "-6", "route", "add", "fc00::/7", "via", "2001:db8:9::1")
     mesh.bring_up()
@@ -89,14 +84,10 @@ def test_a_client_cannot_reach_its_homes_own_network(lab: Lab, mesh: Mesh) -> No
     assert not inner.pings(client.address, 3)
 
     home.call("remove_firewall")
-    assert eventually(lambda: client.host.pings("2001:db8:9::2")), (
-        "it was the table that kept it out"
-    )
+    assert eventually(lambda: client.host.pings("2001:db8:9::2")), "it was the table that kept it out"
 
 
-def test_the_table_is_replaced_and_removed_without_touching_others(
-    lab: Lab, mesh: Mesh
-) -> None:
+def test_the_table_is_replaced_and_removed_without_touching_others(lab: Lab, mesh: Mesh) -> None:
     home = mesh.add(lab.host("home"), Role.PEER)
     foreign = "table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }"
     home.host.run("nft", "-f", "-", stdin=foreign)

@@ -32,16 +32,8 @@ def diff(
     as it is. `applied` holds the `host:port` that each peer was last given: a peer that has an
     endpoint, given or learned from its packets, gets another only when its entry names another.
     """
-    held = {
-        network: key
-        for key, peer in state.peers.items()
-        for network in peer.allowed_ips
-    }
-    removals = [
-        PeerChange(key, remove=True, add=False)
-        for key in state.peers
-        if key not in plan.peers
-    ]
+    held = {network: key for key, peer in state.peers.items() for network in peer.allowed_ips}
+    removals = [PeerChange(key, remove=True, add=False) for key in state.peers if key not in plan.peers]
     losses: list[PeerChange] = []
     moves: list[PeerChange] = []
     others: list[PeerChange] = []
@@ -66,9 +58,7 @@ def diff(
                 add=False,
                 endpoint=endpoint,
                 allowed_ips=frozenset(wanted.allowed_ips) if gained else None,
-                keepalive=wanted.keepalive
-                if wanted.keepalive != now.keepalive
-                else None,
+                keepalive=wanted.keepalive if wanted.keepalive != now.keepalive else None,
             )
             if change == PeerChange(key, add=False):
                 continue
@@ -93,14 +83,10 @@ def _endpoint_to_set(
     return resolved
 
 
-def advance(
-    peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]
-) -> dict[bytes, PeerState]:
+def advance(peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]) -> dict[bytes, PeerState]:
     """The peers after the changes, as WireGuard carries them out: an allowed IP has one owner."""
     after = dict(peers)
-    owners = {
-        network: key for key, peer in after.items() for network in peer.allowed_ips
-    }
+    owners = {network: key for key, peer in after.items() for network in peer.allowed_ips}
     for change in changes:
         before = after.get(change.key)
         if change.remove:
@@ -113,24 +99,18 @@ def advance(
             if not change.add:
                 continue
             before = PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)
-        allowed = (
-            before.allowed_ips if change.allowed_ips is None else change.allowed_ips
-        )
+        allowed = before.allowed_ips if change.allowed_ips is None else change.allowed_ips
         for network in before.allowed_ips - allowed:
             del owners[network]
         for network in allowed - before.allowed_ips:
             previous = owners.get(network)
             if previous is not None:
-                after[previous] = replace(
-                    after[previous], allowed_ips=after[previous].allowed_ips - {network}
-                )
+                after[previous] = replace(after[previous], allowed_ips=after[previous].allowed_ips - {network})
             owners[network] = change.key
         after[change.key] = replace(
             before,
             endpoint=before.endpoint if change.endpoint is None else change.endpoint,
             allowed_ips=allowed,
-            keepalive=before.keepalive
-            if change.keepalive is None
-            else change.keepalive,
+            keepalive=before.keepalive if change.keepalive is None else change.keepalive,
         )
     return after

@@ -84,14 +84,10 @@ def _nft(arguments: list[str], text: str = "") -> str:
             check=False,
         )
     except FileNotFoundError as error:
-        raise PlaneError(
-            "nft is not installed: install the package nftables"
-        ) from error
+        raise PlaneError("nft is not installed: install the package nftables") from error
     except subprocess.TimeoutExpired as error:
         raise PlaneError(f"nft did not answer within {_TIMEOUT:g} s") from error
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise PlaneError(
-            f"nft refused the table {TABLE}: {said[0] if said else 'it said nothing'}"
-        )
+        raise PlaneError(f"nft refused the table {TABLE}: {said[0] if said else 'it said nothing'}")
     return done.stdout

@@ -27,8 +27,7 @@ def enable_forwarding(root: Path = SYSCTLS) -> dict[str, str]:
     wanted = {
         f"{_CONF}/{interface.name}/accept_ra": "2"
         for interface in sorted((root / _CONF).iterdir())
-        if interface.name != "all"
-        and _read(root, f"{_CONF}/{interface.name}/accept_ra") == "1"
+        if interface.name != "all" and _read(root, f"{_CONF}/{interface.name}/accept_ra") == "1"
     }
     if _read(root, _FORWARDING) == "0":
         wanted[_FORWARDING] = "1"

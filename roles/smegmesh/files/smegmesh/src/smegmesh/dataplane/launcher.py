@@ -33,15 +33,8 @@ class Launcher(Protocol):
 
 def socket_path(directory: Path, device: str) -> Path:
     """Where a device's control socket is. PlaneError for what cannot be an interface's name."""
-    if (
-        not 0 < len(device.encode()) < 16
-        or "/" in device
-        or device in (".", "..")
-        or any(map(str.isspace, device))
-    ):
-        raise PlaneError(
-            f"{device!r} cannot be an interface's name: use 1 to 15 characters without '/' and blanks"
-        )
+    if not 0 < len(device.encode()) < 16 or "/" in device or device in (".", "..") or any(map(str.isspace, device)):
+        raise PlaneError(f"{device!r} cannot be an interface's name: use 1 to 15 characters without '/' and blanks")
     return directory / f"{device}.sock"
 
 
@@ -62,9 +55,7 @@ def answers(path: Path) -> bool:
 class ProcessLauncher:
     """Starts wireguard-go itself, where no systemd does. Needs CAP_NET_ADMIN and /dev/net/tun."""
 
-    def __init__(
-        self, directory: Path = SOCKET_DIRECTORY, program: str = PROGRAM
-    ) -> None:
+    def __init__(self, directory: Path = SOCKET_DIRECTORY, program: str = PROGRAM) -> None:
         self._directory = directory
         self._program = program
 
@@ -78,28 +69,18 @@ class ProcessLauncher:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 # Asked to log, the child would keep our pipe open for ever.
-                env={
-                    name: value
-                    for name, value in os.environ.items()
-                    if name != "LOG_LEVEL"
-                },
+                env={name: value for name, value in os.environ.items() if name != "LOG_LEVEL"},
                 start_new_session=True,
                 timeout=_TIMEOUT,
                 check=False,
             )
         except FileNotFoundError as error:
-            raise PlaneError(
-                f"{device}: {self._program} is not installed: install the package wireguard-go"
-            ) from error
+            raise PlaneError(f"{device}: {self._program} is not installed: install the package wireguard-go") from error
         except subprocess.TimeoutExpired as error:
-            raise PlaneError(
-                f"{device}: {self._program} did not start within {_TIMEOUT:g} s"
-            ) from error
+            raise PlaneError(f"{device}: {self._program} did not start within {_TIMEOUT:g} s") from error
         if done.returncode or not answers(path):
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise PlaneError(
-                f"{device}: {self._program} did not start: {said[-1] if said else 'it said nothing'}"
-            )
+            raise PlaneError(f"{device}: {self._program} did not start: {said[-1] if said else 'it said nothing'}")
 
     def stop(self, device: str) -> None:
         path = socket_path(self._directory, device)
@@ -117,19 +98,18 @@ class ProcessLauncher:
             except ConnectionResetError:
                 return
             except TimeoutError as error:
-                raise PlaneError(
-                    f"{device}: {self._program} did not end within {_TIMEOUT:g} s"
-                ) from error
+                raise PlaneError(f"{device}: {self._program} did not end within {_TIMEOUT:g} s") from error
 
 
 class SystemdLauncher:
     """Asks the root helper (`smegmesh-devices.service`), by empty files `IF.start` and `IF.stop`."""
 
     def __init__(
-        self, directory: Path = SOCKET_DIRECTORY, requests: Path = REQUEST_DIRECTORY
+        self, directory: Path = SOCKET_DIRECTORY, requests: Path = REQUEST_DIRECTORY, timeout: float = _TIMEOUT
     ) -> None:
         self._directory = directory
         self._requests = requests
+        self._timeout = timeout
 
     def start(self, device: str) -> None:
         self._ask(device, "start", running=True)
@@ -141,14 +121,11 @@ class SystemdLauncher:
         path = socket_path(self._directory, device)
         try:
             (self._requests / f"{device}.{verb}").touch()
-            done = wait_until(
-                lambda: answers(path) is running, self._directory, _TIMEOUT
-            )
+            done = wait_until(lambda: answers(path) is running, self._directory, self._timeout)
         except OSError as error:
-            raise PlaneError(
-                f"{device}: cannot ask for its {verb}: {error}: is the role's unit installed?"
-            ) from error
+            raise PlaneError(f"{device}: cannot ask for its {verb}: {error}: is the role's unit installed?") from error
         if not done:
             raise PlaneError(
-                f"{device}: no {verb} within {_TIMEOUT:g} s: see journalctl -u smegmesh-devices -u smegmesh-wg@{device}"
+                f"{device}: no {verb} within {self._timeout:g} s: "
+                f"see journalctl -u smegmesh-devices -u smegmesh-wg@{device}"
             )

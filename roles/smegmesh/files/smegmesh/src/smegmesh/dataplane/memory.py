@@ -32,9 +32,7 @@ class MemoryPlane:
         state = self.dump(device)
         for other, held in self.devices.items():
             if other != device and held.listen_port == settings.listen_port != 0:
-                raise PlaneError(
-                    f"{device}: UDP port {settings.listen_port} is in use by {other}: choose another port"
-                )
+                raise PlaneError(f"{device}: UDP port {settings.listen_port} is in use by {other}: choose another port")
         self.devices[device] = DeviceState(
             public_key=public_key(settings.private_key),
             listen_port=settings.listen_port,

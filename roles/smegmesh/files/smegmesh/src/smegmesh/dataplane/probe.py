@@ -62,11 +62,7 @@ class Prober:
         PlaneError if this process may not probe.
         """
         self._targets = frozenset(targets)
-        self._waiting = {
-            sequence: target
-            for sequence, target in self._waiting.items()
-            if target in self._targets
-        }
+        self._waiting = {sequence: target for sequence, target in self._waiting.items() if target in self._targets}
         if not self._targets:
             self.close()
         elif self._timer is None:
@@ -101,9 +97,7 @@ class Prober:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            self._socket.sendto(
-                encode_echo(self._identifier, sequence), (str(address), 0)
-            )
+            self._socket.sendto(encode_echo(self._identifier, sequence), (str(address), 0))
         except BlockingIOError:
             pass
         except OSError:
@@ -117,13 +111,9 @@ class Prober:
                 socket.IPPROTO_ICMPV6,
             )
         except PermissionError as error:
-            raise PlaneError(
-                f"cannot probe through {self._device}: the agent needs CAP_NET_RAW"
-            ) from error
+            raise PlaneError(f"cannot probe through {self._device}: the agent needs CAP_NET_RAW") from error
         try:
-            opened.setsockopt(
-                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode()
-            )
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
             opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _only(_ECHO_REPLY))
         except OSError:
             opened.close()

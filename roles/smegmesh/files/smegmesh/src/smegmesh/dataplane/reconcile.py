@@ -67,9 +67,7 @@ class Reconciler:
 
     def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
         """Carry out what differs from the last known state; the changes made."""
-        state = (
-            self._known if self._known is not None else self._plane.dump(self.device)
-        )
+        state = self._known if self._known is not None else self._plane.dump(self.device)
         changes = diff(plan, endpoints, state, self._applied)
         self._known = None  # unknown, should what follows fail half way
         if changes:
@@ -78,9 +76,7 @@ class Reconciler:
             self._system.ensure_routes(self.device, plan.routes)
         self._plan, self._endpoints = plan, endpoints
         self._note_applied(plan, endpoints)
-        self._known = (
-            replace(state, peers=advance(state.peers, changes)) if changes else state
-        )
+        self._known = replace(state, peers=advance(state.peers, changes)) if changes else state
         return changes
 
     def check(self) -> list[str]:
@@ -93,14 +89,10 @@ class Reconciler:
             self._known = None
             self.bring_up(self._plan, self._endpoints)
             return [f"{self.device} was gone"]
-        repaired = [
-            f"{self.device} had other {what}" for what in self._configure(self._known)
-        ]
+        repaired = [f"{self.device} had other {what}" for what in self._configure(self._known)]
         changes = self.apply(self._plan, self._endpoints)
         if changes:
-            repaired.append(
-                f"{self.device} had {len(changes)} peers that were not as planned"
-            )
+            repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
         return repaired + self._repair_link(self._plan)
 
     def renew(self, key: bytes) -> None:
@@ -119,9 +111,7 @@ class Reconciler:
         again = diff(self._plan, self._endpoints, without, self._applied)
         if held is not None and held.endpoint is not None:
             again = [
-                replace(change, endpoint=held.endpoint)
-                if change.key == key and change.endpoint is None
-                else change
+                replace(change, endpoint=held.endpoint) if change.key == key and change.endpoint is None else change
                 for change in again
             ]
         changes = [PeerChange(key, remove=True, add=False), *again]
@@ -169,9 +159,7 @@ class Reconciler:
 
     def _note_applied(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
         self._applied = {
-            key: peer.endpoint
-            if peer.endpoint in endpoints
-            else self._applied.get(key, peer.endpoint)
+            key: peer.endpoint if peer.endpoint in endpoints else self._applied.get(key, peer.endpoint)
             for key, peer in plan.peers.items()
             if peer.endpoint is not None
         }

@@ -6,8 +6,8 @@ import os
 import shutil
 from collections.abc import Callable
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]
-from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from smegmesh.dataplane.kernel import KernelPlane
 from smegmesh.dataplane.launcher import PROGRAM, Launcher
@@ -30,14 +30,10 @@ def choose_plane(
     PlaneError if there is none, or no such choice.
     """
     if wanted not in CHOICES:
-        raise PlaneError(
-            f"plane {wanted!r} is unknown: use one of {', '.join(CHOICES)}"
-        )
+        raise PlaneError(f"plane {wanted!r} is unknown: use one of {', '.join(CHOICES)}")
     if wanted == "memory":
         return MemoryPlane()
-    if wanted == "kernel" or (
-        wanted == "auto" and (kernel_can or kernel_has_wireguard)()
-    ):
+    if wanted == "kernel" or (wanted == "auto" and (kernel_can or kernel_has_wireguard)()):
         return KernelPlane()
     if wanted == "userspace" or (userspace_can or has_wireguard_go)():
         return UserspacePlane(launcher)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network, ip_address
 from typing import Any, Protocol
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]
-from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from smegmesh.dataplane.plane import PlaneError
 
@@ -28,9 +28,7 @@ TUNNEL_OVERHEAD = 80
 MINIMUM_MTU = 1280
 ETHERNET_MTU = 1500
 
-_NO_DUPLICATE_DETECTION = (
-    0x02  # IFA_F_NODAD: usable at once; nobody else can have the address
-)
+_NO_DUPLICATE_DETECTION = 0x02  # IFA_F_NODAD: usable at once; nobody else can have the address
 _UP = 1
 _LOOPBACK = 8
 _MAIN_TABLE = 254
@@ -134,13 +132,9 @@ def _route(what: str) -> Iterator[Any]:
             yield route
     except NetlinkError as error:
         if error.code == errno.EADDRINUSE:
-            raise PlaneError(
-                f"{what}: its UDP port is in use: choose another port or stop its user"
-            ) from error
+            raise PlaneError(f"{what}: its UDP port is in use: choose another port or stop its user") from error
         if error.code == errno.EPERM:
-            raise PlaneError(
-                f"{what}: not permitted: the agent needs CAP_NET_ADMIN"
-            ) from error
+            raise PlaneError(f"{what}: not permitted: the agent needs CAP_NET_ADMIN") from error
         raise PlaneError(f"{what}: {error.args[-1]}") from error
 
 
@@ -225,9 +219,7 @@ class MemorySystem:
         self.routes: dict[str, set[IPv6Network]] = {}
 
     def link(self, device: str) -> Link | None:
-        return self.links.setdefault(
-            device, Link(index=len(self.links) + 1, mtu=ETHERNET_MTU, up=False)
-        )
+        return self.links.setdefault(device, Link(index=len(self.links) + 1, mtu=ETHERNET_MTU, up=False))
 
     def set_link(self, device: str, *, mtu: int, up: bool) -> None:
         link = self.link(device)

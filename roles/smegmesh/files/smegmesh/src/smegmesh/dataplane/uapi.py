@@ -29,9 +29,7 @@ class UapiError(PlaneError):
     """The device refused a request; `code` is its errno."""
 
     def __init__(self, device: str, code: int) -> None:
-        super().__init__(
-            f"{device}: WireGuard refused the request: {os.strerror(code)}"
-        )
+        super().__init__(f"{device}: WireGuard refused the request: {os.strerror(code)}")
         self.code = code
 
 
@@ -49,7 +47,7 @@ def call(path: Path, lines: Iterable[str]) -> list[str]:
             answer = _read_answer(connection)
     except OSError as error:
         raise PlaneError(f"{path.stem}: no answer from {path}: {error}") from error
-    *body, last = answer.decode().split("\n\n")[0].splitlines() or ["errno=0"]
+    *body, last = answer.decode().split("\n\n")[0].splitlines() or [""]
     code = int(last.partition("=")[2]) if last.startswith("errno=") else None
     if code is None:
         raise PlaneError(f"{path.stem}: {path} broke off its answer")
@@ -113,9 +111,7 @@ def parse_device(lines: Iterable[str]) -> DeviceState:
             settings[name] = value
     private = settings.get("private_key", _NO_KEY)
     return DeviceState(
-        public_key=bytes(32)
-        if private == _NO_KEY
-        else public_key(bytes.fromhex(private)),
+        public_key=bytes(32) if private == _NO_KEY else public_key(bytes.fromhex(private)),
         listen_port=int(settings.get("listen_port", "0")),
         fwmark=int(settings.get("fwmark", "0")),
         peers={key: _parse_peer(peer) for key, peer in peers.items()},
@@ -124,15 +120,10 @@ def parse_device(lines: Iterable[str]) -> DeviceState:
 
 def _parse_peer(fields: list[tuple[str, str]]) -> PeerState:
     single = dict(fields)
-    handshake = (
-        int(single.get("last_handshake_time_sec", "0"))
-        + int(single.get("last_handshake_time_nsec", "0")) / 1e9
-    )
+    handshake = int(single.get("last_handshake_time_sec", "0")) + int(single.get("last_handshake_time_nsec", "0")) / 1e9
     return PeerState(
         endpoint=parse_endpoint(single["endpoint"]) if "endpoint" in single else None,
-        allowed_ips=frozenset(
-            ip_network(value) for name, value in fields if name == "allowed_ip"
-        ),
+        allowed_ips=frozenset(ip_network(value) for name, value in fields if name == "allowed_ip"),
         keepalive=int(single.get("persistent_keepalive_interval", "0")),
         handshake=handshake or None,
         received=int(single.get("rx_bytes", "0")),

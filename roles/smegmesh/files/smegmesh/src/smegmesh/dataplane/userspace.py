@@ -70,9 +70,7 @@ class UserspacePlane:
 
 
 def _port_in_use(device: str, port: int) -> PlaneError:
-    return PlaneError(
-        f"{device}: UDP port {port} is in use: choose another port or stop its user (ss -lunp)"
-    )
+    return PlaneError(f"{device}: UDP port {port} is in use: choose another port or stop its user (ss -lunp)")
 
 
 def _port_is_free(port: int) -> bool:
@@ -86,7 +84,5 @@ def _port_is_free(port: int) -> bool:
             if error.errno == errno.EADDRINUSE:
                 return False
             if error.errno != errno.EAFNOSUPPORT:
-                raise PlaneError(
-                    f"UDP port {port} cannot be had: {error.strerror}"
-                ) from error
+                raise PlaneError(f"UDP port {port} cannot be had: {error.strerror}") from error
     return True

@@ -24,15 +24,8 @@ def wait_until(true: Callable[[], bool], directory: Path, timeout: float) -> boo
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), "inotify_init1")
     try:
-        if (
-            _LIBC.inotify_add_watch(
-                descriptor, os.fsencode(directory), _CREATE | _DELETE | _MOVED
-            )
-            < 0
-        ):
-            raise OSError(
-                ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(directory)
-            )
+        if _LIBC.inotify_add_watch(descriptor, os.fsencode(directory), _CREATE | _DELETE | _MOVED) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(directory))
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         while not true():

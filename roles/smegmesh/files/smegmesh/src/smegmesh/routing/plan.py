@@ -61,9 +61,7 @@ def make_plan(view: View, policy: LocalPolicy) -> Plan:
         mesh_id=view.mesh_id,
         address=IPv6Interface((node_address(view.mesh_id, view.node_key), 128)),
         peers={
-            tunnels[key]: PeerPlan(
-                _endpoint(view.members[key]), frozenset(networks), keepalive
-            )
+            tunnels[key]: PeerPlan(_endpoint(view.members[key]), frozenset(networks), keepalive)
             for key, networks in allowed.items()
             if key in tunnels
         },
@@ -94,18 +92,12 @@ def _allowed_by_peer(view: View) -> dict[bytes, list[IPv6Network]]:
     return allowed
 
 
-def _allowed_by_client(
-    view: View, prefix: IPv6Network
-) -> dict[bytes, list[IPv6Network]]:
+def _allowed_by_client(view: View, prefix: IPv6Network) -> dict[bytes, list[IPv6Network]]:
     """Allowed IPs by node key: the whole mesh at the peer that carries this node, none at the other."""
     own = view.members.get(view.node_key)
     if own is None:
         return {}
-    named = [
-        key
-        for key in _distinct(own.entry.home, own.entry.backup)
-        if _is_peer(view, key)
-    ]
+    named = [key for key in _distinct(own.entry.home, own.entry.backup) if _is_peer(view, key)]
     carrier = _carrier(view, view.node_key)
     if carrier is None and named:
         # Nobody seems to be left: keep trying the home, it may only seem so from here.

@@ -1,0 +1,187 @@
+"""The reconciler on the memory plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv6Interface, IPv6Network
+
+import pytest
+
+from smegmesh.dataplane.memory import MemoryPlane
+from smegmesh.dataplane.plane import DeviceSettings, PeerChange, PlaneError
+from smegmesh.dataplane.reconcile import Reconciler
+from smegmesh.dataplane.system import MemorySystem
+from smegmesh.identity.keys import generate_private_key, public_key
+from smegmesh.routing.plan import PeerPlan, Plan
+
+DEVICE = "smeg-prod"
+A, B = b"a" * 32, b"b" * 32
+ONE, TWO = IPv6Network("fd00::1"), IPv6Network("fd00::2")
+ENDPOINTS = {"a:1": ("198.18.0.1", 1), "a:2": ("198.18.0.2", 2)}
+PLAN = Plan(
+    mesh_id="prod",
+    address=IPv6Interface("fd00::f/128"),
+    peers={A: PeerPlan("a:1", frozenset({ONE})), B: PeerPlan(None, frozenset(), 25)},
+    routes=frozenset({IPv6Network("fd00::/64")}),
+    forward=True,
+)
+
+
+class CountingPlane(MemoryPlane):
+    """Notes what is applied; fails once where it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applied: list[Sequence[PeerChange]] = []
+        self.fail_next = False
+
+    def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
+        if self.fail_next:
+            self.fail_next = False
+            super().apply(device, changes[:1])
+            raise PlaneError("the device stopped half way")
+        self.applied.append(changes)
+        super().apply(device, changes)
+
+
+class BrokenSystem(MemorySystem):
+    def set_link(self, device: str, *, mtu: int, up: bool) -> None:
+        raise PlaneError("no such thing here")
+
+
+SETTINGS = DeviceSettings(generate_private_key(), 51820)
+
+
+@pytest.fixture
+def plane() -> CountingPlane:
+    return CountingPlane()
+
+
+@pytest.fixture
+def system() -> MemorySystem:
+    return MemorySystem()
+
+
+@pytest.fixture
+def reconciler(plane: CountingPlane, system: MemorySystem) -> Reconciler:
+    return Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420)
+
+
+def planned(plane: CountingPlane, plan: Plan = PLAN) -> bool:
+    peers = plane.dump(DEVICE).peers
+    return {key: (peer.allowed_ips, peer.keepalive) for key, peer in peers.items()} == {
+        key: (peer.allowed_ips, peer.keepalive) for key, peer in plan.peers.items()
+    }
+
+
+def test_bring_up_makes_all_of_it(plane: CountingPlane, system: MemorySystem, reconciler: Reconciler) -> None:
+    assert reconciler.bring_up(PLAN, ENDPOINTS) is True
+    assert planned(plane)
+    assert plane.dump(DEVICE).public_key == public_key(SETTINGS.private_key)
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.1", 1)
+    link = system.link(DEVICE)
+    assert link is not None and link.up and link.mtu == 1420
+    assert system.addresses[DEVICE] == {PLAN.address}
+    assert system.routes[DEVICE] == PLAN.routes
+    assert reconciler.check() == []
+
+
+def test_an_interface_that_is_there_is_adopted_untouched(
+    plane: CountingPlane, system: MemorySystem, reconciler: Reconciler
+) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    again = Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420)
+    plane.applied.clear()
+    assert again.bring_up(PLAN, ENDPOINTS) is False
+    assert plane.applied == []
+
+
+def test_the_same_plan_again_changes_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    assert reconciler.apply(PLAN, ENDPOINTS) == []
+    assert len(plane.applied) == 1
+
+
+def test_an_entry_that_names_another_endpoint_is_followed_once(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    moved = replace(PLAN, peers={**PLAN.peers, A: replace(PLAN.peers[A], endpoint="a:2")})
+    reconciler.apply(moved, {})
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.1", 1), "not resolved yet"
+    reconciler.apply(moved, ENDPOINTS)
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.2", 2)
+
+    plane.apply(DEVICE, [PeerChange(A, endpoint=("198.18.0.9", 9))])  # it roams
+    assert reconciler.check() == []
+    reconciler.apply(moved, ENDPOINTS)
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.9", 9)
+
+
+def test_what_was_known_is_doubted_after_an_error(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    swapped = replace(PLAN, peers={A: PeerPlan("a:1", frozenset({TWO})), B: PeerPlan(None, frozenset({ONE}))})
+    plane.fail_next = True
+    with pytest.raises(PlaneError, match="half way"):
+        reconciler.apply(swapped, ENDPOINTS)
+    reconciler.apply(swapped, ENDPOINTS)
+    assert planned(plane, swapped)
+
+
+def test_check_repairs_and_tells(plane: CountingPlane, system: MemorySystem, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.apply(DEVICE, [PeerChange(B, remove=True)])
+    plane.devices[DEVICE] = replace(plane.dump(DEVICE), listen_port=1)
+    system.addresses.clear()
+    system.set_link(DEVICE, mtu=1280, up=False)
+    assert len(reconciler.check()) == 4
+    assert planned(plane)
+    assert plane.dump(DEVICE).listen_port == 51820
+    assert reconciler.check() == []
+
+    plane.delete(DEVICE)
+    assert reconciler.check() == [f"{DEVICE} was gone"]
+    assert planned(plane)
+
+
+def test_a_failure_leaves_no_new_interface_behind_but_an_adopted_one(plane: CountingPlane) -> None:
+    broken = Reconciler(plane, BrokenSystem(), DEVICE, SETTINGS, mtu=1420)
+    with pytest.raises(PlaneError):
+        broken.bring_up(PLAN, ENDPOINTS)
+    assert plane.devices == {}
+
+    Reconciler(plane, MemorySystem(), DEVICE, SETTINGS, mtu=1420).bring_up(PLAN, ENDPOINTS)
+    with pytest.raises(PlaneError):
+        broken.bring_up(PLAN, ENDPOINTS)
+    assert planned(plane)
+
+
+def test_a_port_of_another_device_is_refused(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    other = Reconciler(plane, MemorySystem(), "smeg-office", SETTINGS, mtu=1420)
+    with pytest.raises(PlaneError, match="UDP port 51820 is in use by smeg-prod"):
+        other.bring_up(PLAN, ENDPOINTS)
+    assert list(plane.devices) == [DEVICE]
+
+
+def test_renew_takes_one_peer_away_and_gives_it_back(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.apply(DEVICE, [PeerChange(B, endpoint=("198.18.0.7", 7))])
+    plane.applied.clear()
+    reconciler.renew(B)
+    reconciler.renew(b"x" * 32)
+    assert [[change.key for change in changes] for changes in plane.applied] == [[B, B]]
+    assert planned(plane)
+    assert plane.dump(DEVICE).peers[B].endpoint == ("198.18.0.7", 7), "a learned endpoint is not forgotten"
+    assert reconciler.check() == []
+
+
+def test_take_down_leaves_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    reconciler.take_down()
+    assert plane.devices == {}
+    assert reconciler.check() == []
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    assert SETTINGS.private_key.hex() not in repr(SETTINGS)
+    assert repr(SETTINGS.private_key) not in repr(SETTINGS)
