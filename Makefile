@@ -12,6 +12,7 @@ SMEGMESH_LAB_IMAGE ?= smegmesh-host:bookworm
 export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE
 
 PYTEST := python -m pytest
+PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LAYERS := lint unit simulation fuzz kernel netns molecule
 
 .PHONY: help setup packages venv image engine-stop lock demo demo-down \
@@ -41,8 +42,52 @@ lock: venv ## bring requirements.txt up to requirements.in, keeping what it pins
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
+demo: setup ## five hosts, one playbook, a mesh: status and pings
+	ansible-playbook -i inventories/lab playbooks/lab.yml
+	ansible-playbook -i inventories/lab playbooks/site.yml
+	ansible-playbook -i inventories/lab playbooks/status.yml
+
+demo-down: ## remove the demo: hosts, network, keys, the engine if it was started from here
+	@if [[ -x .venv/bin/ansible-playbook && -e .lab/ssh_config ]]; then \
+		ansible-playbook -i inventories/lab playbooks/lab.yml -e smegmesh_lab_state=absent; \
+	fi
+	@scripts/engine stop
+	rm -rf .lab
+
+test: ## everything below but what takes long; seconds per layer at the end
+	@scripts/layers setup $(LAYERS)
+
+test-all: ## the long tests too
+	@SMEGMESH_TEST_LONG=1 scripts/layers setup $(LAYERS)
+
+# `-m ""` would select all; without SMEGMESH_TEST_LONG the long ones stay out.
+SELECTED = $(if $(SMEGMESH_TEST_LONG),,-m "not long")
+
+test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, ansible-test sanity
+	@scripts/lint
+
 test-unit: setup ## unit and property tests, of the agent and of the plugins
-	$(PYTEST) tests/agent/unit tests/agent/property
+	$(PYTEST) $(SELECTED) tests/agent/unit tests/agent/property
+	@scripts/collection copy
+	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)
+
+test-simulation: setup ## many engines under a virtual clock and network
+	$(PYTEST) $(SELECTED) tests/agent/simulation
+
+test-fuzz: setup ## what comes from a network, malformed
+	$(PYTEST) $(SELECTED) tests/agent/fuzz
+
+test-kernel: setup ## the kernel plane, in an emulated guest
+	.venv/bin/python tests/agent/kernel/guest --timeout 600 $(CURDIR)/.venv/bin/python -m pytest $(SELECTED) tests/agent/kernel
+
+test-netns: setup ## agents in network namespaces of this machine
+	$(PYTEST) $(SELECTED) tests/agent/netns
+
+test-molecule: setup ## the installed collection on hosts with systemd
+	@scripts/molecule default
+
+bench: setup ## figures, not verdicts
+	$(PYTEST) tests/agent/benchmark
 
 clean: ## remove what was built; keep the lab
-	rm -rf .venv .build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .ansible
