@@ -1,22 +1,62 @@
 """The engine of one mesh on one node, without sockets and clocks.
 
-Bytes and `now` (monotonic seconds) go in; events and the next timer come out.
+Bytes and `now` (monotonic seconds) go in; events and the next timer come out. This
+file is the composition: inputs and messages go to the parts, `_settle` draws the
+conclusions from what they changed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
 
-from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.record import RecordError
+from smegmesh.crdt.removal import prune, revoke
+from smegmesh.gossip.accusations import Accusation
+from smegmesh.gossip.antientropy import answer_root, descend, describe
+from smegmesh.gossip.client import HomeChoice
+from smegmesh.gossip.codec import (
+    MAX_ITEMS,
+    FrameError,
+    Hello,
+    Items,
+    Message,
+    Nodes,
+    Ping,
+    Pong,
+    Restart,
+    Root,
+    Same,
+    Slot,
+    WantCertificates,
+    WantItems,
+    WantNodes,
+    decode,
+    encode,
+    negotiate,
+)
+from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Persist, Probe, Send, ViewChanged
+from smegmesh.gossip.flood import Flood, pack
+from smegmesh.gossip.leader import Leadership
+from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.liveness import Judgement
+from smegmesh.gossip.observers import Observers, State
+from smegmesh.gossip.publishing import Publisher, Standing
+from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings, Stored
-from smegmesh.gossip.view import View
-
-if TYPE_CHECKING:
-    from smegmesh.identity.certificate import Authority, NodeCertificate
-    from smegmesh.identity.keys import IdentityKey
+from smegmesh.gossip.topology import Topology
+from smegmesh.gossip.upkeep import Upkeep
+from smegmesh.gossip.view import Liveness, View
+from smegmesh.identity.address import node_address
+from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate
+from smegmesh.identity.keys import IdentityKey, encode_key
+from smegmesh.identity.revocation import read_revocation
 
 __all__ = [
     "Alarm",
@@ -32,6 +72,11 @@ __all__ = [
     "ViewChanged",
 ]
 
+_NEVER = float("inf")
+#: What is published may call for more to be published, but not for ever.
+_ROUNDS = 8
+_FAILED = {Liveness.MUTE: State.MUTE, Liveness.DOWN: State.DOWN}
+
 
 class Engine:
     """One node's part in one mesh. No input raises on anything that came from a network."""
@@ -46,36 +91,568 @@ class Engine:
         now: float,
         stored: Stored = Stored(),
     ) -> None:
+        """Raises ValueError when what is stored is damaged."""
         self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._authority = authority
+        self._own = certificate.grant.node_key
+        self._declared: Entry | None = None
+        self._events: list[Event] = []
+        self._due = now + settings.alone_wait
+        self._alone_until = now + settings.alone_wait
+        self._changed = True
+        self._published = False
+        self._probed: frozenset[bytes] = frozenset()
+        self._down_since: dict[bytes, float] = {}
+        self._dirty: dict[Slot, None] = {}
+        self._durable: set[bytes] = set()
+        self._persist_due = _NEVER
+        self._replica = Replica(settings.mesh_id, authority, self._on_change)
+        self._map = self._replica.map
+        self._roster = Roster(settings.mesh_id, self._own, node_address)
+        self._judgement = Judgement(settings.rings, self._map.members)
+        self._observers = Observers(settings)
+        self._links = Links(self._own)
+        self._flood = Flood(self._replica, settings.flood_delay)
+        self._dialler = Dialler(random, settings.dial_timeout)
+        self._upkeep = Upkeep(settings, random, self._links, now)
+        self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
+        self._choice = HomeChoice(settings)
+        self._topology = Topology(
+            settings, self._own, self._map, self._roster, self._judgement, self._links, self._dialler
+        )
+        self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
+        self._now = now
+        self._load(stored)
+        self._replica.certificates.add(certificate)
 
-    def link_up(self, link: int, certificate: NodeCertificate, dialled: bool, now: float) -> None: ...
+    # Inputs
 
-    def link_down(self, link: int, now: float) -> None: ...
+    def link_up(
+        self, link: int, certificate: NodeCertificate, dialled: bool, now: float, dial: int | None = None
+    ) -> None:
+        """A link stands, its TLS done and its certificate verified. `dial` is the number of our Dial, if known."""
+        self._enter(now)
+        key = certificate.grant.node_key
+        target = self._dialler.succeeded(key, dial, now) if dialled else None
+        if isinstance(target, str):
+            self._topology.answered(target, key)
+        new = Link(link, key, certificate, dialled, up=now, heard=now)
+        if key == self._own:
+            self._events.append(Close(link, "leads to this node itself"))
+        elif self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+            self._events.append(Close(link, "this node is not in the mesh"))
+        elif not certificate.grant.allows_mesh(self._settings.mesh_id):
+            self._events.append(Close(link, "its certificate does not grant the mesh"))
+        else:
+            self._links.add(new)
+            self._replica.certificates.add(certificate)
+            self._count_refused(new, self._replica.release(certificate.fingerprint))
+            self._greet(new)
+        self._settle(now)
 
-    def receive(self, link: int, frame: bytes, now: float) -> None: ...
+    def link_down(self, link: int, now: float) -> None:
+        """A link is gone."""
+        self._enter(now)
+        self._drop(link, now)
+        self._settle(now)
 
-    def dial_failed(self, dial: int, now: float) -> None: ...
+    def receive(self, link: int, frame: bytes, now: float) -> None:
+        """A frame came in."""
+        self._enter(now)
+        source = self._links.get(link)
+        if source is None:
+            return
+        try:
+            self._handle(source, decode(frame), now)
+        except (FrameError, RecordError, CertificateError, ValueError) as error:
+            self._bad(source, error)
+        if self._links.get(link) is not None:
+            source.heard = max(source.heard, now)
+            if source.ready and self._observers.heard(source.node_key, now):
+                self._changed = True
+        self._settle(now)
 
-    def probe_result(self, node_key: bytes, answered: bool, now: float) -> None: ...
+    def dial_failed(self, dial: int, now: float) -> None:
+        """None of a dial's addresses answered."""
+        self._enter(now)
+        target = self._dialler.failed(dial, now)
+        if isinstance(target, bytes):
+            self._observers.dial_failed(target)
+        self._changed = True
+        self._settle(now)
 
-    def set_entry(self, entry: Entry, now: float) -> None: ...
+    def probe_result(self, node_key: bytes, answered: bool, now: float) -> None:
+        """A ping through the tunnel was answered, or a second passed without an answer."""
+        self._enter(now)
+        self._observers.probed(node_key, answered)
+        if self._is_client():
+            self._choice.probed(node_key, answered, now)
+        self._changed = True
+        self._settle(now)
 
-    def set_certificate(self, certificate: NodeCertificate, now: float) -> None: ...
+    def set_entry(self, entry: Entry, now: float) -> None:
+        """What this node says of itself; a client's homes are filled in. Raises ValueError if it may not say it."""
+        self._publisher.check(replace(entry, home=None, backup=None))
+        self._enter(now)
+        self._declared = entry
+        held = self._map.entries.get(self._own)
+        if held is not None and self._choice.home is None and entry.role is Role.CLIENT:
+            self._choice.home, self._choice.backup = held.entry.home, held.entry.backup
+        self._changed = True
+        self._settle(now)
 
-    def announce_restart(self, now: float) -> None: ...
+    def set_certificate(self, certificate: NodeCertificate, now: float) -> None:
+        """A renewed certificate of this node."""
+        self._enter(now)
+        self._replica.certificates.add(certificate)
+        self._publisher.certificate = certificate
+        self._changed = True
+        self._settle(now)
 
-    def leave(self, now: float) -> None: ...
+    def announce_restart(self, now: float) -> None:
+        """The agent stops and will be back: nobody shall call it mute before the grace is over."""
+        self._enter(now)
+        for link in self._links.ready():
+            self._send(link, Restart(self._settings.restart_grace))
+        self._settle(now)
 
-    def revoke(self, data: bytes, now: float) -> None: ...
+    def leave(self, now: float) -> None:
+        """Leave the mesh: say so to all links, then close them."""
+        self._enter(now)
+        if self._publisher.standing not in (Standing.LEFT, Standing.REVOKED):
+            self._publisher.become(Standing.LEFT)
+            self._replica.take(self._publisher.leave(), None)
+            self._persist()
+            self._send_outboxes(now)
+            self._close_all("this node leaves the mesh")
+        self._settle(now)
 
-    def prune(self, node_key: bytes, now: float) -> None: ...
+    def revoke(self, data: bytes, now: float) -> None:
+        """Import a revocation. Raises ValueError if it is none of this mesh and authority."""
+        revocation = read_revocation(self._authority, data)
+        self._enter(now)
+        self._replica.take(revoke(revocation.node_key, data), None)
+        self._settle(now)
 
-    def timer(self, now: float) -> None: ...
+    def prune(self, node_key: bytes, now: float) -> None:
+        """Take out a member that is down for the forget time. Raises ValueError for any other."""
+        since = self._down_since.get(node_key)
+        if since is None or now < since + self._settings.forget:
+            raise ValueError(
+                f"{encode_key(node_key)} is not down for {self._settings.forget:g} s: only such a member can be pruned"
+            )
+        self._enter(now)
+        self._prune(node_key)
+        self._settle(now)
 
-    def next_timer(self) -> float: ...
+    def timer(self, now: float) -> None:
+        """Time passed. To be called at or after `next_timer`."""
+        self._enter(now)
+        self._changed = True
+        self._settle(now)
 
-    def events(self) -> list[Event]: ...
+    # Outputs
 
-    def view(self) -> View: ...
+    def next_timer(self) -> float:
+        """When to call `timer`."""
+        return self._due
 
-    def links(self) -> dict[int, bytes]: ...
+    def events(self) -> list[Event]:
+        """What is to be done, in order; each event is handed out once."""
+        events, self._events = self._events, []
+        return events
+
+    def view(self) -> View:
+        """The mesh as this node knows it."""
+        return self._roster.view(self._map.root)
+
+    def links(self) -> dict[int, bytes]:
+        """The links that stand: number -> node key."""
+        return {link.number: link.node_key for link in self._links}
+
+    # Messages
+
+    def _handle(self, link: Link, message: Message, now: float) -> None:
+        if isinstance(message, Hello):
+            self._hello(link, message, now)
+        elif not link.ready:
+            raise FrameError("a hello must come first")
+        elif isinstance(message, Ping):
+            self._send(link, Pong())
+        elif isinstance(message, Items):
+            self._items(link, message)
+        elif isinstance(message, Root):
+            self._agree(link, message.root, now)
+            self._send(link, answer_root(self._map.tree, message))
+        elif isinstance(message, Same):
+            self._agree(link, message.root, now)
+        elif isinstance(message, WantNodes):
+            self._send(link, describe(self._map.tree, message.prefixes))
+        elif isinstance(message, Nodes):
+            give, questions = descend(self._map.tree, message)
+            for question in questions:
+                self._send(link, question)
+            self._give(link, give)
+        elif isinstance(message, WantItems):
+            self._give(link, message.slots)
+        elif isinstance(message, WantCertificates):
+            self._give_certificates(link, message.fingerprints)
+        elif isinstance(message, Restart):
+            self._observers.away(link.node_key, message.seconds, now)
+            self._changed = True
+
+    def _greet(self, link: Link) -> None:
+        slots = [Slot(kind, link.node_key) for kind in MapKind]
+        yours = next(pack(self._replica, slots, slots, sync=True), Items(sync=True))
+        oldest, newest = self._settings.protocols
+        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
+        self._send(link, hello)
+        if self._map.revoked(link.node_key):
+            self._close(link, "it is revoked")
+
+    def _hello(self, link: Link, hello: Hello, now: float) -> None:
+        if link.ready:
+            raise FrameError("a second hello")
+        if hello.mesh_id != self._settings.mesh_id:
+            self._close(link, f"it belongs to mesh {hello.mesh_id}")
+            return
+        if negotiate(self._settings.protocols, (hello.oldest, hello.newest)) is None:
+            self.counters["protocol_refused"] += 1
+            self._close(link, f"it speaks protocols {hello.oldest} to {hello.newest} only")
+            return
+        link.instance = hello.instance
+        duplicate = self._links.settle(link)
+        if duplicate is not None:
+            self._close(duplicate, "another link with the node stays")
+        self._observers.linked(link.node_key, now)
+        self._items(link, hello.yours)
+        if self._publisher.standing is Standing.WAITING:
+            self._publisher.become(Standing.MEMBER)
+        self._changed = True
+        if duplicate is link:
+            return
+        self._agree(link, hello.root, now)
+        if link.agreed is None and link.dialled:
+            link.compared = now
+            self._send(link, Root(self._map.root))
+
+    def _items(self, link: Link, items: Items) -> None:
+        for der in items.certificates:
+            self._count_refused(link, self._replica.take_certificate(der))
+        missing: dict[bytes, None] = {}
+        takes = [partial(self._replica.take_record, triple) for triple in items.records]
+        takes += [partial(self._replica.take_removal, data) for data in items.removals]
+        for take in takes:
+            try:
+                wanted = take(link.number, items.sync)
+            except RecordError as error:
+                self._bad(link, error)
+                continue
+            if wanted is not None:
+                missing[wanted] = None
+        fingerprints = list(missing)
+        for at in range(0, len(fingerprints), MAX_ITEMS):
+            self._send(link, WantCertificates(fingerprints[at : at + MAX_ITEMS]))
+
+    def _give(self, link: Link, slots: list[Slot]) -> None:
+        for items in pack(self._replica, slots, sync=True):
+            self._send(link, items)
+
+    def _give_certificates(self, link: Link, fingerprints: list[bytes]) -> None:
+        known = (self._replica.certificates.get(fingerprint) for fingerprint in fingerprints)
+        ders = [certificate.der for certificate in known if certificate is not None]
+        for at in range(0, len(ders), 64):
+            self._send(link, Items(certificates=ders[at : at + 64], sync=True))
+
+    def _agree(self, link: Link, root: bytes, now: float) -> None:
+        if root == self._map.root and link.agreed is None:
+            link.agreed = now
+
+    # What changes in the map
+
+    def _on_change(self, slot: Slot, source: int | None, sync: bool) -> None:
+        self._changed = True
+        self._dirty[slot] = None
+        if slot.kind is MapKind.VERDICT:
+            self._judgement.accusations.replace(slot.key, self._replica.accusations[slot.key])
+            self._leadership.heard(slot.key, self._now)
+        else:
+            self._membership_changed(slot.key)
+        if source is None or self._declared is None or self._declared.role is Role.PEER:
+            self._flood.news(slot, self._links.ready(), source, sync)
+
+    def _membership_changed(self, key: bytes) -> None:
+        before = self._roster.get(key)
+        after = self._map.members.get(key)
+        self._judgement.changed(key, before.entry if before else None, after.entry if after else None)
+        self._topology.removal_changed(key)
+        self._topology.preference.put(key, after is not None and after.entry.role is Role.PEER)
+        other = self._roster.put(key, after)
+        if other is not None:
+            keeps, loses = sorted((key, other))
+            self._alarm("address", f"{encode_key(loses)} has the address of {encode_key(keeps)} and is left out")
+
+    # Conclusions
+
+    def _enter(self, now: float) -> None:
+        if now > self._due + self._settings.late_timer:
+            self.counters["late"] += 1
+            self._observers.doubt(now)
+            self._upkeep.doubt(now)
+        self._now = now
+
+    def _settle(self, now: float) -> None:
+        for _ in range(_ROUNDS):
+            if not self._changed:
+                break
+            self._changed = False
+            self._conclude(now)
+        else:
+            self._changed = True
+        self._persist_others(now)
+        self._send_outboxes(now)
+        self._close_revoked()
+        self._ask_probes()
+        if self._roster.took_change():
+            self._events.append(ViewChanged())
+        self._due = self._next_due(now)
+
+    def _conclude(self, now: float) -> None:
+        if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
+            self._publisher.become(Standing.MEMBER)
+        self._judge(now)
+        if self._declared is None or self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+            return
+        self._observe(now)
+        self._choose_homes(now)
+        self._publish(now)
+        self._lead(now)
+        self._keep_links(now)
+
+    def _judge(self, now: float) -> None:
+        for key in self._judgement.update():
+            liveness = self._judgement.liveness(key)
+            self._roster.judge(key, liveness)
+            if liveness is Liveness.DOWN:
+                self._down_since.setdefault(key, now)
+            else:
+                self._down_since.pop(key, None)
+        forgotten = [key for key, since in self._down_since.items() if now >= since + self._settings.forget]
+        for key in forgotten:
+            self._prune(key)
+
+    def _prune(self, key: bytes) -> None:
+        self._down_since.pop(key, None)
+        signed = self._map.members.get(key)
+        if signed is not None and key != self._own:
+            self._replica.take(prune(signed.record), None)
+
+    def _observe(self, now: float) -> None:
+        observed = self._judgement.observed(self._own)
+        for key in self._observers.keys() - observed:
+            self._observers.forget(key)
+        for key in observed:
+            link = self._links.to(key)
+            presumed = _FAILED.get(self._judgement.liveness(key))
+            heard = None if link is None else link.heard
+            self._observers.observe(key, self._map.members[key].record, heard, presumed, now)
+        self._observers.step(now)
+
+    def _choose_homes(self, now: float) -> None:
+        if not self._is_client():
+            return
+        candidates = self._topology.candidates(now)
+        good = [key for key in candidates if not self._dialler.struggles(key, self._settings.ping_timeout, now)]
+
+        def keeps(key: bytes) -> bool:
+            return key in self._judgement.rings and self._judgement.liveness(key) is not Liveness.DOWN
+
+        def takes(key: bytes) -> bool:
+            return key in good and self._links.to(key) is not None
+
+        if self._choice.home is not None or all(takes(key) for key in good):
+            self._choice.update(candidates, keeps, takes, now)
+        self._roster.disqualify(self._choice.unreachable)
+
+    def _entry(self) -> Entry:
+        assert self._declared is not None
+        if self._declared.role is Role.PEER:
+            return self._declared
+        return replace(self._declared, home=self._choice.home, backup=self._choice.backup)
+
+    def _publish(self, now: float) -> None:
+        if self._publisher.standing is not Standing.MEMBER:
+            return
+        foreign = self._publisher.foreign() if self._published else None
+        if foreign is not None and not self._publisher.may_raise(
+            now, self._settings.own_raises, self._settings.own_raise_window
+        ):
+            self._stop()
+            return
+        record = self._publisher.entry(self._entry())
+        if record is None and self._accused_by_the_dead():
+            record = self._publisher.again(self._entry())
+        if record is not None:
+            self._published = True
+            self._replica.take(record, None)
+            self._persist()
+        self._publish_verdict(renew=self._leadership.refresh_due(now))
+
+    def _accused_by_the_dead(self) -> bool:
+        return any(
+            self._judgement.liveness(writer) is not Liveness.ALIVE for writer in self._judgement.against(self._own)
+        )
+
+    def _publish_verdict(self, *, renew: bool) -> None:
+        accused: dict[bytes, Accusation] = {} if self._is_client() else self._observers.accused()
+        held = self._map.verdicts.get(self._own)
+        stale = held is not None and held.record.instance != self._publisher.instance
+        if renew or stale or accused != self._replica.accusations.get(self._own, {}):
+            self._replica.take(self._publisher.verdict(accused), None)
+            self._persist()
+
+    def _stop(self) -> None:
+        held = self._map.entries.get(self._own)
+        theirs = ", ".join(held.entry.endpoints) if held is not None else ""
+        ours = ", ".join(self._entry().endpoints)
+        self._publisher.become(Standing.STOPPED)
+        self._alarm(
+            "cloned",
+            f"node key {encode_key(self._own)} is in use twice, here ({ours or 'no endpoint'}) and elsewhere "
+            f"({theirs or 'no endpoint'}): give one of the two a new key",
+        )
+
+    def _lead(self, now: float) -> None:
+        self._roster.lead(
+            self._leadership.elect(
+                self._roster.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now
+            )
+        )
+
+    def _keep_links(self, now: float) -> None:
+        entry = self._entry()
+        for link, action in self._upkeep.step(
+            self._map.root, self._observers.__contains__, lambda link: self._topology.needs(link, entry, now), now
+        ):
+            if isinstance(action, str):
+                self._close(link, action)
+            else:
+                self._send(link, action)
+        for link in self._links.ready():
+            if self._observers.state(link.node_key) in (State.DOWN, State.MUTE) and link.heard < now:
+                self._close(link, "is silent")
+        self._dialler.wish(self._topology.wishes(entry, now), now)
+        for dial, target, addresses in self._dialler.due(now):
+            self._events.append(Dial(dial, target if isinstance(target, bytes) else None, addresses))
+
+    # Effects
+
+    def _send(self, link: Link, message: Message) -> None:
+        self._events.append(Send(link.number, encode(message)))
+
+    def _send_outboxes(self, now: float) -> None:
+        for link, items in self._flood.due(self._links.ready(), now):
+            self._send(link, items)
+
+    def _close(self, link: Link, reason: str) -> None:
+        self._events.append(Close(link.number, reason))
+        self._drop(link.number, self._now)
+
+    def _close_all(self, reason: str) -> None:
+        for link in self._links:
+            self._close(link, reason)
+
+    def _close_revoked(self) -> None:
+        if self._map.revoked(self._own) and self._publisher.standing is not Standing.REVOKED:
+            self._alarm("revoked", "the authority has revoked this node: it is out of the mesh for good")
+            if self._publisher.standing is not Standing.LEFT:
+                self._publisher.become(Standing.REVOKED)
+            self._close_all("this node is revoked")
+        for link in self._links:
+            if self._map.revoked(link.node_key):
+                self._close(link, "it is revoked")
+
+    def _drop(self, number: int, now: float) -> None:
+        link = self._links.remove(number)
+        if link is None or not link.ready or self._links.to(link.node_key) is not None:
+            return
+        self._observers.lost(link.node_key, now)
+        self._dialler.lost(link.node_key, now - link.up, now)
+        self._changed = True
+
+    def _persist(self) -> None:
+        """Make durable what changed, the own number above all, before anything else is sent."""
+        dirty, self._dirty = self._dirty, {}
+        self._persist_due = _NEVER
+        records = dict(pair for pair in map(self._replica.stored, dirty) if pair is not None)
+        certificates = {}
+        for slot in dirty:
+            thing = self._replica.thing(slot)
+            fingerprint = None if thing is None else thing.certificate
+            certificate = None if fingerprint is None else self._replica.certificates.get(fingerprint)
+            if certificate is not None and certificate.fingerprint not in self._durable:
+                self._durable.add(certificate.fingerprint)
+                certificates[certificate.fingerprint] = certificate.der
+        self._events.append(Persist(records, certificates, self._publisher.number))
+
+    def _persist_others(self, now: float) -> None:
+        if self._dirty and self._persist_due == _NEVER:
+            self._persist_due = now + self._settings.persist_delay
+        if now >= self._persist_due:
+            self._persist()
+
+    def _ask_probes(self) -> None:
+        wanted = self._observers.to_probe()
+        if self._is_client():
+            home = self.view().home_of(self._own)
+            wanted = frozenset() if home is None else frozenset({home})
+        if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+            wanted = frozenset()
+        if wanted != self._probed:
+            self._probed = wanted
+            self._events.append(Probe(wanted))
+
+    def _bad(self, link: Link, error: Exception) -> None:
+        self.counters["bad_frames"] += 1
+        link.bad += 1
+        if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
+            self._close(link, f"sent {link.bad} bad frames, the last: {error}")
+
+    def _count_refused(self, link: Link, errors: list[RecordError]) -> None:
+        for error in errors:
+            self._bad(link, error)
+
+    def _alarm(self, kind: str, text: str) -> None:
+        self.counters[f"alarm_{kind}"] += 1
+        self._events.append(Alarm(kind, text))
+
+    def _is_client(self) -> bool:
+        return self._declared is not None and self._declared.role is Role.CLIENT
+
+    def _next_due(self, now: float) -> float:
+        if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+            return self._persist_due
+        due = [
+            self._persist_due,
+            self._flood.next_timer(self._links.ready()),
+            self._upkeep.next_timer(self._observers.__contains__),
+            self._observers.next_timer(),
+            self._dialler.next_timer(),
+            self._choice.next_timer(),
+            min(self._down_since.values(), default=_NEVER) + self._settings.forget,
+        ]
+        if self._publisher.standing is Standing.WAITING:
+            due.append(self._alone_until)
+        elif self._publisher.standing is Standing.MEMBER:
+            due.append(self._leadership.next_timer())
+        if self._changed:
+            due.append(now + self._settings.flood_delay)
+        return max(min(due), now + 0.001)
+
+    def _load(self, stored: Stored) -> None:
+        self._replica.certificates.load(stored.certificates)
+        self._durable.update(stored.certificates)
+        self._replica.load(stored.records.items())
+        self._dirty.clear()
+        self._events.clear()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from smegmesh.gossip.codec import PROTOCOLS
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -28,6 +30,7 @@ class Settings:
     surplus_wait: float = 30.0  # a link the rings do not ask for closes so long after digests agree
     redial_neighbour: float = 8.0  # longest pause between dials of a ring neighbour
     redial_other: float = 300.0  # longest pause between dials of anybody else who is down
+    redial_bootstrap: float = 30.0  # longest pause between dials of a bootstrap address not known as a member's
     dial_timeout: float = 10.0  # a dial nobody answered for by then has failed
     hello_timeout: float = 5.0
     heartbeat: float = 60.0  # the leader's refresh
@@ -36,6 +39,12 @@ class Settings:
     own_raises: int = 3  # so many raises against foreign instances ...
     own_raise_window: float = 600.0  # ... within so long mean that the key is in use twice
     misses: int = 3  # tunnel probes unanswered in a row before a node counts as unreachable
+    misses_first: int = 10  # the same before it ever answered: keys and routes may still be on their way
+    disqualified: float = 60.0  # an unreachable home is not chosen again for so long
+    silence: float = 15.0  # a link is closed after so long without a frame
+    idle_ping: float = 5.0  # between pings on links to nodes that are not observed
+    persist_delay: float = 0.25  # what others say may become durable so much later
+    protocols: tuple[int, int] = PROTOCOLS
     bad_frames: int = 20  # a link that sent so many is closed
 
 

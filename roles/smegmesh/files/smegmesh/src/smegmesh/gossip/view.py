@@ -54,14 +54,17 @@ class View:
         """Node key of the peer that carries a client's traffic now, None if nobody does.
 
         The named home unless it is down, else the named backup unless that is
-        down or unknown. For the own node what it cannot reach itself is as good as down.
+        down or unknown. For the own node one that it cannot reach itself comes last.
         """
-        entry = self.members[client].entry
-        for key in (entry.home, entry.backup):
-            member = self.members.get(key) if key is not None else None
-            if member is None or member.liveness is Liveness.DOWN:
-                continue
-            if client == self.node_key and key in self.unreachable:
-                continue
-            return key
-        return None
+        client_member = self.members.get(client)
+        if client_member is None:
+            return None
+        entry = client_member.entry
+        usable = [key for key in (entry.home, entry.backup) if key is not None and self._lives(key)]
+        if client == self.node_key:
+            usable.sort(key=lambda key: key in self.unreachable)
+        return usable[0] if usable else None
+
+    def _lives(self, key: bytes) -> bool:
+        member = self.members.get(key)
+        return member is not None and member.liveness is not Liveness.DOWN

@@ -1,0 +1,93 @@
+"""The links of this node: what is known of each, and which of two with one node stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from smegmesh.gossip.codec import Slot
+from smegmesh.identity.certificate import NodeCertificate
+
+
+@dataclass(slots=True)
+class Link:
+    """A link that is up. Times are monotonic seconds."""
+
+    number: int
+    node_key: bytes
+    certificate: NodeCertificate
+    dialled: bool
+    up: float
+    heard: float
+    instance: bytes = b""  # of the other side, from its hello
+    pinged: float = float("-inf")
+    compared: float = float("-inf")
+    agreed: float | None = None  # when digests were first equal
+    surplus: float | None = None  # since when nobody needs it
+    bad: int = 0
+    outbox: dict[Slot, None] = field(default_factory=dict)
+    flushed: float = float("-inf")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the other side said hello."""
+        return bool(self.instance)
+
+
+class Links:
+    """All links, by number and by node."""
+
+    def __init__(self, own: bytes) -> None:
+        self._own = own
+        self._links: dict[int, Link] = {}
+        self._ready: dict[bytes, Link] = {}
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(list(self._links.values()))
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def get(self, number: int) -> Link | None:
+        return self._links.get(number)
+
+    def to(self, node_key: bytes) -> Link | None:
+        """The link with a node that said hello."""
+        return self._ready.get(node_key)
+
+    def ready(self) -> list[Link]:
+        """The links whose other side said hello, one a node."""
+        return list(self._ready.values())
+
+    def pending(self, node_key: bytes) -> bool:
+        """Whether there is any link with a node, ready or not."""
+        return node_key in self._ready or any(link.node_key == node_key for link in self._links.values())
+
+    def add(self, link: Link) -> None:
+        self._links[link.number] = link
+
+    def settle(self, link: Link) -> Link | None:
+        """A link became ready; returns the one of two with its node that is to be closed.
+
+        The newer stays if the node started anew or dialled again, as it has lost the
+        older then. Else both sides dialled at once, and both keep the one dialled by
+        the lower key.
+        """
+        other = self._ready.get(link.node_key)
+        if other is None or other is link:
+            self._ready[link.node_key] = link
+            return None
+        if other.instance == link.instance and other.dialled != link.dialled:
+            lower_is_own = self._own < link.node_key
+            keep, close = (link, other) if link.dialled == lower_is_own else (other, link)
+        else:
+            keep, close = link, other
+        self._ready[link.node_key] = keep
+        return close
+
+    def remove(self, number: int) -> Link | None:
+        """Forget a link; returns it."""
+        link = self._links.pop(number, None)
+        if link is not None and self._ready.get(link.node_key) is link:
+            del self._ready[link.node_key]
+        return link

@@ -1,0 +1,240 @@
+"""Observation: what this node itself finds of each node that it observes.
+
+    state     enters when                                            accuses
+    REACHED   a frame came in                                        no
+    QUIET     half the patience without a frame, or the link is lost  no
+    AWAY      it announced a restart                                  no
+    MUTE      no frame, but its host answers through the tunnel       mute
+    DOWN      no frame and no answer, or mute for ten minutes         down
+
+A verdict falls when the patience (three missed pings) is over, or earlier: mute when the
+link is lost, no dial succeeds and the tunnel answers; down when then a probe was missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from smegmesh.crdt.record import Record
+from smegmesh.gossip.accusations import Accusation
+from smegmesh.gossip.settings import Settings
+
+
+class State(Enum):
+    """How this node finds another."""
+
+    REACHED = "reached"
+    QUIET = "quiet"
+    AWAY = "away"
+    MUTE = "mute"
+    DOWN = "down"
+
+
+#: From which state an observation may go where.
+MAY_BECOME = {
+    State.REACHED: {State.QUIET, State.AWAY},
+    State.QUIET: {State.REACHED, State.AWAY, State.MUTE, State.DOWN},
+    State.AWAY: {State.REACHED, State.QUIET},
+    State.MUTE: {State.REACHED, State.AWAY, State.DOWN},
+    State.DOWN: {State.REACHED, State.AWAY, State.MUTE},
+}
+
+PROBED = frozenset(State) - {State.REACHED}
+
+
+@dataclass(slots=True)
+class Observation:
+    """One observed node. Times are monotonic seconds."""
+
+    instance: bytes
+    number: int  # the number of its entry that an accusation names
+    heard: float  # last contact, or when the observation began
+    state: State = State.QUIET
+    since: float = 0.0
+    linked: bool = False
+    refused: bool = False  # no dial succeeded since the link was lost
+    answered: bool = False  # the tunnel answered since the last contact
+    missed: int = 0  # probes unanswered in a row
+    spent: bool = False  # was mute for too long; an answer does not make it mute again
+    away_until: float = 0.0
+    latest: int = 0  # the number of its entry
+    raised: float = 0.0  # when it was raised to that
+
+    def become(self, state: State, now: float) -> None:
+        """Change state as the table allows."""
+        assert state in MAY_BECOME[self.state], (self.state, state)
+        self.state, self.since = state, now
+
+
+class Observers:
+    """This node as an observer. Every input may change `accused`; time does it in `step`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._patience = settings.ping_timeout
+        self._mute_limit = settings.mute_limit
+        self._grace = settings.restart_grace
+        self._misses = settings.misses
+        self._nodes: dict[bytes, Observation] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._nodes
+
+    def state(self, key: bytes) -> State | None:
+        """How an observed node is found."""
+        node = self._nodes.get(key)
+        return None if node is None else node.state
+
+    def keys(self) -> set[bytes]:
+        """Whom this node observes."""
+        return set(self._nodes)
+
+    def observe(
+        self, key: bytes, entry: Record, heard: float | None, presumed: State | None, now: float
+    ) -> None:
+        """Observe a node from now on, or know that it is observed still.
+
+        `heard` is the last frame on a link with it, None without one. A node that is
+        found `presumed` down or mute by all is taken for that until it is heard, so that
+        a change of observers does not show it alive. A new instance gets a new chance at
+        once. A new number of the same instance answers the accusations made before; it is
+        accused again only if it is not heard for another patience.
+        """
+        node = self._nodes.get(key)
+        if node is not None and (node.instance == entry.instance or node.state is State.REACHED):
+            node.instance = entry.instance
+            if node.latest != entry.number:
+                node.latest, node.raised = entry.number, now
+            return
+        self._nodes[key] = fresh = Observation(
+            entry.instance, entry.number, now if heard is None else heard, since=now, latest=entry.number
+        )
+        fresh.linked = heard is not None
+        if heard is not None and now - heard < self._patience / 2:
+            fresh.become(State.REACHED, now)
+        elif presumed is not None and node is None:
+            fresh.become(presumed, now)
+
+    def forget(self, key: bytes) -> None:
+        """Observe a node no more."""
+        self._nodes.pop(key, None)
+
+    def heard(self, key: bytes, now: float) -> bool:
+        """A frame of the node came in; says whether that changes anything.
+
+        Who announced a restart still talks for a moment: only a new link brings it back.
+        """
+        node = self._nodes.get(key)
+        if node is None:
+            return False
+        node.heard = max(node.heard, now)
+        if node.state in (State.REACHED, State.AWAY):
+            return False
+        self._reach(node, now)
+        return True
+
+    def linked(self, key: bytes, now: float) -> None:
+        """A new link with the node stands."""
+        node = self._nodes.get(key)
+        if node is not None:
+            node.linked = True
+            node.heard = now
+            if node.state is not State.REACHED:
+                self._reach(node, now)
+
+    def lost(self, key: bytes, now: float) -> None:
+        """The last link with the node is gone."""
+        node = self._nodes.get(key)
+        if node is not None:
+            node.linked = False
+            if node.state is State.REACHED:
+                node.become(State.QUIET, now)
+
+    def dial_failed(self, key: bytes) -> None:
+        """The node could not be dialled."""
+        node = self._nodes.get(key)
+        if node is not None and not node.linked:
+            node.refused = True
+
+    def probed(self, key: bytes, answered: bool) -> None:
+        """The result of a ping through the tunnel."""
+        node = self._nodes.get(key)
+        if node is not None and node.state is not State.REACHED:
+            node.answered = answered or (node.answered and node.missed + 1 < self._misses)
+            node.missed = 0 if answered else node.missed + 1
+
+    def away(self, key: bytes, seconds: float, now: float) -> None:
+        """The node announced that its agent restarts."""
+        node = self._nodes.get(key)
+        if node is not None:
+            node.away_until = now + min(seconds, self._grace)
+            node.refused = False
+            if node.state is not State.AWAY:
+                node.become(State.AWAY, now)
+
+    def doubt(self, now: float) -> None:
+        """This node itself was late: nobody can be accused of that gap."""
+        for node in self._nodes.values():
+            node.heard = now
+
+    def step(self, now: float) -> None:
+        """Let time pass."""
+        for node in self._nodes.values():
+            self._step(node, now)
+
+    def accused(self) -> dict[bytes, Accusation]:
+        """Whom this node cannot reach."""
+        return {
+            key: Accusation(node.number, node.state is State.MUTE)
+            for key, node in self._nodes.items()
+            if node.state in (State.MUTE, State.DOWN)
+        }
+
+    def to_probe(self) -> frozenset[bytes]:
+        """Whom to ping through the tunnel."""
+        return frozenset(key for key, node in self._nodes.items() if node.state in PROBED)
+
+    def next_timer(self) -> float:
+        """When `step` may change something next."""
+        return min((self._due(node) for node in self._nodes.values()), default=float("inf"))
+
+    def _reach(self, node: Observation, now: float) -> None:
+        node.become(State.REACHED, now)
+        node.refused = node.answered = node.spent = False
+        node.missed = 0
+
+    def _step(self, node: Observation, now: float) -> None:
+        if node.state is State.AWAY and now >= node.away_until:
+            node.become(State.QUIET, now)
+        if node.state is State.REACHED and now >= node.heard + self._patience / 2:
+            node.become(State.QUIET, now)
+        if node.state is State.QUIET:
+            self._judge(node, now)
+        elif node.state is State.MUTE and (not node.answered or now >= node.since + self._mute_limit):
+            node.spent = node.answered
+            node.become(State.DOWN, now)
+        elif node.state is State.DOWN and node.answered and not node.spent:
+            node.become(State.MUTE, now)
+        self._renumber(node, now)
+
+    def _renumber(self, node: Observation, now: float) -> None:
+        accused = node.state in (State.MUTE, State.DOWN)
+        if node.latest != node.number and (not accused or now >= node.raised + self._patience):
+            node.number = node.latest
+
+    def _judge(self, node: Observation, now: float) -> None:
+        lost = node.refused and not node.linked
+        if now < node.heard + self._patience and not (lost and (node.answered or node.missed)):
+            return
+        node.become(State.MUTE if node.answered else State.DOWN, now)
+
+    def _due(self, node: Observation) -> float:
+        if node.latest != node.number:
+            return node.raised + self._patience
+        if node.state is State.REACHED:
+            return node.heard + self._patience / 2
+        if node.state is State.QUIET:
+            return node.heard + self._patience
+        if node.state is State.AWAY:
+            return node.away_until
+        return node.since + self._mute_limit if node.state is State.MUTE else float("inf")

@@ -1,0 +1,131 @@
+"""Publishing: what this node says of itself, under numbers that only go up.
+
+    state      may become
+    WAITING    MEMBER (first sync, or alone for 5 s), LEFT, REVOKED
+    MEMBER     STOPPED (the key is in use twice), LEFT, REVOKED
+    STOPPED    LEFT, REVOKED
+    LEFT
+    REVOKED
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.order import next_number
+from smegmesh.crdt.record import Kind, Record, sign_record
+from smegmesh.crdt.statement import accept_entry
+from smegmesh.gossip.accusations import Accusation, encode_accusations
+from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.identity.keys import IdentityKey
+
+
+class Standing(Enum):
+    """How this node stands in the mesh."""
+
+    WAITING = "waiting"
+    MEMBER = "member"
+    STOPPED = "stopped"
+    LEFT = "left"
+    REVOKED = "revoked"
+
+
+MAY_BECOME = {
+    Standing.WAITING: {Standing.MEMBER, Standing.LEFT, Standing.REVOKED},
+    Standing.MEMBER: {Standing.STOPPED, Standing.LEFT, Standing.REVOKED},
+    Standing.STOPPED: {Standing.LEFT, Standing.REVOKED},
+    Standing.LEFT: set(),
+    Standing.REVOKED: set(),
+}
+
+
+class Publisher:
+    """Signs this node's records. Each call that returns a record used up `number`, to be durable first."""
+
+    def __init__(
+        self, identity: IdentityKey, certificate: NodeCertificate, mesh: MeshMap, instance: bytes, number: int
+    ) -> None:
+        self.certificate = certificate
+        self.instance = instance
+        self.number = number
+        self.standing = Standing.WAITING
+        self._identity = identity
+        self._mesh = mesh
+        self._raises: deque[float] = deque()
+
+    @property
+    def key(self) -> bytes:
+        """The own node key."""
+        return self.certificate.grant.node_key
+
+    def become(self, standing: Standing) -> None:
+        """Change standing as the table allows."""
+        assert standing in MAY_BECOME[self.standing], (self.standing, standing)
+        self.standing = standing
+
+    def check(self, entry: Entry) -> None:
+        """Raise RecordError (a ValueError) unless the own certificate allows to say this."""
+        record = self._sign(Kind.ENTRY, 1, encode_entry(entry))
+        accept_entry(record, self._mesh.mesh_id, self.certificate)
+
+    def entry(self, entry: Entry) -> Record | None:
+        """The record to publish if the map holds another entry of the own key than this one."""
+        body = encode_entry(entry)
+        held = self._mesh.members.get(self.key)
+        if (
+            held is not None
+            and held.record.instance == self.instance
+            and held.record.body == body
+            and held.record.certificate == self.certificate.fingerprint
+        ):
+            return None
+        return self._sign(Kind.ENTRY, self._next(), body)
+
+    def again(self, entry: Entry) -> Record:
+        """The same under a higher number."""
+        return self._sign(Kind.ENTRY, self._next(), encode_entry(entry))
+
+    def verdict(self, accused: dict[bytes, Accusation]) -> Record:
+        """The verdict of this node under a higher number."""
+        return self._sign(Kind.VERDICT, self._next(), encode_accusations(accused))
+
+    def leave(self) -> Record:
+        """What takes the own node out of the mesh."""
+        return self._sign(Kind.LEAVE, self._next(), b"")
+
+    def foreign(self) -> Record | None:
+        """The entry or verdict of the own key that another instance wrote last."""
+        held = (self._mesh.entries.get(self.key), self._mesh.verdicts.get(self.key))
+        for statement in held:
+            if statement is not None and statement.record.instance != self.instance:
+                return statement.record
+        return None
+
+    def may_raise(self, now: float, raises: int, window: float) -> bool:
+        """Whether another raise against a foreign instance is allowed; counts it."""
+        while self._raises and self._raises[0] <= now - window:
+            self._raises.popleft()
+        if len(self._raises) >= raises:
+            return False
+        self._raises.append(now)
+        return True
+
+    def _next(self) -> int:
+        self.number = next_number(self.number, self._mesh.floor(self.key))
+        return self.number
+
+    def _sign(self, kind: Kind, number: int, body: bytes) -> Record:
+        return sign_record(
+            self._identity,
+            kind,
+            self._mesh.mesh_id,
+            self.key,
+            number,
+            self.instance,
+            self.certificate.fingerprint,
+            body,
+        )
