@@ -10,7 +10,7 @@ from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict, accept_entry, accept_verdict
-from smegmesh.crdt.verdict import Verdict, encode_verdict
+from smegmesh.crdt.verdict import Accusation, encode_verdict
 from smegmesh.identity.certificate import Grant, NodeCertificate
 from smegmesh.identity.keys import IdentityKey
 
@@ -48,5 +48,5 @@ class Node:
         return accept_entry(record, MESH, self.certificate)
 
     def accuses(self, number: int, down: frozenset[bytes] = frozenset()) -> SignedVerdict:
-        record = self.sign(Kind.VERDICT, number, encode_verdict(Verdict(down)))
+        record = self.sign(Kind.VERDICT, number, encode_verdict({key: Accusation(1) for key in down}))
         return accept_verdict(record, MESH, self.certificate)

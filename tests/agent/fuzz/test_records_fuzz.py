@@ -19,7 +19,7 @@ from crdt_nodes import Node
 from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError, decode_header, decode_record
 from smegmesh.crdt.removal import decode_removal, leave, prune, revoke
-from smegmesh.crdt.verdict import Verdict, decode_verdict, encode_verdict
+from smegmesh.crdt.verdict import Accusation, decode_verdict, encode_verdict
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -50,7 +50,7 @@ DECODERS: dict[str, tuple[Decoder, list[bytes]]] = {
     "entry": (decode_entry, [RECORD.body, encode_entry(Node("b").entry())]),
     "verdict": (
         decode_verdict,
-        [encode_verdict(Verdict(frozenset(Node(name).key for name in "abcd"), frozenset([NODE.key])))],
+        [encode_verdict({Node(name).key: Accusation(5, mute=name in "cd") for name in "abcd"})],
     ),
     "removal": (decode_removal, [removal.encode() for removal in REMOVALS]),
 }

@@ -14,7 +14,7 @@ from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
 from smegmesh.crdt.statement import accept_entry
-from smegmesh.crdt.verdict import Verdict, decode_verdict, encode_verdict
+from smegmesh.crdt.verdict import Accusation, decode_verdict, encode_verdict
 
 NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0"), bridges=("*",))
 
@@ -77,7 +77,6 @@ def test_records_are_relayed_to_the_byte(entry: Entry, number: int, instance: by
     assert accept_entry(again, MESH, NODE.certificate).entry == entry
 
 
-@given(st.lists(keys, unique=True, max_size=40), st.integers(0, 40))
-def test_verdicts_come_back(accused: list[bytes], split: int) -> None:
-    verdict = Verdict(frozenset(accused[:split]), frozenset(accused[split:]))
-    assert decode_verdict(encode_verdict(verdict)) == verdict
+@given(st.dictionaries(keys, st.builds(Accusation, st.integers(0, MAX_NUMBER), st.booleans()), max_size=40))
+def test_verdicts_come_back(accused: dict[bytes, Accusation]) -> None:
+    assert decode_verdict(encode_verdict(accused)) == accused

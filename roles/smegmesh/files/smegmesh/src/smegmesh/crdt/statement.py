@@ -6,13 +6,14 @@ certificate was verified against the mesh's authority before (`Authority.verify`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smegmesh.crdt.entry import Entry
 from smegmesh.crdt.entry_codec import decode_entry
 from smegmesh.crdt.order import Order
 from smegmesh.crdt.record import Kind, Record, RecordError
-from smegmesh.crdt.verdict import Verdict, decode_verdict
+from smegmesh.crdt.verdict import Accusation, decode_verdict
 from smegmesh.identity.certificate import Grant, NodeCertificate
 
 
@@ -31,10 +32,10 @@ class SignedEntry:
 
 @dataclass(frozen=True, slots=True)
 class SignedVerdict:
-    """A verdict by its writer, with the record to relay."""
+    """A verdict by its writer (accused node key -> accusation), with the record to relay."""
 
     record: Record
-    verdict: Verdict
+    accused: Mapping[bytes, Accusation]
 
     @property
     def order(self) -> Order:
