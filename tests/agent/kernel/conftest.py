@@ -12,16 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from smegmesh.dataplane import kernel
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from kernel_namespaces import Namespace, run
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kernel: needs a WireGuard in the running kernel")
+HERE = Path(__file__).parent
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from kernel_namespaces import Namespace, run
+
 from smegmesh.dataplane.kernel import KernelPlane
 from smegmesh.dataplane.plane import DeviceSettings
 from smegmesh.dataplane.reconcile import Reconciler

@@ -11,9 +11,11 @@ from itertools import pairwise
 
 import pytest
 from kernel_namespaces import run
+
 from smegmesh.dataplane import kernel
 from smegmesh.dataplane.kernel import KernelPlane
 from smegmesh.dataplane.plane import DeviceSettings, PeerChange, PeerState, PlaneError
+from smegmesh.dataplane.select import choose_plane
 from smegmesh.identity.keys import generate_private_key, public_key
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespace")]
@@ -87,6 +89,10 @@ def test_finding_out_leaves_no_link_behind():
     assert links() == before
 
 
+def test_chosen_by_itself_where_the_kernel_has_it():
+    assert choose_plane("auto", launcher=None).name == "kernel"
+
+
 def test_made_once_then_adopted_with_its_peers(plane, device):
     plane.apply(device, [PeerChange(KEY, keepalive=5)])
     assert plane.create(device) is False
@@ -122,7 +128,7 @@ def test_without_the_device_each_call_says_so(plane):
         lambda: plane.apply("wg0", [PeerChange(KEY)]),
         lambda: plane.configure("wg0", settings),
     ):
-        with pytest.raises(PlaneError, match="interface wg0: cannot .*: there is no such link"):
+        with pytest.raises(PlaneError, match=r"interface wg0: cannot .*: there is no such link"):
             act()
 
 

@@ -10,8 +10,10 @@ the timeout, 125 if the guest ended without one.
 
 import argparse
 import os
+import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,10 @@ def say(text: str) -> None:
 
 def main() -> int:
     options = arguments()
+    if platform.machine() != "x86_64" or not shutil.which("apt-get"):
+        say("this takes an x86_64 machine with Debian: the kernel is its package")
+        return 125
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     cache = Path(os.environ.get("KERNEL_GUEST_CACHE", ROOT / ".cache/kernel-guest"))
     built = build.prepare(cache, say)
     with tempfile.TemporaryDirectory() as temporary:
@@ -60,7 +66,12 @@ def arguments() -> argparse.Namespace:
 def script(command: list[str]) -> str:
     """What the guest's shell runs: `command`, where and with the search path that we have."""
     path = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"
-    return f"export HOME=/root LANG=C.UTF-8 PATH={shlex.quote(path)}\ncd {shlex.quote(os.getcwd())}\nexec {shlex.join(command)}\n"
+    lines = [
+        f"export HOME=/root LANG=C.UTF-8 PATH={shlex.quote(path)}",
+        f"cd {shlex.quote(os.getcwd())}",
+        f"exec {shlex.join(command)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def qemu(built: Path, share: Path, memory: str) -> list[str]:

@@ -32,6 +32,8 @@ TOOLS = {
     "ping": "iputils-ping",
 }
 
+APT = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Sandbox::User=root"]
+
 Say = Callable[[str], None]
 
 
@@ -64,7 +66,7 @@ def install_tools(say: Say) -> None:
     missing = [package for tool, package in TOOLS.items() if not shutil.which(tool, path=search)]
     if missing:
         say(f"apt-get install {' '.join(missing)}")
-        apt_with_lists(["install", "-y", "--no-install-recommends", *missing], Path("/"))
+        with_lists(lambda: run([*APT, "install", "-y", "--no-install-recommends", *missing], capture=True))
 
 
 def fetch_kernel(cache: Path, work: Path, say: Say) -> Path:
@@ -73,7 +75,7 @@ def fetch_kernel(cache: Path, work: Path, say: Say) -> Path:
         return kept[-1]
     download = work / "download"
     download.mkdir()
-    apt_with_lists(["download", kernel_package()], download)
+    with_lists(lambda: run([*APT, "download", kernel_package()], download, capture=True))
     (package,) = download.glob("*.deb")
     say(f"{package.name} downloaded")
     return package.rename(cache / package.name)
@@ -82,18 +84,16 @@ def fetch_kernel(cache: Path, work: Path, say: Say) -> Path:
 def kernel_package() -> str:
     """The package behind the distribution's kernel metapackage."""
     depends = run(["apt-cache", "depends", "--important", KERNEL_PACKAGE], capture=True)
-    names = [line.split()[-1] for line in depends.splitlines() if "Depends:" in line]
-    return names[0] if names else KERNEL_PACKAGE
+    return next(line.split()[-1] for line in depends.splitlines() if "Depends:" in line)
 
 
-def apt_with_lists(arguments: list[str], directory: Path) -> None:
-    """apt-get; once more after an update, since a fresh machine has no package lists."""
-    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Sandbox::User=root"]
+def with_lists(action: Callable[[], object]) -> None:
+    """Carry out what needs apt's package lists; again after an update if they are missing or out of date."""
     try:
-        run([*apt, *arguments], directory, capture=True)
+        action()
     except subprocess.CalledProcessError:
-        run([*apt, "update"], directory)
-        run([*apt, *arguments], directory)
+        run([*APT, "update"])
+        action()
 
 
 def make(package: Path, work: Path, say: Say) -> Path:

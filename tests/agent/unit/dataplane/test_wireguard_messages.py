@@ -6,6 +6,7 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from smegmesh.dataplane import wireguard_messages as wireguard
 from smegmesh.dataplane.netlink import NESTED, attributes
 from smegmesh.dataplane.plane import DeviceSettings, PeerChange, PeerState
@@ -15,11 +16,7 @@ KEY, OTHER_KEY, SECRET = bytes(range(32)), bytes(range(32, 64)), bytes(range(64,
 
 def attr(kind, payload):
     """An attribute as the header file lays it out, written a second time so that the tests do not lean on the code."""
-    return (
-        struct.pack("=HH", 4 + len(payload), kind)
-        + payload
-        + b"\0" * (-len(payload) % 4)
-    )
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
 def u16(value):
@@ -37,9 +34,7 @@ def test_requests_for_the_device_itself():
     assert wireguard.get_device("wg0") == bytes([0, 1, 0, 0]) + attr(2, b"wg0\0")
     assert wireguard.set_listen_port("wg0", 51820) == SET_WG0 + attr(6, u16(51820))
     settings = DeviceSettings(private_key=SECRET, listen_port=51820, fwmark=0x534D)
-    assert wireguard.set_keys_and_mark("wg0", settings) == SET_WG0 + attr(
-        3, SECRET
-    ) + attr(7, u32(0x534D))
+    assert wireguard.set_keys_and_mark("wg0", settings) == SET_WG0 + attr(3, SECRET) + attr(7, u32(0x534D))
     assert wireguard.remove_all_peers("wg0") == SET_WG0 + attr(5, u32(1))
 
 
@@ -81,9 +76,7 @@ def allowed(*networks):
                 attr(1, KEY),
                 attr(
                     4,
-                    u16(10)
-                    + bytes.fromhex("ca6c 00000000 20010db8000000000000000000000009")
-                    + u32(0),
+                    u16(10) + bytes.fromhex("ca6c 00000000 20010db8000000000000000000000009") + u32(0),
                 ),
             ],
         ),
@@ -93,17 +86,13 @@ def allowed(*networks):
                 attr(1, KEY),
                 attr(
                     4,
-                    u16(10)
-                    + bytes.fromhex("0001 00000000 fe800000000000000000000000000001")
-                    + u32(3),
+                    u16(10) + bytes.fromhex("0001 00000000 fe800000000000000000000000000001") + u32(3),
                 ),
             ],
         ),
         (PeerChange(KEY, allowed_ips=frozenset()), [attr(1, KEY), attr(3, u32(2))]),
         (
-            PeerChange(
-                KEY, add=False, allowed_ips=frozenset({ip_network("2001:db8::/48")})
-            ),
+            PeerChange(KEY, add=False, allowed_ips=frozenset({ip_network("2001:db8::/48")})),
             [attr(1, KEY), attr(3, u32(6)), allowed("2001:db8::/48")],
         ),
         (
@@ -117,35 +106,24 @@ def test_a_change_is_one_nest(change, expected):
 
 
 def test_changes_are_packed_in_order_into_as_few_messages_as_fit():
-    changes = [
-        PeerChange(bytes([number]) * 32, keepalive=number) for number in range(10)
-    ]
+    changes = [PeerChange(bytes([number]) * 32, keepalive=number) for number in range(10)]
     nests = [nest for change in changes for nest in wireguard.peer_nests(change)]
     size = len(nests[0])
     made = list(wireguard.set_peers("wg0", changes, limit=4 * size))
-    assert made == [
-        SET_WG0 + attr(8 | NESTED, b"".join(nests[start : start + 4]))
-        for start in range(0, len(nests), 4)
-    ]
+    assert made == [SET_WG0 + attr(8 | NESTED, b"".join(nests[start : start + 4])) for start in range(0, len(nests), 4)]
     assert list(wireguard.set_peers("wg0", [])) == []
 
 
 def test_a_peer_that_does_not_fit_one_message_is_continued_by_key():
-    networks = frozenset(
-        ip_network((0x20010DB8 << 96 | number, 128)) for number in range(4000)
-    )
-    change = PeerChange(
-        KEY, endpoint=("198.18.0.9", 1), allowed_ips=networks, keepalive=25
-    )
+    networks = frozenset(ip_network((0x20010DB8 << 96 | number, 128)) for number in range(4000))
+    change = PeerChange(KEY, endpoint=("198.18.0.9", 1), allowed_ips=networks, keepalive=25)
     first, *rest = wireguard.peer_nests(change)
     assert len(rest) == 2
     for nest in (first, *rest):
         assert len(nest) <= wireguard.NEST_LIMIT
     ((_, again),) = attributes(memoryview(rest[0]))
     assert [kind for kind, _ in attributes(again)] == [1, 3, 9]
-    assert bytes(dict(attributes(again))[3]) == u32(
-        4
-    )  # adds to a peer that is there, replaces nothing
+    assert bytes(dict(attributes(again))[3]) == u32(4)  # adds to a peer that is there, replaces nothing
 
 
 @pytest.mark.parametrize(
@@ -213,9 +191,7 @@ def test_a_dump_is_read_over_its_messages():
     assert state.peers == {
         KEY: PeerState(
             endpoint=("198.18.0.9", 7),
-            allowed_ips=frozenset(
-                {ip_network("2001:db8::1/128"), ip_network("198.18.0.0/16")}
-            ),
+            allowed_ips=frozenset({ip_network("2001:db8::1/128"), ip_network("198.18.0.0/16")}),
             keepalive=25,
             handshake=1700000000.5,
             received=1,
@@ -228,9 +204,7 @@ def test_a_dump_is_read_over_its_messages():
 def test_a_peer_that_was_never_heard_has_no_handshake():
     reader = wireguard.DeviceReader()
     reader.read(dump(attr(8 | NESTED, peer(attr(1, KEY), attr(6, bytes(16))))))
-    assert reader.state().peers == {
-        KEY: PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)
-    }
+    assert reader.state().peers == {KEY: PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)}
     assert reader.state().public_key == wireguard.NO_KEY
 
 
@@ -241,9 +215,7 @@ networks = st.one_of(
               st.integers(0, 2**128 - 1), st.integers(0, 128)),
 )  # fmt: skip
 endpoints = st.tuples(
-    st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6, network="2001:db8::/32")).map(
-        str
-    ),
+    st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6, network="2001:db8::/32")).map(str),
     st.integers(0, 65535),
 )
 states = st.builds(

@@ -1,0 +1,79 @@
+"""Measure, write docs/benchmarks.md, and fail if a bound is missed.
+
+    python tests/agent/benchmark/run.py
+
+A benchmark is a module with `measure() -> Section`; those of GUEST run in the guest
+with a WireGuard in its kernel, those of HOST here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from section import Section
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs/benchmarks.md"
+GUEST = ("bench_kernel",)
+HOST = ("bench_plan",)
+INSIDE = "--inside"
+IN_GUEST_SHARE = "/run/guest/section.json"
+
+sys.path.insert(0, str(ROOT / "roles/smegmesh/files/smegmesh/src"))
+
+
+def main() -> int:
+    sections = [*map(measured_in_guest, GUEST), *map(measured, HOST)]
+    text = page(sections)
+    print(text)
+    PAGE.write_text(text)
+    missed = [figure for section in sections for figure in section.figures if figure.missed]
+    for figure in missed:
+        print(f"missed: {figure.row()}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def measured(name: str) -> Section:
+    return importlib.import_module(name).measure()
+
+
+def measured_in_guest(name: str) -> Section:
+    guest = ROOT / "tests/agent/kernel/guest"
+    with tempfile.TemporaryDirectory() as share:
+        command = [sys.executable, str(Path(__file__).resolve()), INSIDE, name]
+        subprocess.run([sys.executable, str(guest), "--share", share, *command], check=True)
+        return Section.from_json(json.loads((Path(share) / Path(IN_GUEST_SHARE).name).read_text()))
+
+
+def inside(name: str) -> int:
+    Path(IN_GUEST_SHARE).write_text(json.dumps(asdict(measured(name))))
+    return 0
+
+
+def page(sections: list[Section]) -> str:
+    head = f"""\
+# Benchmarks
+
+Written by `make bench`. It fails if a figure is above what stands under "at most". Measured
+with Python {platform.python_version()} on {os.cpu_count()} processors ({processor()}).
+"""
+    return "\n\n".join([head.rstrip(), *(section.text() for section in sections)]) + "\n"
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(inside(sys.argv[2]) if sys.argv[1:2] == [INSIDE] else main())

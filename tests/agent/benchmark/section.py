@@ -1,0 +1,64 @@
+"""What a benchmark hands in, and how it reads on paper."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number. `unit` is `s` or empty for a ratio; `bound` is the most it may be, in the same unit."""
+
+    what: str
+    value: float
+    unit: str = "s"
+    bound: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        return self.bound is not None and self.value > self.bound
+
+    def row(self) -> str:
+        bound = "" if self.bound is None else self._text(self.bound)
+        return f"| {self.what} | {self._text(self.value)} | {bound} |"
+
+    def _text(self, value: float) -> str:
+        if self.unit != "s":
+            return f"{value:.2f}"
+        milliseconds = value * 1000
+        digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
+        return f"{milliseconds:.{digits}f} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The figures of one benchmark, and how they came about."""
+
+    title: str
+    method: str
+    figures: tuple[Figure, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Section:
+        return cls(data["title"], data["method"], tuple(Figure(**figure) for figure in data["figures"]))
+
+    def text(self) -> str:
+        table = ["| | measured | at most |", "| --- | ---: | ---: |", *(figure.row() for figure in self.figures)]
+        return "\n".join([f"## {self.title}", "", self.method, "", *table])
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long one call takes."""
+    before = time.perf_counter()
+    action()
+    return time.perf_counter() - before
+
+
+def median_seconds(action: Callable[[], object], rounds: int = 7) -> float:
+    """Median over some calls, after one that does not count."""
+    action()
+    return statistics.median(seconds(action) for _ in range(rounds))
