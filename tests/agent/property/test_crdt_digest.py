@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from math import log
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -35,9 +36,9 @@ items = st.lists(st.integers(0, 90), unique=True, max_size=80).map(lambda number
 
 
 @given(items, st.randoms(use_true_random=False))
-def test_structure_is_a_function_of_the_set(some: list[Item], random: object) -> None:
+def test_structure_is_a_function_of_the_set(some: list[Item], rng: Random) -> None:
     shuffled = [*some, *some[:5]]
-    random.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert shape(tree(some)) == shape(tree(shuffled))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,9 +66,9 @@ def state(mesh: MeshMap) -> object:
 
 @settings(max_examples=300, deadline=None)
 @given(anything, st.randoms(use_true_random=False))
-def test_any_order_gives_the_same_map(said: list[Said], random: object) -> None:
+def test_any_order_gives_the_same_map(said: list[Said], rng: Random) -> None:
     shuffled = list(said)
-    random.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert state(a_map(said)) == state(a_map(shuffled))
 
 

@@ -62,7 +62,7 @@ def decode_verdict(body: bytes) -> dict[bytes, Accusation]:
         raise RecordError(f"verdict accuses {count} nodes, more than {MAX_ACCUSED}")
     if len(fields.n) != count:
         raise RecordError(f"verdict accuses {count} nodes but has {len(fields.n)} numbers")
-    accused = {key: Accusation(number) for key, number in zip(down, fields.n, strict=False)}
+    accused = {key: Accusation(number) for key, number in zip(down, fields.n[: len(down)], strict=True)}
     accused |= {key: Accusation(number, mute=True) for key, number in zip(mute, fields.n[len(down) :], strict=True)}
     if len(accused) != count:
         raise RecordError("verdict: a node key is both down and mute")
