@@ -65,6 +65,11 @@ class Host:
             text=True,
         )
 
+    def pids(self, program: str) -> list[str]:
+        """Of the processes in this host that run a program."""
+        listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True)
+        return [pid for pid in listed.stdout.split() if Path(f"/proc/{pid}/comm").read_text().strip() == program]
+
     def pings(self, address: object, count: int = 1) -> bool:
         """Does an address answer at least once, within a second of the last echo?"""
         done = subprocess.run(

@@ -186,6 +186,18 @@ def test_the_mtu_follows_the_underlay(lab: Lab, mesh: Mesh) -> None:
     assert one.call("underlay_mtu") == 1450
 
 
+def test_a_device_that_died_is_made_again(lab: Lab, mesh: Mesh) -> None:
+    one, two = (mesh.add(lab.host(name), Role.PEER) for name in ("one", "two"))
+    one.host.run("sysctl", "-w", "net.ipv6.conf.default.disable_ipv6=1")
+    mesh.bring_up()
+    assert one.host.pings(two.address, 5)
+    one.host.run("kill", "-9", *one.host.pids("wireguard-go"))
+    while one.call("has_link"):
+        pass
+    assert one.call("check") == [f"{DEVICE} was gone"]
+    assert one.host.pings(two.address, 5)
+
+
 def test_a_foreign_route_to_the_mesh_is_an_error(lab: Lab, mesh: Mesh) -> None:
     one = mesh.add(lab.host("one"), Role.PEER)
     one.start()

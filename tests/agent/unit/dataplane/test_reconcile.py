@@ -127,6 +127,25 @@ def test_what_was_known_is_doubted_after_an_error(plane: CountingPlane, reconcil
     assert planned(plane, swapped)
 
 
+def test_an_interface_that_went_away_is_made_again_by_the_next_change(
+    plane: CountingPlane, system: MemorySystem, reconciler: Reconciler
+) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.delete(DEVICE)
+    smaller = replace(PLAN, peers={A: PLAN.peers[A]})
+    with pytest.raises(PlaneError, match="no such device"):
+        reconciler.apply(smaller, ENDPOINTS)
+    reconciler.apply(smaller, ENDPOINTS)
+    assert planned(plane, smaller)
+
+
+def test_routes_follow_the_plan(system: MemorySystem, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    wider = replace(PLAN, routes=PLAN.routes | {IPv6Network("fd01::/64")})
+    assert reconciler.apply(wider, ENDPOINTS) == []
+    assert system.routes[DEVICE] == wider.routes
+
+
 def test_check_repairs_and_tells(plane: CountingPlane, system: MemorySystem, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
     plane.apply(DEVICE, [PeerChange(B, remove=True)])

@@ -51,46 +51,32 @@ class Reconciler:
 
         PlaneError says why it cannot be; an interface that was just created is taken away again.
         """
-        created = self._plane.create(self.device)
-        try:
-            self._configure(self._plane.dump(self.device))
-            # Peers before the link goes up: faster, and no packet meets a half-made interface.
-            self.apply(plan, endpoints)
-            self._system.set_link(self.device, mtu=self._mtu, up=True)
-            self._system.ensure_address(self.device, plan.address)
-            self._system.ensure_routes(self.device, plan.routes)
-        except PlaneError:
-            if created:
-                self.take_down()
-            raise
+        created, _ = self._establish(plan, endpoints)
         return created
 
     def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
-        """Carry out what differs from the last known state; the changes made."""
-        state = self._known if self._known is not None else self._plane.dump(self.device)
-        changes = diff(plan, endpoints, state, self._applied)
-        self._known = None  # unknown, should what follows fail half way
-        if changes:
-            self._plane.apply(self.device, changes)
+        """Carry out what differs from the last known state; the changes made.
+
+        After an error nothing is known: then the interface is looked at, and made again if it is gone.
+        """
+        if self._known is None:
+            _, changes = self._establish(plan, endpoints)
+            return changes
         if self._plan is not None and self._plan.routes != plan.routes:
             self._system.ensure_routes(self.device, plan.routes)
-        self._plan, self._endpoints = plan, endpoints
-        self._note_applied(plan, endpoints)
-        self._known = replace(state, peers=advance(state.peers, changes)) if changes else state
-        return changes
+        return self._set_peers(plan, endpoints, self._known)
 
     def check(self) -> list[str]:
         """Compare the interface itself with the last plan and repair it; what had to be repaired."""
         if self._plan is None:
             return []
         try:
-            self._known = self._plane.dump(self.device)
+            state = self._plane.dump(self.device)
         except PlaneError:
-            self._known = None
-            self.bring_up(self._plan, self._endpoints)
+            self._establish(self._plan, self._endpoints)
             return [f"{self.device} was gone"]
-        repaired = [f"{self.device} had other {what}" for what in self._configure(self._known)]
-        changes = self.apply(self._plan, self._endpoints)
+        repaired = [f"{self.device} had another {what}" for what in self._configure(state)]
+        changes = self._set_peers(self._plan, self._endpoints, state)
         if changes:
             repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
         return repaired + self._repair_link(self._plan)
@@ -114,9 +100,7 @@ class Reconciler:
                 replace(change, endpoint=held.endpoint) if change.key == key and change.endpoint is None else change
                 for change in again
             ]
-        changes = [PeerChange(key, remove=True, add=False), *again]
-        self._known = None
-        self._plane.apply(self.device, changes)
+        self._carry_out([PeerChange(key, remove=True, add=False), *again], state)
 
     def state(self) -> DeviceState:
         """The interface as it is now, for counters and handshakes."""
@@ -127,6 +111,37 @@ class Reconciler:
         self._plane.delete(self.device)
         self._plan, self._known = None, None
         self._applied.clear()
+
+    def _establish(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> tuple[bool, list[PeerChange]]:
+        self._known = None
+        created = self._plane.create(self.device)
+        try:
+            self._configure(self._plane.dump(self.device))
+            # Peers before the link goes up: faster, and no packet meets a half-made interface.
+            changes = self._set_peers(plan, endpoints, self._plane.dump(self.device))
+            self._system.set_link(self.device, mtu=self._mtu, up=True)
+            self._system.ensure_address(self.device, plan.address)
+            self._system.ensure_routes(self.device, plan.routes)
+        except PlaneError:
+            self._known = None
+            if created:
+                self.take_down()
+            raise
+        return created, changes
+
+    def _set_peers(self, plan: Plan, endpoints: Mapping[str, Endpoint], state: DeviceState) -> list[PeerChange]:
+        changes = diff(plan, endpoints, state, self._applied)
+        self._carry_out(changes, state)
+        self._plan, self._endpoints = plan, endpoints
+        self._note_applied(plan, endpoints)
+        return changes
+
+    def _carry_out(self, changes: list[PeerChange], state: DeviceState) -> None:
+        self._known = None  # should it fail half way
+        if changes:
+            self._plane.apply(self.device, changes)
+            state = replace(state, peers=advance(state.peers, changes))
+        self._known = state
 
     def _configure(self, state: DeviceState) -> list[str]:
         """Set key, port and mark where they differ; which did."""
@@ -141,7 +156,6 @@ class Reconciler:
             if held != wanted
         ]
         if differing:
-            self._known = None
             self._plane.configure(self.device, settings)
         return differing
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network, ip_address
+from pathlib import Path
 from typing import Any, Protocol
 
 from pyroute2 import IPRoute
@@ -81,6 +82,7 @@ class LinuxSystem:
             route.link("set", index=index, state="up" if up else "down")
 
     def ensure_address(self, device: str, address: IPv6Interface) -> bool:
+        _allow_ipv6(device)
         with _route(f"cannot give {device} the address {address}") as route:
             index = _index(route, device)
             for held in route.get_addr(family=socket.AF_INET6, index=index):
@@ -122,6 +124,18 @@ class LinuxSystem:
             ]
             found = [mtu for way in ways if (mtu := _mtu_of(links, way)) is not None]
         return min(found, default=ETHERNET_MTU)
+
+
+def _allow_ipv6(device: str) -> None:
+    """Turn IPv6 on for our own interface, where the host's default for new ones is off."""
+    switch = Path("/proc/sys/net/ipv6/conf") / device / "disable_ipv6"
+    try:
+        if switch.read_text().strip() != "0":
+            switch.write_text("0")
+    except OSError as error:
+        raise PlaneError(
+            f"{device} has no IPv6: {error}: set the sysctl net.ipv6.conf.default.disable_ipv6 to 0"
+        ) from error
 
 
 @contextmanager
