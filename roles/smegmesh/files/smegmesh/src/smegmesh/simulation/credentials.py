@@ -1,0 +1,71 @@
+"""Keys and certificates for simulated nodes, from a real authority; made once a process, the same every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smegmesh.identity.certificate import Authority, Grant, NodeCertificate, issue, make_authority, make_request
+from smegmesh.identity.certificate import read_request
+from smegmesh.identity.keys import IdentityKey, public_key
+
+_START = 1_700_000_000
+_DAYS = 3650
+_END = _START + 86_400 * 365
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a node proves itself with."""
+
+    identity: IdentityKey
+    certificate: NodeCertificate
+
+
+@lru_cache(maxsize=None)
+def _authority(name: str) -> tuple[bytes, bytes]:
+    return make_authority(name, _DAYS, now=_START)
+
+
+def authority(name: str = "simulated") -> Authority:
+    """The authority of simulated meshes."""
+    return Authority(_authority(name)[0])
+
+
+def authority_key(name: str = "simulated") -> bytes:
+    """Its key (PEM), to sign revocations with."""
+    return _authority(name)[1]
+
+
+def node_key(name: str) -> bytes:
+    """The node key of the node of this name."""
+    return public_key(_secret("tunnel", name))
+
+
+@lru_cache(maxsize=None)
+def credentials(
+    name: str,
+    *,
+    meshes: tuple[str, ...] = ("*",),
+    bridges: tuple[str, ...] = (),
+    prefixes: tuple[str, ...] = (),
+    issuer: str = "simulated",
+    edition: int = 0,
+) -> Credentials:
+    """Identity and certificate of a node. Another `edition` is a renewed certificate."""
+    identity = IdentityKey(Ed25519PrivateKey.from_private_bytes(_secret("identity", name)))
+    request = read_request(make_request(identity, name, node_key(name)))
+    grant = Grant(name, node_key(name), meshes, bridges, prefixes)
+    pem, key = _authority(issuer)
+    certificate = issue(pem, key, request, grant, not_before=_START + edition, not_after=_END)
+    der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
+    return Credentials(identity, authority(issuer).verify(der))
+
+
+def _secret(purpose: str, name: str) -> bytes:
+    return sha256(f"simulated {purpose} {name}".encode()).digest()
