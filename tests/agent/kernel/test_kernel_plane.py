@@ -213,9 +213,10 @@ def test_a_peer_with_more_allowed_ips_than_a_message_holds(plane, device):
     assert plane.dump(device).peers[KEY].allowed_ips == networks("fd00::1/128")
 
 
-def test_a_refusal_names_the_device_and_no_key(plane, device):
+def test_one_change_that_cannot_be_said_leaves_all_undone(plane, device):
+    last = PeerChange(KEY, preshared_key=b"secret")
     with pytest.raises(PlaneError, match="interface wg0: cannot change peers: a WireGuard key is 32 bytes") as refused:
-        plane.apply(device, [PeerChange(KEY, preshared_key=b"secret")])
+        plane.apply(device, [*many(2000), last])
     assert "secret" not in str(refused.value)
     assert plane.dump(device).peers == {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from struct import Struct
@@ -122,7 +122,8 @@ class KernelPlane:
     def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
         """Carry out changes in order, batched; two to three times faster while the link is down."""
         with _explained("change peers", device):
-            _set_device(wireguard.set_peers(device, changes))
+            # All encoded before any is sent: a change that cannot be said leaves the device as it was.
+            _set_device(list(wireguard.set_peers(device, changes)))
 
     def dump(self, device: str) -> DeviceState:
         """The device as it is now; PlaneError if there is none."""
@@ -197,7 +198,7 @@ def _family(generic: Connection) -> int:
     return int(number)
 
 
-def _set_device(payloads: Iterable[bytes]) -> None:
+def _set_device(payloads: Sequence[bytes]) -> None:
     with connection(GENERIC) as generic:
         generic.request(_family(generic), payloads)
 
