@@ -1,0 +1,160 @@
+"""Hosts with a real agent each: declared as the role declares them, run as systemd would run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from namespaces import Host, Lab
+from smegmesh.control.client import Client
+from smegmesh.control.errors import ControlError
+from smegmesh.identity.address import node_address
+from smegmesh.identity.certificate import Grant, issue, make_authority, read_request
+from smegmesh.identity.keys import decode_key
+
+MESH = "prod"
+DAY = 86400
+
+
+class Operator:
+    """Who holds the authority's key."""
+
+    def __init__(self) -> None:
+        self.authority, self._key = make_authority("test", 365, now=time.time() - DAY)
+
+    def certify(self, request: bytes, meshes: tuple[str, ...] = (MESH,), days: int = 30) -> bytes:
+        asked = read_request(request)
+        grant = Grant(asked.node_name, asked.node_key, meshes, (), ())
+        start = time.time() - (DAY if days > 0 else 3 * DAY)
+        end = time.time() + days * DAY if days > 0 else time.time() - DAY
+        return issue(self.authority, self._key, asked, grant, not_before=start, not_after=end)
+
+
+class Agent:
+    """smegd on one host of the lab."""
+
+    def __init__(self, host: Host, directory: Path, operator: Operator) -> None:
+        self.host = host
+        self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
+        for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
+            path.mkdir(parents=True)
+        (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
+        made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
+        self.node_key = decode_key(made["node_key"])
+        self.address = node_address(MESH, self.node_key)
+        self.install_certificate(operator, operator.certify(made["request"].encode()))
+        self.request = made["request"].encode()
+        self.log = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def install_certificate(self, operator: Operator, certificate: bytes) -> None:
+        directory = self.etc / "authorities/default"
+        (directory / "authority.pem").write_bytes(operator.authority)
+        (directory / "node.pem").write_bytes(certificate)
+
+    def declare(self, role: str, bootstrap: list[Host], mesh: str = MESH, **more: object) -> None:
+        """Write a declaration; a running agent reads it with `reload`."""
+        declaration: dict[str, object] = {
+            "state": "present",
+            "owner": "role",
+            "mesh": mesh,
+            "authority": "default",
+            "role": role,
+            "bootstrap": [{"name": host.name, "address": f"{host.underlay}:4000"} for host in bootstrap],
+            **({"endpoint": self.host.underlay} if role == "peer" else {}),
+            **more,
+        }
+        self.apply(declaration)
+
+    def apply(self, *declarations: dict[str, object]) -> dict[str, Any]:
+        """Hand declarations to smegctl, as the module does."""
+        options = ["--etc", str(self.etc), "--state", str(self.state), "--socket", str(self.run / "api.sock")]
+        text = self._smegctl("apply", "--json", *options, stdin=json.dumps({"declarations": declarations}))
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+    def _smegctl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.host.run("env", _PATH, sys.executable, "-m", "smegmesh.cli", *arguments, stdin=stdin)
+
+    def start(self) -> None:
+        options = ["--etc", str(self.etc), "--state", str(self.state), "--run", str(self.run)]
+        command = self.host.command(["env", _PATH, sys.executable, "-m", "smegmesh.daemon", *options])
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """End the agent; the interface stays."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        code = self._process.wait(20)
+        self._process = None
+        return code
+
+    def wait(self) -> int:
+        """Wait for an agent that ends by itself; its exit code."""
+        assert self._process is not None
+        code = self._process.wait(20)
+        self._process = None
+        return code
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def client(self) -> Client:
+        return Client(self.run / "api.sock", timeout=5)
+
+    def mesh(self, mesh: str = MESH) -> dict[str, Any] | None:
+        """The mesh in the agent's status, None as long as there is no answer."""
+        try:
+            return next((each for each in self.client().status()["meshes"] if each["mesh"] == mesh), None)
+        except ControlError:
+            return None
+
+    def members(self, mesh: str = MESH) -> dict[str, dict[str, Any]]:
+        return {member["name"]: member for member in self.client().members(mesh)}
+
+
+@contextmanager
+def agents(lab: Lab, directory: Path) -> Iterator[Callable[[str], Agent]]:
+    """Makes agents by host name; ends those that still run and shows their logs if the test failed."""
+    operator = Operator()
+    made: list[Agent] = []
+
+    def make(name: str) -> Agent:
+        agent = Agent(lab.host(name), directory / name, operator)
+        made.append(agent)
+        return agent
+
+    try:
+        yield make
+    except BaseException:
+        for agent in made:
+            if agent.log.exists():
+                print(f"--- {agent.host.name}\n{agent.log.read_text()[-4000:]}")
+        raise
+    finally:
+        for agent in made:
+            if agent.running:
+                agent.stop(signal.SIGKILL)
+
+
+def eventually(condition: Callable[[], object], within: float, what: str) -> float:
+    """Wait until a condition holds; the seconds it took. Fails after `within` seconds."""
+    start = time.monotonic()
+    while time.monotonic() - start < within:
+        if condition():
+            return time.monotonic() - start
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within:g} s: {what}")
+
+
+_PATH = "PYTHONPATH=" + os.pathsep.join(path for path in sys.path if path.endswith("/src"))

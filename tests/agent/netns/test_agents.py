@@ -1,0 +1,135 @@
+"""Whole agents on hosts: a mesh that forms itself, loses hosts and agents, and mends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agents import MESH, Agent, agents, eventually
+from namespaces import Lab
+
+pytestmark = pytest.mark.netns
+
+PEERS = ("p1", "p2", "p3")
+CLIENTS = ("c1", "c2")
+
+
+@pytest.fixture
+def make(lab: Lab, tmp_path: Path) -> Iterator[Callable[[str], Agent]]:
+    with agents(lab, tmp_path) as maker:
+        yield maker
+
+
+@pytest.fixture
+def mesh(make: Callable[[str], Agent]) -> dict[str, Agent]:
+    """Three peers and two clients, everybody knows everybody."""
+    made = {name: make(name) for name in (*PEERS, *CLIENTS)}
+    bootstrap = [made[name].host for name in PEERS]
+    for name, agent in made.items():
+        agent.declare("peer" if name in PEERS else "client", bootstrap)
+        agent.start()
+    eventually(lambda: all(complete(agent, len(made)) for agent in made.values()), 30, "all agents know all others")
+    eventually(lambda: all_reach_all(made), 20, "all hosts ping all others")
+    return made
+
+
+def complete(agent: Agent, count: int) -> bool:
+    mesh = agent.mesh()
+    return mesh is not None and mesh["state"] == "up" and mesh["members"]["alive"] == count
+
+
+def all_reach_all(made: dict[str, Agent]) -> bool:
+    return all(one.host.pings(other.address) for one in made.values() for other in made.values() if one is not other)
+
+
+class Pinging:
+    """A ping that runs beside the test, ten echoes a second."""
+
+    def __init__(self, agent: Agent, target: Agent) -> None:
+        command = ["ping", "-n", "-q", "-i", "0.1", "-W", "1", str(target.address)]
+        self._process = subprocess.Popen(
+            agent.host.command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def lost(self) -> int:
+        """End it; the echoes without an answer."""
+        self._process.send_signal(signal.SIGINT)
+        output, _ = self._process.communicate(timeout=10)
+        sent, received = (int(word.split()[0]) for word in output.split("\n\n")[-1].splitlines()[1].split(",")[:2])
+        assert sent > 5
+        return sent - received
+
+
+def test_a_mesh_forms_and_agrees(mesh: dict[str, Agent]) -> None:
+    eventually(lambda: len({agent.mesh()["digest"] for agent in mesh.values()}) == 1, 10, "equal maps")
+    leaders = {agent.mesh()["leader"] for agent in mesh.values()}
+    assert leaders == {min(PEERS, key=lambda name: mesh[name].node_key)}
+    for name in CLIENTS:
+        status = mesh[name].mesh()
+        assert {status["home"], status["backup"]} < set(PEERS)
+
+
+def test_a_killed_agent_loses_no_packet_and_comes_back(mesh: dict[str, Agent]) -> None:
+    victim = mesh["p1"]
+    pings = [Pinging(mesh["p2"], mesh["p3"]), Pinging(mesh["p2"], victim), Pinging(mesh["c1"], mesh["c2"])]
+    victim.stop(signal.SIGKILL)
+    eventually(lambda: mesh["p2"].members()["p1"]["liveness"] == "mute", 15, "the killed agent is mute")
+    victim.start()
+    eventually(lambda: mesh["p2"].members()["p1"]["liveness"] == "alive", 15, "it is alive again")
+    victim.stop()
+    victim.start()
+    eventually(lambda: complete(victim, 5), 15, "and after an orderly restart it knows all")
+    assert [ping.lost() for ping in pings] == [0, 0, 0]
+
+
+def test_a_dead_host_is_bypassed_and_returns(mesh: dict[str, Agent], lab: Lab) -> None:
+    home = mesh[mesh["c1"].mesh()["home"]]
+    others = {name: agent for name, agent in mesh.items() if agent is not home}
+    lab.plug(home.host, in_=False)
+    took = eventually(lambda: mesh["c2"].host.pings(mesh["c1"].address), 10, "the client through its backup")
+    down = eventually(lambda: all(not complete(agent, 5) for agent in others.values()), 10, "all know that it is down")
+    assert took + down <= 5 + 1  # and what it took to look
+    assert all_reach_all(others)
+    lab.plug(home.host, in_=True)
+    eventually(lambda: all(complete(agent, 5) for agent in mesh.values()), 15, "it is back for everybody")
+    eventually(lambda: all_reach_all(mesh), 15, "all hosts ping all others again")
+
+
+def test_alone_from_what_it_knew(mesh: dict[str, Agent]) -> None:
+    for name, agent in mesh.items():
+        if name != "p1":
+            agent.stop(signal.SIGKILL)
+    alone = mesh["p1"]
+    alone.stop()
+    alone.start()
+    eventually(lambda: (status := alone.mesh()) and status["state"] == "up", 15, "it comes up alone")
+    assert alone.members().keys() == mesh.keys()
+    assert alone.host.pings(mesh["p2"].address, count=3)
+
+
+def test_leaving_takes_the_interface_and_the_member_away(mesh: dict[str, Agent]) -> None:
+    leaver = mesh["p3"]
+    leaver.apply({"state": "absent", "owner": "role", "mesh": MESH})
+    eventually(lambda: leaver.mesh() is None, 10, "the mesh is gone from the host")
+    assert "smeg-prod" not in leaver.host.run("ip", "link")
+    eventually(lambda: "p3" not in mesh["c1"].members(), 10, "the others have dropped it")
+    assert leaver.host.run("nft", "list", "tables").strip() == ""
+    assert leaver.host.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").strip() == "0"
+
+
+def test_a_late_host_joins_and_a_client_moves_after_its_home_died_for_good(
+    mesh: dict[str, Agent], make: Callable[[str], Agent], lab: Lab
+) -> None:
+    late = make("p4")
+    late.declare("peer", [mesh[name].host for name in PEERS])
+    late.start()
+    eventually(lambda: complete(late, 6), 15, "the late host knows all")
+    everybody = {**mesh, "p4": late}
+    eventually(lambda: all_reach_all(everybody), 20, "and reaches all")
+    first = mesh["c1"].mesh()["home"]
+    lab.plug(mesh[first].host, in_=False)
+    eventually(lambda: mesh["c1"].mesh()["home"] != first, 15, "the client has named another home")
+    assert mesh["c1"].mesh()["backup"] not in (None, first)
