@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from link_hosts import LOOPBACK, Hosts, Operator, Run
 
-from link_hosts import Hosts, Operator, Run
 
 @pytest.fixture(scope="session")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
@@ -18,6 +19,15 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 @pytest.fixture(scope="session")
 def other_operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
     return Operator(tmp_path_factory.mktemp("other"), "elsewhere")
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """A port where connections are made and nothing is ever said."""
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind((LOOPBACK, 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
 
 
 @pytest.fixture

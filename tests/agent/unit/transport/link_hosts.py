@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from smegmesh.identity.certificate import (
 )
 from smegmesh.identity.clock import CertificateClock
 from smegmesh.identity.keys import IdentityKey, generate_private_key, public_key
+from smegmesh.transport.framing import encode_frame
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import MeshTls
@@ -56,9 +58,7 @@ class Operator:
         directory.mkdir()
         (directory / "node.pem").write_bytes(certificate)
         (directory / "identity.key").write_bytes(identity.to_pem())
-        return MeshTls(
-            Authority(self.pem), directory / "node.pem", directory / "identity.key", CertificateClock(wall)
-        )
+        return MeshTls(Authority(self.pem), directory / "node.pem", directory / "identity.key", CertificateClock(wall))
 
 
 @dataclass(frozen=True)
@@ -157,3 +157,43 @@ class Hosts:
 
 
 Run = Callable[[Callable[[Hosts], Awaitable[None]]], None]
+
+
+def raw_context(tls: MeshTls | None) -> ssl.SSLContext:
+    """A TLS client that checks nothing, for the tests that misbehave."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if tls is not None:
+        context.load_cert_chain(tls.certificate_file, tls.key_file)
+    return context
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def raw_tls(host: Host, tls: MeshTls | None, server_name: str | None = "prod") -> Streams:
+    """A bare TLS connection to a host."""
+    return await asyncio.open_connection(
+        LOOPBACK, host.links.port, ssl=raw_context(tls), server_hostname=server_name or ""
+    )
+
+
+async def raw_link(host: Host, tls: MeshTls) -> Streams:
+    """A bare TLS connection that has accepted the host's certificate: a link, for the host."""
+    reader, writer = await raw_tls(host, tls)
+    writer.write(encode_frame(b""))
+    assert await reader.readexactly(4) == bytes(4)
+    await host.up()
+    return reader, writer
+
+
+async def drained(reader: asyncio.StreamReader) -> bytes:
+    """What the other side sent before it ended the connection, however it did."""
+    data = b""
+    try:
+        while part := await asyncio.wait_for(reader.read(65536), 10):
+            data += part
+    except (ConnectionError, ssl.SSLError):
+        pass
+    return data

@@ -145,7 +145,7 @@ async def _connect(target: Target, settings: LinkSettings) -> socket.socket:
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):
         return "name not found"
     if isinstance(error, ConnectionRefusedError):
         return "refused"

@@ -254,8 +254,13 @@ class Link(asyncio.Protocol):
         if self._reading_paused:
             self._reading_paused = False
             self._transport.resume_reading()
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # the other side has reset the connection, and asyncio not yet noticed
+            self._transport.abort()
+        else:
             self._set_timer(self._settings.linger, self._transport.abort)
 
     def _finish(self, kind: str, reason: str) -> None:
