@@ -1,0 +1,37 @@
+"""The loss of a host without warning, and its return."""
+
+from __future__ import annotations
+
+import os
+from itertools import combinations
+
+import pytest
+from lab import Host, engine, seconds_until, unreachable
+
+VICTIMS = ["leader", "home"] + (["p1", "p2", "p3"] if os.environ.get("SMEGMESH_TEST_LONG") else [])
+
+
+@pytest.fixture(params=VICTIMS)
+def victim(request: pytest.FixtureRequest, hosts: dict[str, Host]):
+    members = hosts["c1"].members()
+    named = {
+        "leader": next(name for name, member in members.items() if member["leader"]),
+        "home": next(name for name, member in members.items() if member["node_key"] == members["c1"]["home"]),
+    }
+    host = hosts[named.get(request.param, request.param)]
+    yield host
+    engine("start", f"molecule-{host.name}")
+
+
+def test_the_others_talk_on_and_it_comes_back_by_itself(victim: Host, hosts: dict[str, Host], figure) -> None:
+    others = [host for host in hosts.values() if host is not victim]
+    peers = [host for host in others if host.name.startswith("p")]
+    victim.kill()
+    assert unreachable(peers) == [], "peers that lost no neighbour lost a tunnel"
+    healed = seconds_until(lambda: not unreachable(others), within=5)
+    figure(f"{victim} killed: all others reach each other again after {healed:.1f} s")
+    assert len(list(combinations(others, 2))) == 6
+
+    victim.start()
+    back = seconds_until(lambda: not unreachable(hosts.values()), within=10)
+    figure(f"{victim} started: all reach all after {back:.1f} s")
