@@ -200,22 +200,24 @@ def test_a_program_that_is_missing_or_fails_is_one_clear_error(tmp_path: Path) -
 
 
 def test_the_root_helper_is_asked_and_waited_for(tmp_path: Path) -> None:
+    sockets = tmp_path / "wireguard"  # which the helper's unit makes
     requests = tmp_path / "devices"
     requests.mkdir()
     started, stopped = requests / f"{DEVICE}.start", requests / f"{DEVICE}.stop"
-    launcher = SystemdLauncher(tmp_path, requests)
+    launcher = SystemdLauncher(sockets, requests)
 
     def helper() -> None:
         assert wait_until(started.exists, requests, 5)
-        with device(socket_path(tmp_path, DEVICE), lambda _: ""):
+        sockets.mkdir()
+        with device(socket_path(sockets, DEVICE), lambda _: ""):
             assert wait_until(stopped.exists, requests, 5)
 
     thread = threading.Thread(target=helper)
     thread.start()
     launcher.start(DEVICE)
-    assert answers(socket_path(tmp_path, DEVICE))
+    assert answers(socket_path(sockets, DEVICE))
     launcher.stop(DEVICE)
-    assert not answers(socket_path(tmp_path, DEVICE))
+    assert not answers(socket_path(sockets, DEVICE))
     thread.join()
 
 

@@ -52,6 +52,14 @@ def answers(path: Path) -> bool:
         return True
 
 
+def _exists(device: str) -> bool:
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
+
+
 class ProcessLauncher:
     """Starts wireguard-go itself, where no systemd does. Needs CAP_NET_ADMIN and /dev/net/tun."""
 
@@ -96,9 +104,14 @@ class ProcessLauncher:
             try:
                 connection.recv(1)
             except ConnectionResetError:
-                return
+                pass
             except TimeoutError as error:
-                raise PlaneError(f"{device}: {self._program} did not end within {_TIMEOUT:g} s") from error
+                raise self._still_there(device) from error
+        if not wait_until(lambda: not _exists(device), self._directory, _TIMEOUT):
+            raise self._still_there(device)
+
+    def _still_there(self, device: str) -> PlaneError:
+        return PlaneError(f"{device}: {self._program} did not end within {_TIMEOUT:g} s")
 
 
 class SystemdLauncher:

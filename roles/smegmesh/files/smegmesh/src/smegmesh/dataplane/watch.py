@@ -18,22 +18,33 @@ _LOOK_AGAIN = 0.1
 
 
 def wait_until(true: Callable[[], bool], directory: Path, timeout: float) -> bool:
-    """Wait for a condition that changes with a directory's entries; False after `timeout` seconds."""
+    """Wait for a condition that changes with a directory's entries; False after `timeout` seconds.
+
+    The directory itself may yet have to appear. OSError if its parent is not there either.
+    """
     deadline = time.monotonic() + timeout
     descriptor = _LIBC.inotify_init1(_CLOEXEC | _NONBLOCK)
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), "inotify_init1")
     try:
-        if _LIBC.inotify_add_watch(descriptor, os.fsencode(directory), _CREATE | _DELETE | _MOVED) < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(directory))
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while not true():
+        _add_watch(descriptor, directory.parent)
+        while True:
+            if directory.is_dir():
+                _add_watch(descriptor, directory)
+            if true():
+                return True
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             if poll.poll(min(left, _LOOK_AGAIN) * 1000):
                 os.read(descriptor, 1 << 16)
-        return True
     finally:
         os.close(descriptor)
+
+
+def _add_watch(descriptor: int, directory: Path) -> None:
+    """Watch a directory's entries; to do it again is nothing."""
+    if _LIBC.inotify_add_watch(descriptor, os.fsencode(directory), _CREATE | _DELETE | _MOVED) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(directory))
