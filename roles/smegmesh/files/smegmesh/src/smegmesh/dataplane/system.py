@@ -153,13 +153,13 @@ def _route(what: str) -> Iterator[Any]:
 
 
 def _link(route: Any, device: str) -> Link | None:
-    for index in route.link_lookup(ifname=device):
-        for link in route.get_links(index):
-            return Link(
-                index=link["index"],
-                mtu=link.get_attr("IFLA_MTU"),
-                up=bool(link["flags"] & _UP),
-            )
+    try:
+        for index in route.link_lookup(ifname=device):
+            for link in route.get_links(index):
+                return Link(index=link["index"], mtu=link.get_attr("IFLA_MTU"), up=bool(link["flags"] & _UP))
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:  # it may go away between the two questions
+            raise
     return None
 
 
