@@ -35,8 +35,11 @@ class ActionModule(ActionBase):
         options["certificate"] = self._loader.path_dwim(options["certificate"])
         options["key"] = self._loader.path_dwim(options["key"])
         try:
-            with controller_files.lock(os.path.dirname(options["key"])):
+            if self._task.check_mode:
                 result.update(self._ensure(options))
+            else:
+                with controller_files.lock(os.path.dirname(options["key"])):
+                    result.update(self._ensure(options))
         except (certificates.CertificateProblem, identity.IdentityUnavailable) as error:
             raise AnsibleActionFail(str(error)) from error
         except OSError as error:

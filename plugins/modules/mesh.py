@@ -15,8 +15,8 @@ description:
   - Declares which WireGuard meshes this host is in, as what. The agent does the rest by itself.
   - Everything goes through the agent's C(smegctl apply), which validates all declarations of the host together before
     it writes any. It works while the agent is stopped, so images can be baked.
-  - A declaration has one owner, and only its owner can change it. The role M(smegmesh.wireguard.mesh#module) is used
-    by writes as C(role), tasks of yours as C(play).
+  - A declaration has one owner, and only its owner can change it. The role C(smegmesh) writes as V(role), tasks of
+    yours as V(play).
 options:
   mesh:
     description: The id of the mesh, a name such as V(prod) or V(prod.example.org).

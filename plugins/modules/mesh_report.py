@@ -1,0 +1,63 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module is a placeholder: all the work is done in the action plugin of the same name.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_report
+short_description: Print what all hosts say of their meshes
+version_added: 0.1.0
+author:
+  - The smegmesh maintainers (@smegmesh)
+description:
+  - Prints a table for each mesh, and who reaches whom over it, from what M(smegmesh.wireguard.mesh_info) returned on the
+    hosts of the play. It runs on the controller alone.
+options:
+  variable:
+    description: The variable in which each host's result of M(smegmesh.wireguard.mesh_info) was registered.
+    type: str
+    required: true
+  strict:
+    description: Whether a ping that was not answered is a failure.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same result.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: none
+seealso:
+  - module: smegmesh.wireguard.mesh_info
+"""
+
+EXAMPLES = r"""
+- name: Ask every host
+  smegmesh.wireguard.mesh_info:
+    ping: true
+  become: true
+  register: seen
+
+- name: Print what they said
+  smegmesh.wireguard.mesh_report:
+    variable: seen
+  run_once: true
+"""
+
+RETURN = r"""
+report:
+  description: The lines that were printed.
+  type: list
+  elements: str
+  returned: always
+lost:
+  description: The pings that were not answered.
+  type: list
+  elements: str
+  returned: always
+  sample: ["prod: a1 -> laptop"]
+"""

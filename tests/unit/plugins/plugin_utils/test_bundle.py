@@ -1,0 +1,106 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the controller builds: the wheel, the choice of dependencies, the bundle."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import bundle, wheel
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.wheelhouse import Platform, requirements_for
+
+DEBIAN = Platform("3.11", "x86_64", "glibc 2.36")
+
+
+def test_the_same_source_gives_the_same_wheel(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (wheel.write_wheel(bundle.SOURCE, "1.0+x", tmp_path / name) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_pip_takes_the_wheel_and_its_commands_are_there(tmp_path):
+    made = wheel.write_wheel(bundle.SOURCE, bundle.agent_version(), tmp_path)
+    target = tmp_path / "target"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*command, str(made)], check=True)
+    assert (target / "bin" / "smegd").exists()
+    assert (target / "bin" / "smegctl").exists()
+    assert {path.name for path in (target / "smegmesh").glob("*.json")} >= {"declaration.json", "agent.json"}
+    assert (target / "smegmesh" / "py.typed").exists()
+
+
+def test_the_wheel_names_what_pyproject_names(tmp_path):
+    made = wheel.write_wheel(bundle.SOURCE, "9", tmp_path)
+    with zipfile.ZipFile(made) as archive:
+        metadata = archive.read("smegmesh-9.dist-info/METADATA").decode()
+        commands = archive.read("smegmesh-9.dist-info/entry_points.txt").decode()
+    pyproject = (bundle.SOURCE / "pyproject.toml").read_text()
+    wanted = re.findall(r'^  "([a-z0-9]+[^"]*)",$', pyproject, re.MULTILINE)
+    assert re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE) == wanted
+    assert wanted
+    assert re.findall(r"^(\w+) = ", commands, re.MULTILINE) == ["smegd", "smegctl"]
+
+
+def test_the_version_is_the_packages_and_a_hash():
+    assert re.fullmatch(re.escape(wheel.package_version(bundle.SOURCE)) + r"\+[0-9a-f]{12}", bundle.agent_version())
+
+
+def test_a_package_without_a_version_is_told(tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    with pytest.raises(ValueError, match="names no version"):
+        wheel.package_version(tmp_path)
+
+
+def test_platforms_name_the_tags_that_fit():
+    assert DEBIAN.key == "cp3.11-x86_64-glibc-2.36"
+    assert DEBIAN.tags[0] == "manylinux_2_36_x86_64"
+    assert "manylinux_2_17_x86_64" in DEBIAN.tags
+    assert "manylinux_2_37_x86_64" not in DEBIAN.tags
+    assert Platform("3.12", "aarch64", "musl 1.2").tags == [f"musllinux_1_{minor}_aarch64" for minor in (2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("python", "present", "missing"),
+    [("3.10", "async-timeout", "win-inet-pton"), ("3.11", "aiohttp", "async-timeout"), ("3.13", "aiohttp", "typing-extensions")],
+)
+def test_markers_are_judged_for_the_host_not_the_controller(python, present, missing):
+    text = requirements_for(bundle.LOCK.read_text(), Platform(python, "x86_64", "glibc 2.36"))
+    names = [line.split("==")[0] for line in text.splitlines()]
+    assert present in names
+    assert missing not in names
+    assert len(names) == len(set(names))
+    assert all(" --hash=sha256:" in line and ";" not in line for line in text.splitlines())
+
+
+def test_the_lock_holds_what_the_package_depends_on():
+    pyproject = (bundle.SOURCE / "pyproject.toml").read_text()
+    named = set(re.findall(r'^  "([a-z0-9]+)[^"]*",$', pyproject, re.MULTILINE))
+    locked = {line.split("==")[0] for line in requirements_for(bundle.LOCK.read_text(), DEBIAN).splitlines()}
+    assert named <= locked
+
+
+def test_a_bundle_without_dependencies_holds_wheel_requirements_and_units(tmp_path):
+    version = bundle.agent_version()
+    path = bundle.make_bundle(tmp_path, version, None, None)
+    with tarfile.open(path) as tar:
+        names = tar.getnames()
+        requirements = tar.extractfile("requirements.txt").read().decode()
+    assert f"wheels/smegmesh-{version}-py3-none-any.whl" in names
+    assert {"units/smegd.service", "units/smegmesh-wg@.service", "units/smegmesh-devices"} <= set(names)
+    assert re.search(r"^\./wheels/smegmesh-\S+ --hash=sha256:[0-9a-f]{64}$", requirements, re.MULTILINE)
+    before = path.stat().st_mtime_ns
+    assert bundle.make_bundle(tmp_path, version, None, None) == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_bundle_is_made_from_the_role_beside_the_plugin():
+    assert pathlib.Path("roles/smegmesh/files").parts[-2:] == bundle.ROLE_FILES.parts[-2:]
