@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import Host, seconds_until, unreachable  # noqa: E402
+from lab import Host, seconds_until, unreachable
 
 
 @pytest.fixture(scope="session")

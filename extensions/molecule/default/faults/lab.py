@@ -57,11 +57,8 @@ class Host:
 
     def lost_pings(self, other: Host, seconds: int) -> int:
         """Ten pings a second for some seconds; how many went unanswered."""
-        count = str(seconds * 10)
-        answer = engine(
-            "exec", f"molecule-{self.name}", "ping", "-6", "-n", "-q", "-i", "0.1", "-c", count, "-W", "1", other.address,
-            check=False,
-        )  # fmt: skip
+        ping = ["ping", "-6", "-n", "-q", "-i", "0.1", "-W", "1", "-c", str(seconds * 10), other.address]
+        answer = engine("exec", f"molecule-{self.name}", *ping, check=False)
         sent, received = (
             int(part.split()[0]) for part in answer.stdout.split("\n\n--- ")[1].split("\n")[1].split(",")[:2]
         )
