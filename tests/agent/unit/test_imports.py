@@ -56,7 +56,9 @@ def test_a_room_imports_only_what_it_may_know(room: str) -> None:
         f"{path}:{line}: {room} imports {name}"
         for path in files(room)
         for line, name in imports(path)
-        if name.startswith("smegmesh.") and (PACKAGE / name.split(".")[1]).is_dir() and name.split(".")[1] not in ALLOWED[room]
+        if name.startswith("smegmesh.")
+        and (PACKAGE / name.split(".")[1]).is_dir()
+        and name.split(".")[1] not in ALLOWED[room]
     ]
     assert not faults, "\n".join(faults)
 

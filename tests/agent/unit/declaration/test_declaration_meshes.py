@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from smegmesh.crdt.entry import Role
 from smegmesh.declaration import (
     Declaration,

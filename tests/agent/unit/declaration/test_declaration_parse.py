@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+
 from smegmesh.crdt.entry import Role
 from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, HostPort, load_agent
 from smegmesh.declaration.document import MAX_FILE_SIZE, parse_document, read_text

@@ -6,7 +6,7 @@ Node keys are base64, times seconds, traffic bytes. None stands for "nobody" or
 
 from __future__ import annotations
 
-from typing import Literal, Optional, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -29,17 +29,17 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
 
     mesh: str
     state: Literal["up", "starting", "failed"]
-    problem: Optional[str] = None
-    role: Optional[Literal["peer", "client"]] = None
-    interface: Optional[str] = None
-    plane: Optional[str] = None
-    address: Optional[str] = None
-    port: Optional[int] = None
+    problem: str | None = None
+    role: Literal["peer", "client"] | None = None
+    interface: str | None = None
+    plane: str | None = None
+    address: str | None = None
+    port: int | None = None
     members: Members = Members()
-    leader: Optional[str] = None
-    home: Optional[str] = None
-    backup: Optional[str] = None
-    digest: Optional[str] = None
+    leader: str | None = None
+    home: str | None = None
+    backup: str | None = None
+    digest: str | None = None
     links: int = 0
     number: int = 0
     alarms: list[str] = []
@@ -65,13 +65,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     liveness: Literal["alive", "mute", "down"]
     number: int
-    alias: Optional[str] = None
+    alias: str | None = None
     leader: bool = False
     own: bool = False
-    home: Optional[str] = None
-    backup: Optional[str] = None
+    home: str | None = None
+    backup: str | None = None
     endpoints: list[str] = []
-    handshake_age: Optional[float] = None
+    handshake_age: float | None = None
     received: int = 0
     sent: int = 0
     version: str = ""
@@ -90,7 +90,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
-    fix: Optional[str] = None
+    fix: str | None = None
     type: str = "about:blank"
 
 

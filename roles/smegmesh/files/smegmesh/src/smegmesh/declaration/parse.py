@@ -34,7 +34,9 @@ def load_agent(path: Path) -> AgentSettings:
         ip_address(settings.listen)
     except ValueError:
         what = f"`{settings.listen}` is not an IP address"
-        raise DeclarationError(document.file, "listen", what, "write an address of this host, or `::` for all") from None
+        raise DeclarationError(
+            document.file, "listen", what, "write an address of this host, or `::` for all"
+        ) from None
     return settings
 
 

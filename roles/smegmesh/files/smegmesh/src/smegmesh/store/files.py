@@ -56,6 +56,8 @@ def _check_directory(path: Path) -> None:
 
 
 def _open_existing(path: Path, migrations: tuple[str, ...]) -> tuple[sqlite3.Connection, str | None]:
+    if path.stat().st_size == 0:
+        return _replace_damaged(path, migrations, "empty")  # SQLite would take it for a new one
     try:
         database = _connect(path)
     except sqlite3.DatabaseError as error:
@@ -63,14 +65,15 @@ def _open_existing(path: Path, migrations: tuple[str, ...]) -> tuple[sqlite3.Con
             raise
         return _replace_damaged(path, migrations, str(error))
     try:
-        damage = _find_damage(database)
+        damage = _find_damage(database, path)
         if damage is not None:
             database.close()
             return _replace_damaged(path, migrations, damage)
         found = schema_version(database)
         if found > len(migrations):
             database.close()
-            return _connect(path), _roll_back(path, found, len(migrations))
+            problem = _roll_back(path, found, len(migrations))
+            return _connect(path), problem
         if found < len(migrations):
             _back_up(database, path.with_name(f"{path.name}.schema-{found}"))
             migrate(database, migrations)
@@ -80,8 +83,15 @@ def _open_existing(path: Path, migrations: tuple[str, ...]) -> tuple[sqlite3.Con
         raise
 
 
-def _find_damage(database: sqlite3.Connection) -> str | None:
+def _find_damage(database: sqlite3.Connection, path: Path) -> str | None:
     try:
+        # With the log folded in nothing may be missing at the end; SQLite reads zeros there.
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages, page_size = (
+            int(database.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size")
+        )
+        if path.stat().st_size < pages * page_size:
+            return "truncated"
         answer = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
         if answer != "ok":
             return answer.splitlines()[0]

@@ -94,9 +94,7 @@ class Store:
     def keep_sysctls(self, originals: Mapping[str, str]) -> None:
         """Remember values before they are changed; one that is remembered already stays."""
         with self._transaction() as database:
-            database.executemany(
-                "INSERT OR IGNORE INTO sysctl (name, original) VALUES (?, ?)", list(originals.items())
-            )
+            database.executemany("INSERT OR IGNORE INTO sysctl (name, original) VALUES (?, ?)", list(originals.items()))
 
     def forget_sysctl(self, name: str) -> None:
         """The original value is back in place."""
