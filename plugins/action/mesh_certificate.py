@@ -95,7 +95,7 @@ class ActionModule(ActionBase):
         )
 
     def _authority(self, options: dict[str, t.Any], on_host: str) -> t.Any:
-        """The controller's authority, after a check that the host belongs to no other; None if check mode may miss it."""
+        """The controller's authority, once the host is known to belong to no other; check mode may miss it."""
         path = options["authority_certificate"]
         pem = controller_files.read(self._loader, path)
         if pem is None:
@@ -107,7 +107,8 @@ class ActionModule(ActionBase):
             )
         authority = certificates.read_authority(pem, path)
         if on_host and not options["replace_authority"]:
-            other = certificates.read_authority(on_host.encode("ascii"), f"authority.pem of host {options['node_name']}")
+            where = f"authority.pem of host {options['node_name']}"
+            other = certificates.read_authority(on_host.encode("ascii"), where)
             if other.fingerprint != authority.fingerprint:
                 raise certificates.CertificateProblem(
                     f"host {options['node_name']} belongs to another authority {options['authority']!r} "

@@ -86,7 +86,7 @@ def missing(module, python, plane):
     path = "/usr/sbin:/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
     if not shutil.which("nft", path=path):
         lacks.append("nftables")
-    if plane in ("auto", "userspace") and not shutil.which("wireguard-go", path=path):
-        if plane == "userspace" or not kernel_has_wireguard(module):
-            lacks.append("wireguard-go")
+    in_kernel = plane == "kernel" or (plane == "auto" and kernel_has_wireguard(module))
+    if not in_kernel and not shutil.which("wireguard-go", path=path):
+        lacks.append("wireguard-go")
     return lacks

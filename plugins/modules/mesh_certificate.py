@@ -165,7 +165,7 @@ def main():
             msg="authority %r is not a valid name: use letters, digits, '.', '_' and '-'" % module.params["authority"]
         )
     places = paths(module.params["authority"])
-    found = dict((name, files.read(path)) for name, path in places.items())
+    found = {name: files.read(path) for name, path in places.items()}
     if module.params["_certificate"] is None:
         try:
             csr = request(module)

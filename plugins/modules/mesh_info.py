@@ -85,7 +85,7 @@ PING_SECONDS = 3
 
 def troubles(status, wanted):
     """Why a wanted mesh is not up, by mesh id; empty when all are."""
-    meshes = dict((mesh["mesh"], mesh) for mesh in status["meshes"])
+    meshes = {mesh["mesh"]: mesh for mesh in status["meshes"]}
     found = {}
     for name in wanted:
         mesh = meshes.get(name)
@@ -115,10 +115,10 @@ def wait(module, wanted, seconds):
 def ping(module, members):
     """Whether each other member answers one ICMPv6 echo over the mesh, all asked at once."""
     others = [member for member in members if not member.get("own")]
-    command = ["sh", "-c", 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS]
-    _code, out, _err = module.run_command(command + ["ping"] + [member["address"] for member in others])
+    script = 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS
+    _code, out, _err = module.run_command(["sh", "-c", script, "ping"] + [member["address"] for member in others])
     answered = set(out.split())
-    return dict((member["name"], member["address"] in answered) for member in others)
+    return {member["name"]: member["address"] in answered for member in others}
 
 
 def journal(module):
@@ -145,7 +145,7 @@ def main():
         if module.params["members"] or module.params["ping"]:
             result["members"] = agent.smegctl(module, ["members"])
         if module.params["ping"]:
-            result["pings"] = dict((mesh, ping(module, members)) for mesh, members in result["members"].items())
+            result["pings"] = {mesh: ping(module, members) for mesh, members in result["members"].items()}
     except agent.AgentError as error:
         module.fail_json(msg="%s\nThe end of the agent's journal:\n%s" % (error, journal(module)))
     module.exit_json(**result)

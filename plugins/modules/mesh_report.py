@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
-  - Prints a table for each mesh, and who reaches whom over it, from what M(smegmesh.wireguard.mesh_info) returned on the
-    hosts of the play. It runs on the controller alone.
+  - Prints a table for each mesh, and who reaches whom over it, from what M(smegmesh.wireguard.mesh_info) returned on
+    the hosts of the play. It runs on the controller alone.
 options:
   variable:
     description: The variable in which each host's result of M(smegmesh.wireguard.mesh_info) was registered.

@@ -46,7 +46,8 @@ def make_bundle(
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as directory:
-                controller_files.write(str(path), _pack(pathlib.Path(directory), cache, version, platform, source), 0o644)
+                content = _pack(pathlib.Path(directory), cache, version, platform, source)
+            controller_files.write(str(path), content, 0o644)
     return path
 
 

@@ -93,9 +93,7 @@ def reason_to_issue(current: t.Any, pem: str, request: t.Any, wanted: Wanted, no
     return None
 
 
-def sign(
-    authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, days: int, now: float
-) -> str:
+def sign(authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, days: int, now: float) -> str:
     """A new certificate in PEM, signed in this process."""
     certificate = identity.load("certificate")
     if authority.not_after <= now:

@@ -219,7 +219,8 @@ def _merge(
                 continue
             if key in merged and merged[key] != value:
                 replaced.append(
-                    f"host {host}, mesh {mesh_id}: {key} {merged[key]!r} of {source[key]} gives way to {value!r} of {name}"
+                    f"host {host}, mesh {mesh_id}: "
+                    f"{key} {merged[key]!r} of {source[key]} gives way to {value!r} of {name}"
                 )
             merged[key] = value
             source[key] = name
@@ -341,7 +342,7 @@ def split_endpoint(endpoint: str) -> tuple[str, int | None]:
         host, bracket, rest = endpoint[1:].partition("]")
         port = rest[1:] if bracket and rest.startswith(":") else ""
     elif endpoint.count(":") == 1:
-        host, colon, port = endpoint.partition(":")
+        host, _colon, port = endpoint.partition(":")
     else:
         host, port = endpoint, ""
     return host, int(port) if port.isdigit() else None

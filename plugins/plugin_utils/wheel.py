@@ -21,6 +21,7 @@ from collections.abc import Iterator
 NAME = "smegmesh"
 # The zip format's own beginning of time, so that the wheel does not depend on when it is made.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+TAGS = b"Wheel-Version: 1.0\nGenerator: smegmesh.wireguard\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def package_version(source: pathlib.Path) -> str:
@@ -45,7 +46,7 @@ def write_wheel(source: pathlib.Path, version: str, directory: pathlib.Path) -> 
     files = list(package_files(source))
     files += [
         (f"{info}/METADATA", _metadata(source, version)),
-        (f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: smegmesh.wireguard\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        (f"{info}/WHEEL", TAGS),
         (f"{info}/entry_points.txt", _entry_points(source)),
     ]
     files.append((f"{info}/RECORD", _record(files, f"{info}/RECORD")))

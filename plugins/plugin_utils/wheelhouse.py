@@ -70,7 +70,8 @@ def requirements_for(lock: str, platform: Platform) -> str:
         requirement, *hashes = line.split(" --hash=")
         parsed = Requirement(requirement)
         if parsed.marker is None or parsed.marker.evaluate(platform.markers):
-            chosen.append(" ".join([f"{parsed.name}{parsed.specifier}", *(f"--hash={item.strip()}" for item in hashes)]))
+            pinned = [f"{parsed.name}{parsed.specifier}", *(f"--hash={item.strip()}" for item in hashes)]
+            chosen.append(" ".join(pinned))
     return "\n".join(chosen) + "\n"
 
 

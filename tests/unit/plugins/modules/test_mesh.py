@@ -30,7 +30,9 @@ def test_one_mesh_says_only_what_was_given():
 
 
 def test_several_are_of_one_owner_and_purge_the_rest():
-    message = mesh.request(params(declarations=[{"mesh": "a"}, {"mesh": "b", "state": "absent"}], owner="role", purge=True))
+    message = mesh.request(
+        params(declarations=[{"mesh": "a"}, {"mesh": "b", "state": "absent"}], owner="role", purge=True)
+    )
     assert message == {
         "declarations": [
             {"state": "present", "mesh": "a", "owner": "role"},

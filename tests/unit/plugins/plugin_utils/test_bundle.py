@@ -70,7 +70,11 @@ def test_platforms_name_the_tags_that_fit():
 
 @pytest.mark.parametrize(
     ("python", "present", "missing"),
-    [("3.10", "async-timeout", "win-inet-pton"), ("3.11", "aiohttp", "async-timeout"), ("3.13", "aiohttp", "typing-extensions")],
+    [
+        ("3.10", "async-timeout", "win-inet-pton"),
+        ("3.11", "aiohttp", "async-timeout"),
+        ("3.13", "aiohttp", "typing-extensions"),
+    ],
 )
 def test_markers_are_judged_for_the_host_not_the_controller(python, present, missing):
     text = requirements_for(bundle.LOCK.read_text(), Platform(python, "x86_64", "glibc 2.36"))

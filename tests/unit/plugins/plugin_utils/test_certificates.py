@@ -118,7 +118,7 @@ def test_a_certificate_ends_with_its_authority_and_does_not_renew_for_ever(host)
 
 def test_an_expired_authority_signs_nothing(host):
     old = Authority(days=10)
-    with pytest.raises(certificates.CertificateProblem, match="the authority 'default' expired on .*: renew it"):
+    with pytest.raises(certificates.CertificateProblem, match=r"the authority 'default' expired on .*: renew it"):
         old.issue(host.request(), now=NOW + 11 * DAY)
 
 
@@ -138,7 +138,7 @@ def test_a_request_for_another_name_or_with_a_bad_signature(authority):
 
 
 def test_an_authority_that_is_none(host):
-    with pytest.raises(certificates.CertificateProblem, match="ca.pem: not a certificate"):
+    with pytest.raises(certificates.CertificateProblem, match=r"ca\.pem: not a certificate"):
         certificates.read_authority(b"nonsense", "ca.pem")
 
 

@@ -127,9 +127,17 @@ def test_overrides_win_and_only_in_their_mesh():
 
 
 def test_later_groups_win_over_earlier_ones_and_both_over_settings():
-    world = small(meshes={"m": {"settings": {"mtu": 1280, "port": 1}, "groups": {"peers": {"role": "client", "mtu": 1300}, "all": {"role": "peer"}}}})
+    world = small(
+        meshes={
+            "m": {
+                "settings": {"mtu": 1280, "port": 1},
+                "groups": {"peers": {"role": "client", "mtu": 1300}, "all": {"role": "peer"}},
+            }
+        }
+    )
     plan = world.plan("p")
-    assert (plan.declarations[0]["role"], plan.declarations[0]["mtu"], plan.declarations[0]["port"]) == ("peer", 1300, 1)
+    (declaration,) = plan.declarations
+    assert (declaration["role"], declaration["mtu"], declaration["port"]) == ("peer", 1300, 1)
     assert plan.replaced == [
         "host p, mesh m: mtu 1280 of settings gives way to 1300 of group peers",
         "host p, mesh m: role 'client' of group peers gives way to 'peer' of group all",
@@ -165,7 +173,12 @@ def test_certificates_hold_the_grants_of_each_authority():
 
 def test_a_bridge_within_one_authority_needs_one_certificate():
     (certificate,) = World().plan("gw").certificates
-    assert certificate == {"authority": "default", "meshes": ["office", "prod"], "bridges": ["office", "prod"], "prefixes": []}
+    assert certificate == {
+        "authority": "default",
+        "meshes": ["office", "prod"],
+        "bridges": ["office", "prod"],
+        "prefixes": [],
+    }
 
 
 # --- bootstrap ------------------------------------------------------------------------------------
@@ -273,7 +286,8 @@ def test_two_meshes_on_one_port_or_interface():
     )
     assert world.problems("p") == [
         "host p: meshes m and n both use port 51820: give each its own, or leave port out and the agent chooses",
-        "host p: meshes m and n both use interface wg0: give each its own, or leave interface out and the agent chooses",
+        "host p: meshes m and n both use interface wg0: "
+        "give each its own, or leave interface out and the agent chooses",
     ]
 
 
@@ -322,7 +336,10 @@ def test_an_override_for_a_mesh_the_host_is_not_in():
         (["m"], "smegmesh_overrides of host p: must map mesh ids to settings"),
         ({"m": {"port": True}}, "smegmesh_overrides of host p: m.port: must be a whole number, not True"),
         ({"m": {"advertise": "::/0"}}, "smegmesh_overrides of host p: m.advertise: must be a list, not '::/0'"),
-        ({"m": {"bootstrap": [{"name": "x"}]}}, "host p, mesh m: bootstrap entry {'name': 'x'}: write the name of a host"),
+        (
+            {"m": {"bootstrap": [{"name": "x"}]}},
+            "host p, mesh m: bootstrap entry {'name': 'x'}: write the name of a host",
+        ),
     ],
 )
 def test_bad_overrides_say_where_and_what_to_do(overrides, part):

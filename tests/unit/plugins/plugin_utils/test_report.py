@@ -10,7 +10,14 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.report import r
 
 
 def answer(role, home=None, backup=None, pings=None, **mesh):
-    said = {"mesh": "demo", "state": "up", "role": role, "address": "fd00::1", "interface": "smeg-demo", "plane": "kernel"}
+    said = {
+        "mesh": "demo",
+        "state": "up",
+        "role": role,
+        "address": "fd00::1",
+        "interface": "smeg-demo",
+        "plane": "kernel",
+    }
     said.update(home=home, backup=backup, leader="p1", members={"alive": 2, "mute": 0, "down": 0}, **mesh)
     return {"status": {"node_name": "x", "meshes": [said], "problems": []}, "pings": pings}
 
