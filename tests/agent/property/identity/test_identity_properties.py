@@ -40,12 +40,16 @@ prefixes = st.builds(
 ) | st.sampled_from(["0.0.0.0/0", "198.18.0.0/15"])
 grants = st.builds(Grant, node_names, keys, granted_meshes, granted_meshes, st.lists(prefixes, max_size=5))
 
+modest = settings(max_examples=50, deadline=None)  # each reads and writes real X.509
 
+
+@modest
 @given(keys)
 def test_keys_survive_their_text(key: bytes) -> None:
     assert decode_key(encode_key(key)) == key
 
 
+@modest
 @given(st.text(max_size=50))
 def test_text_is_a_key_or_an_error(text: str) -> None:
     try:
@@ -55,6 +59,7 @@ def test_text_is_a_key_or_an_error(text: str) -> None:
     assert encode_key(key) == text
 
 
+@modest
 @given(st.text(max_size=300) | st.lists(labels).map(".".join))
 def test_a_mesh_id_is_a_server_name_or_an_error(text: str) -> None:
     try:
@@ -66,6 +71,7 @@ def test_a_mesh_id_is_a_server_name_or_an_error(text: str) -> None:
     assert len(text) <= 253
 
 
+@modest
 @given(mesh_ids, mesh_ids, keys, keys)
 def test_addresses_follow_from_mesh_and_key_alone(mesh: str, other_mesh: str, key: bytes, other: bytes) -> None:
     address = node_address(mesh, key)
@@ -78,12 +84,14 @@ def test_addresses_follow_from_mesh_and_key_alone(mesh: str, other_mesh: str, ke
     assert node_address(other_mesh, key).packed[8:] == address.packed[8:]
 
 
+@modest
 @given(grants)
 def test_grants_survive_their_form(grant: Grant) -> None:
     assert decode_grant(grant.node_name, encode_grant(grant)) == grant
     assert decode_node_key(encode_node_key(grant.node_key)) == grant.node_key
 
 
+@modest
 @given(grants, st.data())
 def test_a_grant_has_one_form(grant: Grant, data: st.DataObject) -> None:
     value = bytearray(encode_grant(grant))
@@ -97,6 +105,7 @@ def test_a_grant_has_one_form(grant: Grant, data: st.DataObject) -> None:
     assert encode_grant(read) == bytes(value)
 
 
+@modest
 @given(st.binary(max_size=200))
 def test_bytes_are_a_no_grant(value: bytes) -> None:
     for prefix in (b"", b"\x0c" + bytes([len(value) + 1 & 0x7F]) + b"{"):
@@ -104,7 +113,7 @@ def test_bytes_are_a_no_grant(value: bytes) -> None:
             decode_grant("a1", prefix + value)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(grants, st.integers(0, NOW), st.integers(1, 10**9))
 def test_certificates_survive_their_form(grant: Grant, start: int, life: int) -> None:
     request = read_request(make_request(IDENTITY, grant.node_name, grant.node_key))
@@ -116,7 +125,7 @@ def test_certificates_survive_their_form(grant: Grant, start: int, life: int) ->
     assert (certificate.not_before, certificate.not_after) == (start, end)
 
 
-@settings(max_examples=50)
+@modest
 @given(st.binary(max_size=300))
 def test_bytes_are_no_certificate(data: bytes) -> None:
     with pytest.raises(CertificateError):
@@ -127,11 +136,13 @@ def test_bytes_are_no_certificate(data: bytes) -> None:
         Authority(data)
 
 
+@modest
 @given(mesh_ids, keys)
 def test_revocations_survive_their_form(mesh_id: str, key: bytes) -> None:
     assert read_revocation(AUTHORITY, make_revocation(KEY, mesh_id, key)) == Revocation(mesh_id, key)
 
 
+@modest
 @given(st.binary(max_size=600))
 def test_bytes_are_no_revocation(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a revocation"):

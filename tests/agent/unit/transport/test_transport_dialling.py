@@ -15,7 +15,9 @@ from link_hosts import LOOPBACK, Hosts, Operator, Run
 import smegmesh
 from smegmesh.transport.dialling import parse_address
 from smegmesh.transport.settings import LinkSettings
-from smegmesh.transport.sockets import ListenError, open_listener, set_options
+from smegmesh.transport.sockets import ListenError, open_listener
+
+SOURCE = os.path.dirname(os.path.dirname(smegmesh.__file__))
 
 
 @pytest.fixture
@@ -53,6 +55,19 @@ def test_a_dead_port(run: Run, operator: Operator, dead_port: int) -> None:
         assert (report.mesh_id, report.dial) == ("prod", 7)
         assert report.reason == f"[{LOOPBACK}]:{dead_port}: refused; 127.0.0.1:{dead_port}: refused"
         assert a.links.counters["dials.failed"] == 1
+
+    run(test)
+
+
+def test_a_dial_may_be_repeated_as_soon_as_it_failed(run: Run, operator: Operator, dead_port: int) -> None:
+    a_tls, b_tls = operator.admit("a"), operator.admit("b")
+
+    async def test(hosts: Hosts) -> None:
+        a, b = await hosts.make().listen(prod=a_tls), await hosts.make().listen(prod=b_tls)
+        a.links.dial("prod", 1, [f"[{LOOPBACK}]:{dead_port}"])
+        await a.dial_failed()
+        a.dial(b)
+        await a.up()
 
     run(test)
 
@@ -143,11 +158,41 @@ def test_an_address_that_is_not_here() -> None:
         open_listener("example", 4000, LinkSettings())
 
 
-def test_socket_options() -> None:
-    with socket.socket(socket.AF_INET6) as sock:
-        set_options(sock, LinkSettings(user_timeout=7))
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+def test_accepted_sockets_have_the_listener_s_options() -> None:
+    with open_listener(LOOPBACK, 0, LinkSettings(user_timeout=7)) as listener:
+        with socket.create_connection(listener.getsockname()[:2]):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+
+
+MARKED = """
+import socket
+from smegmesh.transport.sockets import open_listener
+from smegmesh.transport.settings import LinkSettings
+settings = LinkSettings(mark=0x736D)
+listener = open_listener("::1", 0, settings)
+listener.setblocking(True)
+dialled = socket.socket(socket.AF_INET6)
+set_options(dialled, settings)
+dialled.connect(listener.getsockname())
+accepted, _ = listener.accept()
+print(*(hex(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)) for sock in (listener, dialled, accepted)))
+"""
+
+
+def test_the_mark_is_on_all_sockets() -> None:
+    inside = ["unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$0" -c "$1"']
+    done = subprocess.run(
+        [*inside, sys.executable, MARKED],
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0x736d"] * 3
 
 
 def test_a_mark_without_the_right_to_set_it_is_a_clear_error() -> None:
@@ -156,9 +201,12 @@ def test_a_mark_without_the_right_to_set_it_is_a_clear_error() -> None:
         "try: open_listener('::', 0, LinkSettings(mark=0x736d))\n"
         "except OSError as error: print(error)\n"
     )
-    source = os.path.dirname(os.path.dirname(smegmesh.__file__))
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     done = subprocess.run(
-        [*drop, sys.executable, "-c", program], env={"PYTHONPATH": source}, capture_output=True, text=True, check=True
+        [*drop, sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "may not mark sockets with 0x736d: give the agent CAP_NET_ADMIN" in done.stdout

@@ -211,20 +211,20 @@ def test_a_refusal_from_outside_is_shown_without_control_characters(run: Run, op
     run(test)
 
 
-def test_connections_that_are_no_links_yet_are_limited(run: Run, operator: Operator) -> None:
+def test_idle_connections_make_room_for_links(run: Run, operator: Operator) -> None:
     a_tls, b_tls = operator.admit("a"), operator.admit("b")
 
     async def test(hosts: Hosts) -> None:
         a = await hosts.make(LinkSettings(max_pending=2)).listen(prod=a_tls)
         b = await hosts.make().listen(prod=b_tls)
         idle = [await asyncio.open_connection(LOOPBACK, a.links.port) for _ in range(3)]
-        await drained(idle[2][0])
-        assert a.links.counters["refused.busy"] == 1
+        assert await drained(idle[0][0]) == b""
+        await connect(b, a)
+        assert await drained(idle[1][0]) == b""
+        assert a.links.counters["refused.busy"] == 2
+        await connect(a, b)
         for _, writer in idle:
             writer.close()
-        for reader, _ in idle[:2]:
-            await drained(reader)
-        await connect(b, a)
 
     run(test)
 

@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from smegmesh.identity.fields import (
+    PARSE_ERRORS,
+    CertificateError,
+    certificate_der,
+    ed25519_bytes,
+    error_text,
+    key_usage,
+    make_name,
+    private_extension,
+    read_common_name,
+    to_datetime,
+    to_seconds,
+    to_text,
+)
 from smegmesh.identity.grant import (
     ANY_MESH,
     GRANT_OID,
@@ -49,19 +63,6 @@ __all__ = [
 # A certificate travels in a frame with others; a TLS stack takes some 100 KiB at most.
 MAX_CERTIFICATE = 96 * 1024
 _USAGES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-_PARSE_ERRORS = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-
-class CertificateError(ValueError):
-    """A certificate, request or authority that cannot be accepted, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def make_request(identity: IdentityKey, node_name: str, node_key: bytes) -> byte
     """A request (PKCS #10, PEM) that carries the node key, signed by the identity key."""
     request = (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(_name(check_node_name(node_name)))
+        .subject_name(make_name(check_node_name(node_name)))
         .add_extension(x509.UnrecognizedExtension(NODE_KEY_OID, encode_node_key(node_key)), critical=False)
         .sign(identity.private, None)
     )
@@ -108,14 +109,14 @@ def read_request(pem: bytes) -> Request:
         if not request.is_signature_valid:
             raise CertificateError("the request's signature is not its own key's")
         return Request(
-            node_name=_common_name(request.subject),
-            node_key=decode_node_key(_private_extension(request.extensions, NODE_KEY_OID)),
-            identity_key=_ed25519(request.public_key()),
+            node_name=read_common_name(request.subject),
+            node_key=decode_node_key(private_extension(request.extensions, NODE_KEY_OID)),
+            identity_key=ed25519_bytes(request.public_key()),
         )
     except CertificateError:
         raise
-    except _PARSE_ERRORS as error:
-        raise CertificateError(f"not a certificate request of smegmesh: {_text(error)}") from None
+    except PARSE_ERRORS as error:
+        raise CertificateError(f"not a certificate request of smegmesh: {error_text(error)}") from None
 
 
 def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = None) -> tuple[bytes, bytes]:
@@ -130,17 +131,17 @@ def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = 
         raise CertificateError(f"an authority cannot be valid for {days} days: give one day or more")
     key = IdentityKey.generate() if key_pem is None else IdentityKey.from_pem(key_pem)
     public = key.private.public_key()
-    start = _time(now)
+    start = to_datetime(now)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(name))
+        .subject_name(make_name(name))
+        .issuer_name(make_name(name))
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(key.private, None)
     )
@@ -172,20 +173,20 @@ def issue(
         raise CertificateError("the certificate would end before it begins: give a later end")
     if not_after > authority.not_after:
         raise CertificateError(
-            f"the certificate would outlive its authority, which ends {_date(authority.not_after)}: "
+            f"the certificate would outlive its authority, which ends {to_text(authority.not_after)}: "
             "renew the authority or ask for a shorter time"
         )
     public = Ed25519PublicKey.from_public_bytes(request.identity_key)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name(grant.node_name))
+        .subject_name(make_name(grant.node_name))
         .issuer_name(authority.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_time(not_before))
-        .not_valid_after(_time(not_after))
+        .not_valid_before(to_datetime(not_before))
+        .not_valid_after(to_datetime(not_after))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(_USAGES, critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -196,17 +197,6 @@ def issue(
     if len(certificate.public_bytes(Encoding.DER)) > MAX_CERTIFICATE:
         raise CertificateError("the certificate is too long: name fewer meshes and prefixes, or '*'")
     return certificate.public_bytes(Encoding.PEM)
-
-
-def certificate_der(pem: bytes) -> bytes:
-    """The DER of a file that holds one certificate, not verified; CertificateError for another content."""
-    try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except _PARSE_ERRORS:
-        raise CertificateError("not a certificate in PEM: expected a block BEGIN CERTIFICATE") from None
-    if len(certificates) != 1:
-        raise CertificateError(f"the file holds {len(certificates)} certificates: it must hold one")
-    return certificates[0].public_bytes(Encoding.DER)
 
 
 class Authority:
@@ -223,19 +213,19 @@ class Authority:
         """Read one self-signed Ed25519 CA certificate; CertificateError says what it is instead."""
         try:
             self._certificate = x509.load_der_x509_certificate(certificate_der(pem))
-            self.public = _ed25519(self._certificate.public_key())
+            self.public = ed25519_bytes(self._certificate.public_key())
             _check_authority(self._certificate)
         except CertificateError:
             raise
         except InvalidSignature:
             raise CertificateError("not an authority: its certificate is not signed by its own key") from None
-        except _PARSE_ERRORS as error:
-            raise CertificateError(f"not the certificate of an authority: {_text(error)}") from None
+        except PARSE_ERRORS as error:
+            raise CertificateError(f"not the certificate of an authority: {error_text(error)}") from None
         info = self._certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.pem = pem
         self.fingerprint: bytes = hashlib.sha256(info).digest()
-        self.not_before = _seconds(self._certificate.not_valid_before_utc)
-        self.not_after = _seconds(self._certificate.not_valid_after_utc)
+        self.not_before = to_seconds(self._certificate.not_valid_before_utc)
+        self.not_after = to_seconds(self._certificate.not_valid_after_utc)
 
     @property
     def subject(self) -> x509.Name:
@@ -244,7 +234,7 @@ class Authority:
     @property
     def name(self) -> str:
         """The common name, for people."""
-        return _common_name(self._certificate.subject)
+        return read_common_name(self._certificate.subject)
 
     def verify(self, der: bytes) -> NodeCertificate:
         """Verify signature and contents of a node's certificate, not its time.
@@ -261,10 +251,10 @@ class Authority:
             raise
         except InvalidSignature:
             raise CertificateError(f"the certificate is not signed by the authority {self.name!r}") from None
-        except _PARSE_ERRORS as error:
+        except PARSE_ERRORS as error:
             if _issued_by_another(der, self._certificate):
                 raise CertificateError(f"the certificate is of another authority than {self.name!r}") from None
-            raise CertificateError(f"not a certificate of smegmesh: {_text(error)}") from None
+            raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
 
     def verify_signature(self, signature: bytes, message: bytes) -> bool:
         """Whether the authority's own key made the signature."""
@@ -278,19 +268,19 @@ def check_time(certificate: NodeCertificate, now: float) -> None:
     """CertificateError if a certificate is expired or not yet valid at `now`, seconds since the epoch."""
     if now > certificate.not_after:
         raise CertificateError(
-            f"the certificate of {certificate.grant.node_name!r} is expired since {_date(certificate.not_after)}: "
+            f"the certificate of {certificate.grant.node_name!r} is expired since {to_text(certificate.not_after)}: "
             "renew it"
         )
     if now < certificate.not_before:
         raise CertificateError(
             f"the certificate of {certificate.grant.node_name!r} is not valid before "
-            f"{_date(certificate.not_before)}: check the clock, here it is {_date(now)}"
+            f"{to_text(certificate.not_before)}: check the clock, here it is {to_text(now)}"
         )
 
 
 def _read_certificate(certificate: x509.Certificate, der: bytes) -> NodeCertificate:
     extensions = certificate.extensions
-    node_name = _common_name(certificate.subject)
+    node_name = read_common_name(certificate.subject)
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         raise CertificateError("the certificate is an authority's, not a node's")
     if set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) != set(_USAGES):
@@ -301,11 +291,11 @@ def _read_certificate(certificate: x509.Certificate, der: bytes) -> NodeCertific
     return NodeCertificate(
         der=der,
         fingerprint=hashlib.sha256(der).digest(),
-        grant=decode_grant(node_name, _private_extension(extensions, GRANT_OID)),
-        identity_key=_ed25519(certificate.public_key()),
+        grant=decode_grant(node_name, private_extension(extensions, GRANT_OID)),
+        identity_key=ed25519_bytes(certificate.public_key()),
         serial=certificate.serial_number,
-        not_before=_seconds(certificate.not_valid_before_utc),
-        not_after=_seconds(certificate.not_valid_after_utc),
+        not_before=to_seconds(certificate.not_valid_before_utc),
+        not_after=to_seconds(certificate.not_valid_after_utc),
     )
 
 
@@ -314,7 +304,7 @@ def _check_authority(certificate: x509.Certificate) -> None:
         raise CertificateError("not an authority: its certificate may not issue others (no CA flag)")
     if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
         raise CertificateError("not an authority: its certificate may not issue others (key usage)")
-    _common_name(certificate.subject)
+    read_common_name(certificate.subject)
     certificate.verify_directly_issued_by(certificate)
 
 
@@ -331,63 +321,5 @@ def _authority_key(authority: Authority, key_pem: bytes) -> Ed25519PrivateKey:
 def _issued_by_another(der: bytes, authority: x509.Certificate) -> bool:
     try:
         return x509.load_der_x509_certificate(der).issuer != authority.subject
-    except _PARSE_ERRORS:
+    except PARSE_ERRORS:
         return False
-
-
-def _private_extension(extensions: x509.Extensions, oid: x509.ObjectIdentifier) -> bytes:
-    try:
-        value = extensions.get_extension_for_oid(oid).value
-    except x509.ExtensionNotFound:
-        raise CertificateError(f"the extension {oid.dotted_string} is missing: smegmesh did not make this") from None
-    if not isinstance(value, x509.UnrecognizedExtension):
-        raise CertificateError(f"the extension {oid.dotted_string} is of another kind")
-    return value.value
-
-
-def _ed25519(key: object) -> bytes:
-    if not isinstance(key, Ed25519PublicKey):
-        raise CertificateError(f"the key is of another kind ({type(key).__name__}): an Ed25519 key is needed")
-    return key.public_bytes_raw()
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _common_name(name: x509.Name) -> str:
-    attributes = list(name)
-    if len(attributes) != 1 or attributes[0].oid != NameOID.COMMON_NAME:
-        raise CertificateError(f"the subject {name.rfc4514_string()!r} is not one common name")
-    value = attributes[0].value
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(int(seconds), timezone.utc)
-
-
-def _seconds(time: datetime) -> int:
-    return int(time.timestamp())
-
-
-def _date(seconds: float) -> str:
-    return _time(seconds).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -135,8 +135,10 @@ def _encode(fields: dict[str, object]) -> bytes:
 
 
 def _decode(value: bytes, kinds: dict[str, type]) -> dict[str, Any]:
-    start = value.find(b"{")
-    if not 2 <= start <= 4 or value[:start] != bytes([_UTF8_STRING]) + _der_length(len(value) - start):
+    octets = value[1] & 0x7F if len(value) > 1 and value[1] & 0x80 else 0  # of a length that needs more than one
+    start = 2 + octets
+    header = bytes([_UTF8_STRING]) + _der_length(max(0, len(value) - start))
+    if value[:start] != header or value[start : start + 1] != b"{":
         raise ValueError("the extension is not a DER UTF8String that holds a JSON object")
     try:
         fields: dict[str, Any] = json.loads(value[start:])

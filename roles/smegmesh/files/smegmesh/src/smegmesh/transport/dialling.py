@@ -14,13 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from smegmesh.transport.settings import LinkSettings
-from smegmesh.transport.sockets import set_options
+from smegmesh.transport.sockets import SocketAddress, set_options
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})")
 _MAX_ADDRESSES = 16
-
-# As socket.getaddrinfo gives it: host and port first, for IPv6 flow and scope too.
-SocketAddress = tuple[str | int | bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

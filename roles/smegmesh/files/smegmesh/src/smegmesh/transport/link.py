@@ -63,7 +63,6 @@ class Link(asyncio.Protocol):
     ) -> None:
         self.number = number
         self.dialled = dialled
-        self.mesh_id = ""  # known after the handshake
         self.remote = ""  # the other side's address, for logs
         self._certificate: NodeCertificate | None = None
         self._owner = owner
@@ -84,6 +83,11 @@ class Link(asyncio.Protocol):
         # One timer at a time has a meaning in each state: the handshake's end, a full send buffer, the linger.
         self._timer: asyncio.TimerHandle | None = None
         self._resume_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def mesh_id(self) -> str:
+        """Empty until the other side has said it."""
+        return self._session.mesh_id
 
     # What asyncio calls
 
@@ -166,7 +170,6 @@ class Link(asyncio.Protocol):
 
     def _check_peer(self) -> None:
         context = cast(MeshContext, self._session.context)
-        self.mesh_id = context.mesh_id
         self._certificate = check_peer(context, self._session.peer_certificate())
         self._state = _State.VERDICT
         self._session.encrypt(encode_frame(b""))

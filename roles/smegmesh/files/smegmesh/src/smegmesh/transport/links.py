@@ -64,7 +64,7 @@ class Links:
         self._next_number = 1
         self._up: dict[int, Link] = {}
         self._connections: dict[Link, asyncio.Future[None]] = {}
-        self._dials: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._dials: dict[asyncio.Task[None], str] = {}
         self._outcomes: dict[Link, asyncio.Future[str | None]] = {}
         self._stopping = False
         self._log_bucket = TokenBucket(rate=1, burst=30, now=monotonic())
@@ -119,8 +119,8 @@ class Links:
     def drop_mesh(self, mesh_id: str) -> None:
         """Take a mesh away: its links go down, its dials end in silence."""
         self._contexts.pop(mesh_id, None)
-        for key, task in self._dials.items():
-            if key[0] == mesh_id:
+        for task, dialled_mesh in self._dials.items():
+            if dialled_mesh == mesh_id:
                 task.cancel()
         for link in list(self._connections):
             if link.mesh_id == mesh_id:
@@ -130,11 +130,11 @@ class Links:
 
     def dial(self, mesh_id: str, dial: int, addresses: Iterable[str]) -> None:
         """Try addresses (`host:port`, `[v6]:port`), best first, for a link; `dial` is the caller's name for it."""
-        if (mesh_id, dial) in self._dials or self._stopping:
+        if self._stopping:
             return
         task = asyncio.ensure_future(self._dial(mesh_id, dial, tuple(addresses)))
-        self._dials[mesh_id, dial] = task
-        task.add_done_callback(lambda _: self._dials.pop((mesh_id, dial), None))
+        self._dials[task] = mesh_id
+        task.add_done_callback(self._dials.pop)
 
     def send(self, link: int, payload: bytes) -> None:
         """Queue a frame of 1 MiB at most; to a link that is gone it is dropped."""
@@ -204,7 +204,7 @@ class Links:
         return Link(self, number, session, dialled=dialled, settings=self._settings, monotonic=self._monotonic)
 
     async def _cancel_dials(self) -> None:
-        tasks = list(self._dials.values())
+        tasks = list(self._dials)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -213,10 +213,10 @@ class Links:
 
     def link_made(self, link: Link) -> bool:
         self._connections[link] = asyncio.get_running_loop().create_future()
-        pending = len(self._connections) - len(self._up)
-        if self._stopping or (not link.dialled and pending > self._settings.max_pending):
-            self.counters["refused.busy"] += 1
+        if self._stopping:
             return False
+        if not link.dialled:
+            self._make_room()
         return True
 
     def link_up(self, link: Link, certificate: NodeCertificate) -> None:
@@ -246,6 +246,12 @@ class Links:
 
     def count(self, name: str) -> None:
         self.counters[name] += 1
+
+    def _make_room(self) -> None:
+        """Over the limit end the oldest connection that is no link: under a flood it is the least likely to become one."""
+        pending = [link for link in self._connections if not link.dialled and link.number not in self._up]
+        if len(pending) > self._settings.max_pending:
+            pending[0].abort("busy", "too many connections at once")
 
     def _settle_dial(self, link: Link, failure: str | None) -> None:
         outcome = self._outcomes.get(link)

@@ -9,6 +9,9 @@ from smegmesh.transport.settings import LinkSettings
 
 _BACKLOG = 256
 
+# As socket.getaddrinfo gives it: host and port first, for IPv6 flow and scope too.
+SocketAddress = tuple[str | int | bytes, ...]
+
 
 class ListenError(OSError):
     """The port for links cannot be opened, and what to do."""
@@ -22,6 +25,13 @@ def open_listener(host: str, port: int, settings: LinkSettings) -> socket.socket
         )[0]
     except socket.gaierror:
         raise ListenError(f"cannot listen on {host!r}: give an IPv6 or IPv4 address, '::' for all") from None
+    try:
+        return _listen(family, address, settings)
+    except OSError as error:
+        raise ListenError(f"cannot listen for links on {host} port {port}/tcp: {_what_to_do(error)}") from None
+
+
+def _listen(family: int, address: SocketAddress, settings: LinkSettings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,9 +41,6 @@ def open_listener(host: str, port: int, settings: LinkSettings) -> socket.socket
         listener.bind(address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ListenError(f"cannot listen for links on {host} port {port}/tcp: {_what_to_do(error)}") from None
     except BaseException:
         listener.close()
         raise

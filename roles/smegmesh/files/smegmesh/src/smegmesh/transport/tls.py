@@ -178,6 +178,12 @@ class TlsSession:
         """After the server name was read, the mesh's context."""
         return self._object.context
 
+    @property
+    def mesh_id(self) -> str:
+        """Empty until the server name was read."""
+        context = self._object.context
+        return context.mesh_id if isinstance(context, MeshContext) else ""
+
     def peer_certificate(self) -> bytes | None:
         return self._object.getpeercert(binary_form=True)
 
