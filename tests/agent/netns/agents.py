@@ -125,7 +125,7 @@ class Agent:
 
 @contextmanager
 def agents(lab: Lab, directory: Path) -> Iterator[Callable[[str], Agent]]:
-    """Makes agents by host name; ends those that still run and shows their logs if the test failed."""
+    """Makes agents by host name; ends those that still run. Their logs are in what pytest shows of a failed test."""
     operator = Operator()
     made: list[Agent] = []
 
@@ -136,13 +136,10 @@ def agents(lab: Lab, directory: Path) -> Iterator[Callable[[str], Agent]]:
 
     try:
         yield make
-    except BaseException:
+    finally:
         for agent in made:
             if agent.log.exists():
                 print(f"--- {agent.host.name}\n{agent.log.read_text()[-4000:]}")
-        raise
-    finally:
-        for agent in made:
             if agent.running:
                 agent.stop(signal.SIGKILL)
 

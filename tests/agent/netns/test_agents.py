@@ -132,4 +132,4 @@ def test_a_late_host_joins_and_a_client_moves_after_its_home_died_for_good(
     first = mesh["c1"].mesh()["home"]
     lab.plug(mesh[first].host, in_=False)
     eventually(lambda: mesh["c1"].mesh()["home"] != first, 15, "the client has named another home")
-    assert mesh["c1"].mesh()["backup"] not in (None, first)
+    eventually(lambda: mesh["c1"].mesh()["backup"] not in (None, first), 10, "and another backup")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
+from smegmesh.daemon.signal import Signal
 from smegmesh.dataplane import firewall
 from smegmesh.dataplane.forwarding import enable_forwarding, restore_forwarding
 from smegmesh.dataplane.plane import PlaneError
@@ -25,7 +26,7 @@ class Forwarding:
         self._store = store
         self._devices = devices
         self._peers = peers
-        self._dirty = asyncio.Event()
+        self._dirty = Signal()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -50,11 +51,7 @@ class Forwarding:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await asyncio.wait_for(self._dirty.wait(), _RETRY if self.problem else None)
-            except asyncio.TimeoutError:
-                pass
-            self._dirty.clear()
+            await self._dirty.wait(_RETRY if self.problem else None)
             try:
                 await asyncio.to_thread(self._apply, sorted(self._devices()), bool(self._peers()))
             except (PlaneError, StoreError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.signal import Signal
 from smegmesh.declaration import Declaration
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
@@ -41,7 +42,7 @@ class Interface:
         self._on_up = on_up
         self._log = log
         self._reconciler: Reconciler | None = None
-        self._dirty = asyncio.Event()
+        self._dirty = Signal()
         self._device_lock = asyncio.Lock()
         self._failures = 0
         self._unresolved = False
@@ -94,11 +95,7 @@ class Interface:
     async def _run(self) -> None:
         check_at = self._host.clock() + CHECK_INTERVAL
         while True:
-            try:
-                await asyncio.wait_for(self._dirty.wait(), self._pause(check_at))
-            except asyncio.TimeoutError:
-                pass
-            self._dirty.clear()
+            await self._dirty.wait(self._pause(check_at))
             checking = self._host.clock() >= check_at or self._failures > 0
             if checking:
                 check_at = self._host.clock() + CHECK_INTERVAL
