@@ -18,6 +18,7 @@ from smegmesh.declaration.values import Declaration
 
 PEER = "owner: role\nmesh: prod\nrole: peer\nendpoint: 198.18.0.11\n"
 CLIENT = "owner: role\nmesh: prod\nrole: client\n"
+TWO = "bootstrap: [{{name: a, address: b}}, {{name: a, {}}}]"
 BOOTSTRAP = 'bootstrap: [{name: a1, address: "198.18.0.11:4000"}]\n'
 
 
@@ -109,9 +110,9 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (PEER + "description: " + "ü" * 200, "description", "longer than 255 bytes", "shorten"),
         (PEER + "bootstrap: a1", "bootstrap", "must be a list, not text", "address"),
         (PEER + "bootstrap: [{name: a1}]", "bootstrap[0].address", "key `address` is missing", "198.51.100.1:4000"),
-        (PEER + "bootstrap: [{name: a, address: b}, {name: a, adress: b}]", "bootstrap[1].adress", "unknown key", "`address`"),
-        (PEER + "bootstrap: [{name: a, address: b}, {name: a, address: 'b:0'}]", "bootstrap[1].address", "`b:0` is not host", "203.0.113.7"),
-        (PEER + "advertise: [2001:db8::1/48]", "advertise[0]", "bits set after its length", "did you mean `2001:db8::/48`?"),
+        (PEER + TWO.format("adress: b"), "bootstrap[1].adress", "unknown key", "`address`"),
+        (PEER + TWO.format("address: 'b:0'"), "bootstrap[1].address", "`b:0` is not host", "203.0.113.7"),
+        (PEER + "advertise: [2001:db8::1/48]", "advertise[0]", "bits set", "did you mean `2001:db8::/48`?"),
         (PEER + "accept_routes: ['::/0', x]", "accept_routes[1]", "`x` is not a prefix", "2001:db8:10::/48"),
         (PEER + "advertise: ['::/0', '::/0']", "advertise[1]", "is there twice", "keep one"),
         (PEER.replace("endpoint: 198.18.0.11\n", ""), "endpoint", "a peer needs an endpoint", "role: client"),
@@ -124,7 +125,7 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         ("[1, 2]", "", "must be a mapping (key: value), not a list", "mend"),
         ("a: [", "", "is not valid YAML", "mend"),
         ("a: \x00", "", "is not valid YAML", "mend"),
-        ("[" * 60_000, "", "is not valid YAML", "mend"),
+        ("[" * 10_000, "", "is not valid YAML", "mend"),
         ("a: &a [*a]", "a" + "[0]" * 16, "is too large or too deep", "shorten"),
         ("a: !!python/object:os.system x", "a", "as python/object:os.system, which no key takes", "quotes"),
     ],
@@ -156,7 +157,7 @@ def test_aliases_cannot_blow_up() -> None:
         ("a1:65535", HostPort("a1", 65535)),
         *((bad, None) for bad in (
             "", ":1", "a:", "a:0", "a:65536", "a:x", "a b", "a:1:2", "[a]:1", "[198.18.0.1]:1", "256.0.0.1", "1.2.3",
-            "::", "0.0.0.0", "ff02::1", "fe80::1%eth0", "-a", "a..b", "a:１", "http://a", "a/b", "[::1", "a" * 300,
+            "::", "0.0.0.0", "ff02::1", "fe80::1%eth0", "-a", "a..b", "a:\uff11", "http://a", "a/b", "[::1", "a" * 300,
         )),
     ],
 )  # fmt: skip

@@ -146,9 +146,7 @@ def test_damage_found_in_use_is_told_apart(path: Path) -> None:
         stream.write(b"\xff" * 65536)
     store._database.execute("PRAGMA shrink_memory")  # what is in memory is not read again
     with pytest.raises(StoreDamaged, match="restart smegd"):
-        for _ in range(2):
-            store.load("prod", KEY)
-            store.commit("prod", KEY, MeshState({bytes([n]) * 32: b"" for n in range(30)}, {}, 8))
+        store.load("prod", KEY)
     store.close()
     store, problem = open_store(path)
     assert problem is not None

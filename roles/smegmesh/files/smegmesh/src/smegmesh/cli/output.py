@@ -24,7 +24,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], colour: bool) -
     for line in (list(head), *texts):
         cells = [
             _paint(cell, cell.rjust(width) if right else cell.ljust(width), colour)
-            for cell, width, right in zip(line, widths, numeric)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
         ]
         lines.append(_GAP.join(cells).rstrip())
     return "\n".join(lines)

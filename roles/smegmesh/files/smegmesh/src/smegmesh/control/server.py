@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +68,9 @@ class ControlServer:
             await loop.connect_accepted_socket(runner.server, connection)
 
     async def _load(self) -> web.AppRunner:
-        routes = await asyncio.to_thread(__import__, "smegmesh.control.routes", fromlist=["make_runner"])
+        with ThreadPoolExecutor(1, "control-load") as thread:  # the loop's own threads may all be busy
+            loop = asyncio.get_running_loop()
+            routes = await loop.run_in_executor(thread, import_module, "smegmesh.control.routes")
         runner: web.AppRunner = routes.make_runner(self._source, self._group)
         await runner.setup()
         return runner

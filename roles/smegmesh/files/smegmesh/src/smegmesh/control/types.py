@@ -57,7 +57,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """One member of a mesh as this host sees it. `own` marks the host itself; `handshake_age` is None without a handshake."""
+    """One member of a mesh as this host sees it.
+
+    `own` marks the host itself; `handshake_age` is None without a handshake.
+    """
 
     name: str
     role: Literal["peer", "client"]

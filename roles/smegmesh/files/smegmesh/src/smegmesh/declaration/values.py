@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from smegmesh.crdt.entry import Role
 
 LINK_PORT = 4000
-Prefix = Union[IPv4Network, IPv6Network]
+Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,422 @@
+"""The command line as people and Ansible use it: a real process's arguments, input, output and exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from smegmesh.cli.__main__ import main
+from smegmesh.cli.output import duration, plain, size, table
+from smegmesh.declaration import load_meshes
+from smegmesh.identity.certificate import read_request
+from smegmesh.identity.keys import encode_key
+
+SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
+PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
+STATUS = {
+    "version": "1.0",
+    "node_name": "a1",
+    "node_key": "key",
+    "uptime": 3720.0,
+    "problems": ["/var/lib/smegmesh/state.db was damaged"],
+    "meshes": [
+        {
+            "mesh": "prod",
+            "state": "up",
+            "role": "peer",
+            "interface": "smeg-prod",
+            "plane": "userspace",
+            "address": "fd00::1",
+            "port": 51820,
+            "members": {"alive": 4, "mute": 0, "down": 1},
+            "leader": "a2",
+            "alarms": ["key in use twice"],
+        },
+        {"mesh": "office", "state": "failed", "problem": "port 51820 is in use"},
+    ],
+}
+MEMBERS = [
+    {
+        "name": "a1",
+        "alias": "web\x1b[31m",
+        "role": "peer",
+        "address": "fd00::1",
+        "liveness": "alive",
+        "own": True,
+        "leader": True,
+    },
+    {
+        "name": "c1",
+        "role": "client",
+        "address": "fd00::2",
+        "liveness": "down",
+        "handshake_age": 61.0,
+        "received": 2048,
+        "sent": 7,
+        "home": "a1",
+        "backup": "a2",
+    },
+]
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Stands in for the agent: answers by path."""
+
+    server: AgentSocket
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.server.reloads += 1
+        self.answer()
+
+    def answer(self) -> None:
+        status, content = self.server.answers.get(self.path, (404, {"detail": "no such mesh"}))
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "local"
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+class AgentSocket(UnixStreamServer):
+    """An agent's socket whose answers a test sets."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), Answers)
+        self.reloads = 0
+        self.answers: dict[str, tuple[int, Any]] = {
+            "/v1/status": (200, STATUS),
+            "/v1/meshes": (200, STATUS["meshes"]),
+            "/v1/meshes/prod/members": (200, MEMBERS),
+            "/v1/reload": (200, {"changed": ["prod"], "problems": {}}),
+        }
+
+
+class Host:
+    """smegctl with the directories of one host."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.etc, self.state, self.socket = root / "etc", root / "state", root / "api.sock"
+        self.state.mkdir()
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin.encode())))
+        places = {"status": "socket", "members": "socket", "apply": "socket state etc", "request": "state"}
+        options = [
+            text for place in places.get(arguments[0], "").split() for text in (f"--{place}", str(getattr(self, place)))
+        ]
+        code = main([*arguments, *options])
+        output = self._capsys.readouterr()
+        return code, output.out, output.err
+
+    def apply(self, *declarations: dict[str, Any], check: bool = False, **more: Any) -> tuple[int, Any]:
+        arguments = ["apply", "--json", *(["--check"] if check else [])]
+        code, out, err = self.run(*arguments, stdin=json.dumps({"declarations": list(declarations), **more}))
+        assert err == ""
+        return code, json.loads(out)
+
+    def declared(self) -> list[str]:
+        return [declaration.mesh for declaration in load_meshes(self.etc, self.state / "local.d")]
+
+    def path(self, mesh: str) -> Path:
+        return self.etc / "meshes.d" / f"{mesh}.yml"
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Host:
+    return Host(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def agent(host: Host) -> Iterator[AgentSocket]:
+    with AgentSocket(host.socket) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_status_as_text_and_as_json(host: Host, agent: AgentSocket) -> None:
+    code, out, _ = host.run("status")
+    assert code == 0
+    assert out.splitlines() == [
+        "a1: smegd 1.0, up 1h 2m",
+        "node key key",
+        "",
+        "MESH    STATE   ROLE  INTERFACE  PLANE      ADDRESS  PORT   ALIVE  MUTE  DOWN  LEADER",
+        "prod    up      peer  smeg-prod  userspace  fd00::1  51820      4     0     1  a2",
+        "office  failed  -     -          -          -        -          0     0     0  -",
+        "",
+        "smegd: /var/lib/smegmesh/state.db was damaged",
+        "prod: alarm: key in use twice",
+        "office: port 51820 is in use",
+    ]
+    code, out, _ = host.run("status", "--json")
+    assert (code, json.loads(out)) == (0, STATUS)
+
+
+def test_members_as_text_and_as_json(host: Host, agent: AgentSocket) -> None:
+    code, out, _ = host.run("members")
+    assert code == 0
+    assert out.splitlines() == [
+        "NAME           ROLE    ADDRESS  STATE  HANDSHAKE  RECEIVED  SENT  HOME     NOTE",
+        "a1 (web?[31m)  peer    fd00::1  alive  -          0 B       0 B   -        this host, leader",
+        "c1             client  fd00::2  down   1m 1s      2.0 KiB   7 B   a1 / a2  -",
+    ]
+    for arguments in (["members", "--json"], ["members", "prod", "--json"]):
+        code, out, _ = host.run(*arguments)
+        assert (code, json.loads(out)) == (0, {"prod": MEMBERS})
+    code, _, err = host.run("members", "other")
+    assert (code, err) == (1, "smegctl: no such mesh\n")
+
+
+def test_exit_status_says_what_is_wrong(host: Host, agent: AgentSocket) -> None:
+    agent.answers["/v1/status"] = (403, {"detail": "not you", "fix": "use sudo"})
+    assert host.run("status") == (4, "", "smegctl: not you: use sudo\n")
+    agent.answers["/v1/status"] = (500, {"detail": "the agent could not answer"})
+    assert host.run("status")[0] == 1
+    host.socket.unlink()
+    code, out, err = host.run("status")
+    assert (code, out) == (3, "") and "systemctl start smegd" in err and err.count("\n") == 1
+    code, out, err = host.run("status", "--json")
+    assert (code, err) == (3, "") and "systemctl start smegd" in json.loads(out)["error"]["message"]
+
+
+def test_apply_writes_once_and_tells_the_agent_once(host: Host, agent: AgentSocket) -> None:
+    code, answer = host.apply(PEER, check=True)
+    assert code == 0 and answer["changed"] and not host.etc.exists() and agent.reloads == 0
+    code, written = host.apply(PEER)
+    assert (code, written) == (0, {**answer, "reloaded": True})
+    path = host.path("prod")
+    assert written["changes"] == [{"path": str(path), "before": "", "after": path.read_text()}]
+    assert path.read_text().startswith("# Managed by Ansible (role smegmesh)")
+    assert path.stat().st_mode & 0o777 == 0o644
+    before = path.stat()
+    assert host.apply(PEER) == (0, {"changed": False, "changes": [], "reloaded": False})
+    assert host.apply(PEER, check=True) == (0, {"changed": False, "changes": [], "reloaded": False})
+    assert (path.stat().st_ino, path.stat().st_mtime_ns, agent.reloads) == (before.st_ino, before.st_mtime_ns, 1)
+
+
+def test_apply_works_with_the_agent_stopped(host: Host) -> None:
+    code, answer = host.apply(PEER)
+    assert (code, answer["changed"], answer["reloaded"]) == (0, True, False)
+    assert host.declared() == ["prod"]
+    code, out, _ = host.run("apply", stdin=json.dumps({"declarations": [{**PEER, "state": "absent"}]}))
+    assert (code, out) == (0, f"changed: {host.path('prod')}\n")
+    assert host.declared() == []
+
+
+def test_purge_removes_the_owners_other_declarations_alone(host: Host) -> None:
+    host.apply(PEER, {**PEER, "mesh": "old"}, {**PEER, "mesh": "mine", "owner": "local"})
+    host.apply({**PEER, "mesh": "played", "owner": "play"})
+    assert host.declared() == ["mine", "old", "played", "prod"]
+    assert [path.name for path in (host.state / "local.d").iterdir()] == ["mine.yml"]
+    code, answer = host.apply(PEER, purge_owner="role")
+    assert code == 0
+    assert [(change["path"], change["after"]) for change in answer["changes"]] == [(str(host.path("old")), "")]
+    assert host.declared() == ["mine", "played", "prod"]
+
+
+@pytest.mark.parametrize(
+    ("declarations", "path", "message", "fix"),
+    [
+        ([{**PEER, "prot": 1}], "prod.yml: prot", "unknown key `prot`", "did you mean `port`?"),
+        ([{**PEER, "mesh": "No Name"}], "standard input: declarations[0].mesh", "mesh id 'No Name'", "use a name"),
+        ([{**PEER, "mesh": "../x"}], "standard input: declarations[0].mesh", "mesh id '../x'", "use a name"),
+        ([{"owner": "role", "role": "peer"}], "standard input: declarations[0].mesh", "mesh id None", "use a name"),
+        ([PEER, PEER], "standard input: declarations[1].mesh", "mesh prod is there twice", "keep one"),
+        ([{**PEER, "owner": "me"}], "standard input: declarations[0].owner", "'me' is no owner", "role, play, local"),
+        ([{**PEER, "state": "gone"}], "standard input: declarations[0].state", "'gone' is no state", "absent"),
+        (["prod"], "standard input: declarations[0]", "is not a mapping", "keys and values"),
+        ([{**PEER, "role": "client"}], "prod.yml: endpoint", "a client has no endpoint", "take it out"),
+        ([{**PEER, "port": 1}, {**PEER, "mesh": "b", "port": 1}], "prod.yml: port", "the port of mesh b", "own port"),
+        ([{**PEER, "port": "1"}], "prod.yml: port", "not text ('1')", "no quotes"),
+        ([{**PEER, "mesh": "there", "owner": "play"}], "there.yml: owner", "belongs to role", "one of the two"),
+        ([{**PEER, "mesh": "there", "owner": "play", "state": "absent"}], "there.yml: owner", "belongs to role", "one"),
+        ([{**PEER, "mesh": "there", "owner": "local"}], "there.yml: mesh", "is managed by Ansible in", "inventory"),
+        ([{**PEER, "interface": "smeg-there"}], "prod.yml: interface", "is that of mesh there", "own interface"),
+    ],
+)
+def test_bad_input_changes_nothing(
+    host: Host, agent: AgentSocket, declarations: list[Any], path: str, message: str, fix: str
+) -> None:
+    host.apply({**PEER, "mesh": "there"})
+    good = {**PEER, "mesh": "good"}
+    for check in (True, False):
+        code, answer = (
+            host.apply(good, *declarations[:-1], declarations[-1], check=check)
+            if declarations != ["prod"]
+            else host.apply(*declarations, check=check)
+        )
+        assert code == 2
+        error = answer["error"]
+        number = path.replace("[0]", "[1]").replace("declarations[1]", f"declarations[{len(declarations)}]")
+        wanted = number if declarations != ["prod"] and "standard input" in path else path
+        assert error["path"].endswith(wanted)
+        assert message in error["message"] and fix in error["fix"]
+    assert host.declared() == ["there"]
+    assert [each.name for each in (host.etc / "meshes.d").iterdir()] == ["there.yml"]
+    assert agent.reloads == 1
+
+
+@pytest.mark.parametrize(
+    ("stdin", "path", "message"),
+    [
+        ("", "standard input", "is not JSON"),
+        ("[]", "standard input", "has no list `declarations`"),
+        ('{"declarations": [], "purge": 1}', "standard input: purge", "unknown key `purge`"),
+        ('{"declarations": [], "purge_owner": "you"}', "standard input: purge_owner", "'you' is no owner"),
+    ],
+)
+def test_bad_requests(host: Host, stdin: str, path: str, message: str) -> None:
+    code, out, err = host.run("apply", "--json", stdin=stdin)
+    assert (code, err) == (2, "")
+    error = json.loads(out)["error"]
+    assert error["path"] == path and message in error["message"] and error["fix"]
+    code, out, err = host.run("apply", stdin=stdin)
+    assert (code, out) == (2, "") and err.startswith(f"smegctl: {path}: {message}") and err.count("\n") == 1
+
+
+def test_a_broken_file_is_mended_by_its_writer_and_stops_all_others(host: Host) -> None:
+    host.apply(PEER)
+    host.path("prod").write_text("owner: [")
+    code, answer = host.apply({**PEER, "mesh": "other"})
+    assert code == 2 and answer["error"]["path"] == str(host.path("prod"))
+    code, _ = host.apply(PEER)
+    assert (code, host.declared()) == (0, ["prod"])
+
+
+def test_what_a_running_agent_refuses_is_put_back(host: Host, agent: AgentSocket) -> None:
+    host.apply({**PEER, "port": 51820}, {**PEER, "mesh": "old"})
+    before = {path: path.read_text() for path in (host.etc / "meshes.d").iterdir()}
+    agent.answers["/v1/reload"] = (200, {"changed": [], "problems": {"new": "port 7 is in use"}})
+    code, answer = host.apply({**PEER, "port": 51821}, {**PEER, "mesh": "new", "port": 7}, purge_owner="role")
+    assert code == 1
+    assert answer["error"]["message"] == "mesh new: port 7 is in use; nothing was changed"
+    assert {path: path.read_text() for path in (host.etc / "meshes.d").iterdir()} == before
+    assert agent.reloads == 3  # the agent goes on with the files as they were
+    agent.answers["/v1/reload"] = (500, {"detail": "the agent could not answer"})
+    code, answer = host.apply({**PEER, "port": 51821})
+    assert code == 1 and "could not answer" in answer["error"]["message"]
+    assert {path: path.read_text() for path in (host.etc / "meshes.d").iterdir()} == before
+
+
+def test_problems_of_other_meshes_are_not_this_changes(host: Host, agent: AgentSocket) -> None:
+    agent.answers["/v1/reload"] = (200, {"changed": ["prod"], "problems": {"other": "certificate expired"}})
+    assert host.apply(PEER)[0] == 0
+
+
+def test_what_cannot_be_written_changes_nothing(host: Host) -> None:
+    host.apply(PEER)
+    before = host.path("prod").read_text()
+    (host.etc / "meshes.d" / ".zoo.yml.new").mkdir()
+    code, answer = host.apply({**PEER, "port": 7}, {**PEER, "mesh": "zoo"})
+    assert code == 1 and "no declaration was changed" in answer["error"]["fix"]
+    assert host.path("prod").read_text() == before
+    assert host.declared() == ["prod"]
+
+
+def test_request_makes_keys_once_and_shows_none(host: Host) -> None:
+    code, out, err = host.run("request", "--node-name", "a1", "--json")
+    answer = json.loads(out)
+    assert (code, err, answer["changed"]) == (0, "", True)
+    request = read_request(answer["request"].encode())
+    assert (request.node_name, encode_key(request.node_key)) == ("a1", answer["node_key"])
+    private = [path.read_text() for path in (host.state / "keys").iterdir()]
+    assert all(line not in out for text in private for line in text.split() if len(line) > 20)
+    code, out, _ = host.run("request", "--node-name", "a1", "--json")
+    assert json.loads(out) == {**answer, "changed": False}
+    code, out, _ = host.run("request", "--node-name", "a1")
+    assert (code, out) == (0, answer["request"])
+
+
+def test_a_bad_node_name_makes_no_keys(host: Host) -> None:
+    code, out, _ = host.run("request", "--node-name", "a 1", "--json")
+    error = json.loads(out)["error"]
+    assert (code, error["path"]) == (2, "--node-name") and "use 1 to 64 letters" in error["fix"]
+    assert not list(host.state.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_keys_made_by_root_belong_to_the_agent(host: Host) -> None:
+    os.chown(host.state, 12345, 12346)
+    assert host.run("request", "--node-name", "a1")[0] == 0
+    made = [host.state / "keys", *(host.state / "keys").iterdir()]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12345, 12346)}
+    host.apply({**PEER, "owner": "local"})
+    assert (host.state / "local.d").stat().st_uid == 12345
+
+
+def smegctl(*arguments: str, user: int | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "smegmesh.cli", *arguments],
+        env={"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        user=user,
+        cwd="/",
+        check=False,
+    )
+
+
+def test_a_real_process(tmp_path: Path) -> None:
+    done = smegctl("status", "--socket", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (3, "") and done.stderr.startswith("smegctl: smegd is not running")
+    done = smegctl("version", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["version"]
+    assert smegctl("statsu").returncode == 2
+
+
+def test_status_loads_no_heavy_library() -> None:
+    program = "import sys, smegmesh.cli.show, smegmesh.cli.__main__; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True
+    )
+    assert not {"aiohttp", "asyncio", "cryptography", "jsonschema", "msgspec", "yaml"} & set(done.stdout.split())
+
+
+def test_units() -> None:
+    assert [duration(value) for value in (None, 0, 59.9, 60, 3720, 90000)] == [
+        None,
+        "0s",
+        "59s",
+        "1m 0s",
+        "1h 2m",
+        "1d 1h",
+    ]
+    assert [size(value) for value in (0, 1023, 1024, 1536 * 1024, 2**50)] == [
+        "0 B",
+        "1023 B",
+        "1.0 KiB",
+        "1.5 MiB",
+        "1024.0 TiB",
+    ]
+    assert plain("a\x1b[0m\nb") == "a?[0m?b"
+
+
+def test_colour_marks_states_and_keeps_columns() -> None:
+    assert table(["S", "X"], [["up", 1]], colour=True) == "S   X\n\033[32mup\033[0m  1"

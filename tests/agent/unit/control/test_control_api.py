@@ -1,0 +1,265 @@
+"""The API over a real Unix socket: what it says, to whom, and how errors read."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from smegmesh.control import types
+from smegmesh.control.access import Credentials, may_change, peer_credentials
+from smegmesh.control.client import Client
+from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
+from smegmesh.control.server import ControlServer
+
+SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
+NOBODY = 65534
+
+
+class Agent:
+    """A source of answers whose state a test sets."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self.meshes = [
+            types.Mesh(
+                mesh="prod", state="up", members=types.Members(alive=2), leader="a1", alarms=["key in use twice"]
+            ),
+            types.Mesh(mesh="office", state="failed", problem="port 51820 is in use"),
+        ]
+        self.member = types.Member(
+            name="a1", role="peer", node_key="key", address="fd00::1", liveness="alive", number=3, own=True, leader=True
+        )
+
+    def status(self) -> types.Status:
+        return types.Status(version="1.0", node_name="a1", node_key="key", uptime=3.0, meshes=self.meshes)
+
+    async def members(self, mesh: str) -> list[types.Member]:
+        if mesh == "faulty":
+            raise RuntimeError("a secret detail")
+        return {"prod": [self.member]}[mesh]
+
+    async def reload(self) -> types.Reloaded:
+        self.reloads += 1
+        return types.Reloaded(changed=["prod"], problems={"office": "port 51820 is in use"})
+
+
+@asynccontextmanager
+async def running(path: Path, group: str | None = None) -> AsyncIterator[Agent]:
+    agent = Agent()
+    server = ControlServer(path, group, agent)
+    await server.start()
+    try:
+        yield agent
+    finally:
+        await server.stop()
+
+
+async def ask(function: Callable[..., Any], *arguments: object) -> Any:
+    return await asyncio.to_thread(function, *arguments)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "api.sock"
+
+
+async def test_answers_are_what_the_types_say(path: Path) -> None:
+    client = Client(path)
+    async with running(path) as agent:
+        assert msgspec.convert(await ask(client.status), types.Status, strict=True) == agent.status()
+        assert msgspec.convert(await ask(client.meshes), list[types.Mesh], strict=True) == agent.meshes
+        assert msgspec.convert(await ask(client.members, "prod"), list[types.Member], strict=True) == [agent.member]
+        assert await ask(client.reload) == {"changed": ["prod"], "problems": {"office": "port 51820 is in use"}}
+        assert agent.reloads == 1
+
+
+async def test_a_mesh_the_host_is_not_in(path: Path) -> None:
+    async with running(path):
+        for mesh in ("other", "a/b", "../status", "%2f"):
+            with pytest.raises(Refused, match="its meshes are: prod, office") as caught:
+                await ask(Client(path).members, mesh)
+            assert caught.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/", 404),
+        ("POST", "/v1/status", 405),
+        ("GET", "/v1/reload", 405),
+        ("GET", "/v1/meshes/faulty/members", 500),
+    ],
+)
+async def test_every_error_is_a_problem_document(path: Path, method: str, target: str, status: int) -> None:
+    def raw() -> tuple[int, str | None, bytes]:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(path))
+        connection.request(method, target)
+        response = connection.getresponse()
+        answer = response.status, response.getheader("Content-Type"), response.read()
+        connection.close()
+        return answer
+
+    async with running(path):
+        code, kind, content = await ask(raw)
+    assert (code, (kind or "").partition(";")[0]) == (status, "application/problem+json")
+    problem = json.loads(content)
+    assert problem["status"] == status and problem["title"] and problem["detail"] and problem["fix"]
+    assert b"secret" not in content
+
+
+async def test_many_ask_at_once(path: Path) -> None:
+    async with running(path):
+        answers = await asyncio.gather(*(ask(Client(path).status) for _ in range(20)))
+    assert {answer["node_name"] for answer in answers} == {"a1"}
+
+
+async def test_the_socket_is_for_the_group_alone_from_the_start(path: Path) -> None:
+    async with running(path, "root"):
+        status = path.stat()
+        assert stat.S_IMODE(status.st_mode) == 0o660
+        assert status.st_gid == 0
+    assert not list(path.parent.iterdir())
+
+
+async def test_what_a_crash_left_is_replaced_and_a_living_agent_is_not(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(path))
+    async with running(path):
+        with pytest.raises(ControlError, match="another smegd listens there"):
+            await ControlServer(path, None, Agent()).start()
+        assert (await ask(Client(path).status))["node_name"] == "a1"
+
+
+async def test_a_stopped_server_leaves_its_successors_socket(path: Path) -> None:
+    first = ControlServer(path, None, Agent())
+    await first.start()
+    path.unlink()
+    async with running(path):
+        await first.stop()
+        assert (await ask(Client(path).status))["node_name"] == "a1"
+
+
+async def test_bad_places(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="create the directory"):
+        await ControlServer(tmp_path / "none" / "api.sock", None, Agent()).start()
+    with pytest.raises(ControlError, match="too long for a Unix socket"):
+        await ControlServer(tmp_path / ("x" * 120), None, Agent()).start()
+    with pytest.raises(ControlError, match="group no-such-group does not exist"):
+        ControlServer(tmp_path / "api.sock", "no-such-group", Agent())
+
+
+def run_as(uid: int, gid: int, groups: list[int], path: Path, call: str) -> str:
+    """Ask as another user; its answer, or the name of the error and its text."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(SOURCE)!r})\n"
+        "from smegmesh.control.client import Client\n"
+        "import os\n"
+        f"os.setgroups({groups}); os.setgid({gid}); os.setuid({uid})\n"
+        f"try: print(Client(Path({str(path)!r})).{call}())\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_who_may_do_what(path: Path) -> None:
+    for directory in (path.parent, *path.parent.parents[:3]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    async with running(path, "root") as agent:
+        assert "NotPermitted" in await ask(run_as, NOBODY, NOBODY, [], path, "status")
+        text = await ask(run_as, NOBODY, NOBODY, [], path, "status")
+        assert "usermod -aG root USER" in text
+        assert "node_name" in await ask(run_as, NOBODY, NOBODY, [0], path, "status")
+        assert agent.reloads == 0
+        assert "changed" in await ask(run_as, NOBODY, NOBODY, [0], path, "reload")
+        assert "changed" in await ask(run_as, NOBODY, 0, [], path, "reload")
+        assert agent.reloads == 2
+        path.chmod(0o666)
+        assert "node_name" in await ask(run_as, NOBODY, NOBODY, [], path, "status")
+        refused = await ask(run_as, NOBODY, NOBODY, [], path, "reload")
+        assert "NotPermitted" in refused and "use sudo" in refused
+        assert agent.reloads == 2
+
+
+def test_peer_credentials_are_the_kernels() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        credentials = peer_credentials(one)
+    assert credentials.uid == os.geteuid()
+    assert credentials.groups == {os.getegid(), *os.getgroups()}
+
+
+def test_who_may_change_things() -> None:
+    assert may_change(Credentials(0, frozenset()), None)
+    assert may_change(Credentials(os.geteuid(), frozenset()), None)
+    assert may_change(Credentials(NOBODY, frozenset({7, 8})), 8)
+    assert not may_change(Credentials(NOBODY, frozenset({7})), 8)
+    assert not may_change(Credentials(NOBODY, frozenset({7})), None)
+
+
+def test_nobody_there(path: Path) -> None:
+    with pytest.raises(NotRunning, match="systemctl start smegd"):
+        Client(path).status()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(NotRunning, match="systemctl start smegd"):
+        Client(path).status()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (b"", NotRunning, "try again in a few seconds"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{", NotRunning, "try again"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", ControlError, "not JSON"),
+        (b"220 mail ESMTP\r\n", NotRunning, "try again"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n[]", Refused, "HTTP status 503"),
+        (b'HTTP/1.1 403 No\r\nContent-Length: 14\r\n\r\n{"detail":"x"}', NotPermitted, "x"),
+    ],
+)
+async def test_strange_answers_are_one_clear_line(
+    path: Path, answer: bytes, error: type[ControlError], text: str
+) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_unix_server(reply, path)
+    with pytest.raises(error, match=text) as caught:
+        await ask(Client(path).status)
+    assert "\n" not in str(caught.value)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_an_agent_that_hangs(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with pytest.raises(ControlError, match=r"no answer within 0\.05 s"):
+            await ask(Client(path, timeout=0.05).status)
+
+
+def test_an_agent_nobody_asks_does_not_load_the_web_server() -> None:
+    program = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import smegmesh.control.server; print('aiohttp' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    )
