@@ -1,0 +1,80 @@
+"""Meshes of 2 to 12: the survivors agree on who is down, nobody live is down, and who starts again is back."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from smegmesh.gossip.view import Liveness
+from smegmesh.simulation.mesh import Simulation
+
+_SIZES = range(2, 13)
+
+
+def _mesh(peers: int) -> Simulation:
+    simulation = Simulation(peers, peers)
+    simulation.start()
+    simulation.run_until(lambda: not simulation.violations(), 10)
+    simulation.run_for(5)
+    assert not simulation.violations()
+    return simulation
+
+
+def _kill_and_start(simulation: Simulation, names: tuple[str, ...]) -> None:
+    for name in names:
+        simulation.kill_host(name)
+    simulation.run_until(lambda: all(simulation.liveness(name) == {Liveness.DOWN} for name in names), 12)
+    simulation.run_for(3)
+    assert not simulation.violations()
+    simulation.start(*names)
+    simulation.run_until(lambda: not simulation.violations(), 10)
+    simulation.run_for(8)
+    assert not simulation.violations()
+
+
+@pytest.mark.parametrize("peers", _SIZES)
+def test_a_dead_host_is_down_everywhere_within_the_patience(peers: int) -> None:
+    simulation = _mesh(peers)
+    for name in simulation.running():
+        simulation.kill_host(name)
+        assert simulation.run_until(lambda: simulation.liveness(name) == {Liveness.DOWN}, 10) <= 3.3
+        simulation.run_for(1)
+        assert not simulation.violations()
+        simulation.start(name)
+        simulation.run_until(lambda: not simulation.violations(), 10)
+        simulation.run_for(2)
+
+
+@pytest.mark.parametrize("peers", _SIZES)
+def test_a_dead_agent_on_a_live_host_is_mute(peers: int) -> None:
+    simulation = _mesh(peers)
+    simulation.kill_process("p0")
+    assert simulation.run_until(lambda: simulation.liveness("p0") == {Liveness.MUTE}, 10) <= 3.3
+    simulation.run_for(60)
+    assert simulation.liveness("p0") == {Liveness.MUTE}
+    simulation.run_for(600)
+    assert simulation.liveness("p0") == {Liveness.DOWN}
+    simulation.start("p0")
+    simulation.run_until(lambda: not simulation.violations(), 10)
+
+
+@pytest.mark.parametrize("peers", range(3, 8))
+def test_any_two_dead_hosts(peers: int) -> None:
+    simulation = _mesh(peers)
+    for pair in combinations(simulation.running(), 2):
+        _kill_and_start(simulation, pair)
+
+
+@pytest.mark.parametrize("peers", _SIZES)
+def test_half_of_the_hosts_at_once(peers: int) -> None:
+    simulation = _mesh(peers)
+    names = simulation.running()
+    simulation.random.shuffle(names)
+    _kill_and_start(simulation, tuple(names[: peers // 2]))
+
+
+@pytest.mark.parametrize("peers", _SIZES)
+def test_all_but_one(peers: int) -> None:
+    simulation = _mesh(peers)
+    _kill_and_start(simulation, tuple(simulation.running()[1:]))
