@@ -159,18 +159,18 @@ def test_an_address_that_is_not_here() -> None:
 
 
 def test_accepted_sockets_have_the_listener_s_options() -> None:
-    with open_listener(LOOPBACK, 0, LinkSettings(user_timeout=7)) as listener:
-        with socket.create_connection(listener.getsockname()[:2]):
-            listener.setblocking(True)
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+    listener = open_listener(LOOPBACK, 0, LinkSettings(user_timeout=7))
+    with listener, socket.create_connection(listener.getsockname()[:2]):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
 
 
 MARKED = """
 import socket
-from smegmesh.transport.sockets import open_listener
+from smegmesh.transport.sockets import open_listener, set_options
 from smegmesh.transport.settings import LinkSettings
 settings = LinkSettings(mark=0x736D)
 listener = open_listener("::1", 0, settings)

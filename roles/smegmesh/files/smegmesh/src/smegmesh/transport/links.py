@@ -248,7 +248,7 @@ class Links:
         self.counters[name] += 1
 
     def _make_room(self) -> None:
-        """Over the limit end the oldest connection that is no link: under a flood it is the least likely to become one."""
+        """Over the limit end the oldest connection that is no link: in a flood it is the least likely to become one."""
         pending = [link for link in self._connections if not link.dialled and link.number not in self._up]
         if len(pending) > self._settings.max_pending:
             pending[0].abort("busy", "too many connections at once")
