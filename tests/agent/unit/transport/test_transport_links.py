@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from link_hosts import LOOPBACK, DialFailed, Hosts, Operator, Run, Up, connect, raw_link
+import pytest
+from link_hosts import LOOPBACK, DialFailed, Down, Hosts, Operator, Run, Up, connect, raw_link
 
 from smegmesh.transport.framing import MAX_FRAME, encode_frame
 from smegmesh.transport.settings import LinkSettings
@@ -224,5 +225,30 @@ def test_an_idle_link_outlives_the_handshake_timeout(run: Run, operator: Operato
         a.links.send(ours.link, b"here")
         assert await b.frame() == b"here"
         assert a.links.counters["refused.handshake_timeout"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+def test_stop_at_any_moment_of_a_dial_leaves_nothing_behind(run: Run, operator: Operator, turns: int) -> None:
+    a_tls, b_tls = operator.admit("a"), operator.admit("b")
+
+    async def test(hosts: Hosts) -> None:
+        a, b = await hosts.make().listen(prod=a_tls), await hosts.make().listen(prod=b_tls)
+        a.dial(b)
+        b.dial(a)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        a.links.drop_mesh("prod")
+        stopping = asyncio.ensure_future(b.links.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        await b.links.stop()
+        await a.links.stop()
+        for host in (a, b):
+            reports = [host.reports.get_nowait() for _ in range(host.reports.qsize())]
+            ups = {report.link for report in reports if isinstance(report, Up)}
+            assert ups == {report.link for report in reports if isinstance(report, Down)}
 
     run(test)
