@@ -43,6 +43,12 @@ options:
     description: How many older versions stay beside the current one.
     type: int
     default: 1
+  _version:
+    description: The version to install. The action plugin hands it over; a task cannot set it.
+    type: str
+  _bundle:
+    description: Where the bundle is on the host. The action plugin hands it over; a task cannot set it.
+    type: path
 attributes:
   check_mode:
     description: Can run in check mode and return changed status without modifying the host.
@@ -109,7 +115,6 @@ def present(module, changes):
 
 
 def main():
-    # The names with an underscore come from the action plugin of the same name.
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

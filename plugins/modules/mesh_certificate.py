@@ -62,6 +62,12 @@ options:
     description: Days until the certificate ends, at most until the authority's own certificate does.
     type: int
     default: 730
+  _authority:
+    description: The authority's certificate. The action plugin hands it over; a task cannot set it.
+    type: str
+  _certificate:
+    description: The signed certificate. The action plugin hands it over; a task cannot set it.
+    type: str
 attributes:
   check_mode:
     description:
@@ -142,7 +148,6 @@ def paths(name):
 
 
 def main():
-    # The names with an underscore are how the action plugin of the same name hands over what it signed.
     module = AnsibleModule(
         argument_spec={
             "authority": {"type": "str", "default": "default"},

@@ -12,8 +12,6 @@ import re
 import subprocess
 import sys
 
-from packaging.requirements import Requirement
-
 
 class WheelhouseError(Exception):
     """Wheels could not be had: what pip said, and what to do."""
@@ -62,6 +60,8 @@ def requirements_for(lock: str, platform: Platform) -> str:
 
     pip judges markers by the Python that runs it, which is the controller's.
     """
+    from packaging.requirements import Requirement  # a dependency of ansible-core, which not every tool here has
+
     chosen = []
     for block in re.sub(r"\\\n\s*", " ", lock).splitlines():
         line = block.split("#", 1)[0].strip()

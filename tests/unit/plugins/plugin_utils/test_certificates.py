@@ -150,5 +150,7 @@ def test_grants_that_are_none():
 
 
 def test_serials_are_random(authority, host):
-    issued = {certificates.read_certificate(authority.read, authority.issue(host.request())).serial for _ in range(20)}
+    issued = {
+        certificates.read_certificate(authority.read, authority.issue(host.request())).serial for _again in range(20)
+    }
     assert len(issued) == 20
