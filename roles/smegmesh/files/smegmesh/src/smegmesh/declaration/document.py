@@ -72,8 +72,10 @@ def parse_document(file: str, text: str) -> Document:
         mark = error.problem_mark
         line = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise DeclarationError(file, "", f"is not valid YAML: {error.problem}{line}", "mend that line") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        what = str(error).splitlines()[0] if str(error) else "nested too deeply"
+    except RecursionError:
+        raise DeclarationError(file, "", "is not valid YAML: nested too deeply", "mend the file") from None
+    except yaml.YAMLError as error:
+        what = str(error).splitlines()[0]
         raise DeclarationError(file, "", f"is not valid YAML: {what}", "mend the file") from None
     reader = _Reader(file)
     data = reader.read(root, ()) if root is not None else None
