@@ -81,8 +81,10 @@ class Accusations:
         self._by_writer: dict[bytes, Mapping[bytes, Accusation]] = {}
         self._by_accused: dict[bytes, dict[bytes, Accusation]] = {}
 
-    def replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> None:
-        """Take a writer's verdict in place of its former one."""
+    def replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> bool:
+        """Take a writer's verdict in place of its former one; says whether it is another."""
+        if self._by_writer.get(writer, {}) == accused:
+            return False
         for key in self._by_writer.pop(writer, ()):
             writers = self._by_accused[key]
             del writers[writer]
@@ -92,6 +94,7 @@ class Accusations:
             self._by_writer[writer] = accused
             for key, accusation in accused.items():
                 self._by_accused.setdefault(key, {})[writer] = accusation
+        return True
 
     def accused(self) -> list[bytes]:
         """Every node that any writer accuses, void or not."""

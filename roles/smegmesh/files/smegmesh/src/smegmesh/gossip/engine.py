@@ -102,6 +102,7 @@ class Engine:
         self._alone_until = now + settings.alone_wait
         self._changed = True
         self._published = False
+        self._observed_version = -1
         self._probed: frozenset[bytes] = frozenset()
         self._down_since: dict[bytes, float] = {}
         self._dirty: dict[Slot, None] = {}
@@ -375,7 +376,7 @@ class Engine:
         self._changed = True
         self._dirty[slot] = None
         if slot.kind is MapKind.VERDICT:
-            self._judgement.accusations.replace(slot.key, self._replica.accusations[slot.key])
+            self._judgement.accuse(slot.key, self._replica.accusations[slot.key])
             self._leadership.heard(slot.key, self._now)
         else:
             self._membership_changed(slot.key)
@@ -403,6 +404,8 @@ class Engine:
         self._now = now
 
     def _settle(self, now: float) -> None:
+        if not self._changed:
+            return
         for _ in range(_ROUNDS):
             if not self._changed:
                 break
@@ -449,6 +452,10 @@ class Engine:
             self._replica.take(prune(signed.record), None)
 
     def _observe(self, now: float) -> None:
+        self._observers.step(now)
+        if self._observed_version == self._judgement.version:
+            return
+        self._observed_version = self._judgement.version
         observed = self._judgement.observed(self._own)
         for key in self._observers.keys() - observed:
             self._observers.forget(key)

@@ -23,13 +23,16 @@ class Judgement:
 
     def __init__(self, rings: int, members: Mapping[bytes, SignedEntry]) -> None:
         self.rings = Rings(rings)
-        self.accusations = Accusations()
+        self.version = 0  # another one after each change that may change who is near whom
+        self._accusations = Accusations()
+        self._stale = False
         self.clients: dict[bytes, set[bytes]] = {}  # home or backup -> clients that name it
         self._members = members
         self._failed: dict[bytes, Liveness] = {}
 
     def changed(self, key: bytes, before: Entry | None, after: Entry | None) -> None:
         """A member came, went or changed its entry."""
+        self._touch()
         for named in _named(before):
             self.clients[named].discard(key)
             if not self.clients[named]:
@@ -41,6 +44,11 @@ class Judgement:
         else:
             self.rings.remove(key)
 
+    def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> None:
+        """A writer's verdict changed."""
+        if self._accusations.replace(writer, accused):
+            self._touch()
+
     def liveness(self, key: bytes) -> Liveness:
         """As of the last `update`."""
         return self._failed.get(key, Liveness.ALIVE)
@@ -51,21 +59,26 @@ class Judgement:
 
     def update(self) -> set[bytes]:
         """Judge anew; returns the nodes whose liveness changed."""
+        if not self._stale:
+            return set()
+        self._stale = False
         failed: dict[bytes, Liveness] = {}
-        for key in self.accusations.accused():
+        for key in self._accusations.accused():
             verdict = self._judge(key)
             if verdict is not Liveness.ALIVE:
                 failed[key] = verdict
         failed |= dict.fromkeys(self._stranded(failed), Liveness.DOWN)
         before, self._failed = self._failed, failed
-        return {key for key in before.keys() | failed.keys() if before.get(key) is not failed.get(key)}
+        changed = {key for key in before.keys() | failed.keys() if before.get(key) is not failed.get(key)}
+        self.version += bool(changed)
+        return changed
 
     def against(self, key: bytes) -> dict[bytes, Accusation]:
         """The accusations by members that a member has not answered by a higher number."""
         member = self._members.get(key)
         if member is None:
             return {}
-        said = self.accusations.against(key, member.record.number)
+        said = self._accusations.against(key, member.record.number)
         return {writer: accusation for writer, accusation in said.items() if writer in self._members}
 
     def observers(self, key: bytes) -> set[bytes]:
@@ -90,6 +103,10 @@ class Judgement:
     def neighbours(self, key: bytes, *, live: bool) -> set[bytes]:
         """Successor and predecessor on each ring; those who are down are skipped if `live`."""
         return self.rings.nearest(key, lambda other: not live or self.liveness(other) is not Liveness.DOWN)
+
+    def _touch(self) -> None:
+        self._stale = True
+        self.version += 1
 
     def _judge(self, key: bytes) -> Liveness:
         said = self.against(key)

@@ -55,6 +55,7 @@ class Publisher:
         self.standing = Standing.WAITING
         self._identity = identity
         self._mesh = mesh
+        self._encoded: tuple[Entry | None, bytes] = None, b""
         self._raises: deque[float] = deque()
 
     @property
@@ -74,7 +75,9 @@ class Publisher:
 
     def entry(self, entry: Entry) -> Record | None:
         """The record to publish if the map holds another entry of the own key than this one."""
-        body = encode_entry(entry)
+        if entry != self._encoded[0]:
+            self._encoded = entry, encode_entry(entry)
+        body = self._encoded[1]
         held = self._mesh.members.get(self.key)
         if (
             held is not None

@@ -24,7 +24,7 @@ class Rings:
 
     def __init__(self, count: int) -> None:
         self._rings: list[list[_Place]] = [[] for _ in range(count)]
-        self._keys: set[bytes] = set()
+        self._keys: dict[bytes, tuple[_Place, ...]] = {}
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
@@ -35,22 +35,22 @@ class Rings:
     def add(self, key: bytes) -> None:
         """Put a peer on every ring."""
         if key not in self._keys:
-            self._keys.add(key)
-            for number, ring in enumerate(self._rings):
-                insort(ring, _place(number, key))
+            self._keys[key] = places = self._places(key)
+            for ring, place in zip(self._rings, places):
+                insort(ring, place)
 
     def remove(self, key: bytes) -> None:
         """Take a peer off every ring."""
-        if key in self._keys:
-            self._keys.remove(key)
-            for number, ring in enumerate(self._rings):
-                del ring[bisect_left(ring, _place(number, key))]
+        for ring, place in zip(self._rings, self._keys.pop(key, ())):
+            del ring[bisect_left(ring, place)]
 
     def walks(self, key: bytes) -> Iterator[Iterator[bytes]]:
         """For each ring and direction, the other peers from the nearest outward."""
-        for number in range(len(self._rings)):
-            for step in (1, -1):
-                yield self._walk(number, key, step)
+        for ring, place in zip(self._rings, self._keys.get(key) or self._places(key)):
+            at = bisect_left(ring, place)
+            present = at < len(ring) and ring[at] == place
+            yield _walk(ring, at + 1 if present else at, 1, len(ring) - present)
+            yield _walk(ring, at - 1, -1, len(ring) - present)
 
     def nearest(self, key: bytes, passes: Callable[[bytes], bool]) -> set[bytes]:
         """For each ring and direction, the nearest other peer that passes."""
@@ -62,10 +62,10 @@ class Rings:
                     break
         return found
 
-    def _walk(self, number: int, key: bytes, step: int) -> Iterator[bytes]:
-        ring = self._rings[number]
-        start = bisect_left(ring, _place(number, key))
-        present = key in self._keys
-        first = start + 1 if step == 1 and present else start if step == 1 else start - 1
-        for offset in range(len(ring) - present):
-            yield ring[(first + step * offset) % len(ring)][1]
+    def _places(self, key: bytes) -> tuple[_Place, ...]:
+        return tuple(_place(number, key) for number in range(len(self._rings)))
+
+
+def _walk(ring: list[_Place], first: int, step: int, count: int) -> Iterator[bytes]:
+    for offset in range(count):
+        yield ring[(first + step * offset) % len(ring)][1]

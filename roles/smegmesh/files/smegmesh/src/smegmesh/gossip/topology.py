@@ -42,6 +42,9 @@ class Topology:
         self._links = links
         self._dialler = dialler
         self._answered: dict[str, bytes] = {}  # bootstrap address -> who answered there
+        self._near: set[bytes] = set()
+        self._needed: set[bytes] = set()
+        self._version = -1
         self.pruned: set[bytes] = set()
         self.preference = Preference(own)
 
@@ -95,21 +98,26 @@ class Topology:
             return False
         if member.entry.role is Role.CLIENT:
             return self._own in (member.entry.home, member.entry.backup)
-        return (
-            key in self._judgement.neighbours(self._own, live=True)
-            or key in self._judgement.neighbours(self._own, live=False)
-            or key in self._judgement.observed(self._own)
-            or key in self._judgement.observers(self._own)
-        )
+        self._refresh()
+        return key in self._needed
 
     def _peer_near(self) -> set[bytes]:
-        if self._own not in self._judgement.rings:
-            return set()
-        return (
-            self._judgement.neighbours(self._own, live=True)
-            | self._judgement.neighbours(self._own, live=False)
-            | self._judgement.observed(self._own)
-        )
+        self._refresh()
+        return self._near
+
+    def _refresh(self) -> None:
+        """Work out who is near, if anything changed since."""
+        if self._version == self._judgement.version:
+            return
+        self._version = self._judgement.version
+        self._near, self._needed = set(), set()
+        if self._own in self._judgement.rings:
+            self._near = (
+                self._judgement.neighbours(self._own, live=True)
+                | self._judgement.neighbours(self._own, live=False)
+                | self._judgement.observed(self._own)
+            )
+            self._needed = self._near | self._judgement.observers(self._own)
 
     def _client_near(self, entry: Entry, now: float) -> Iterable[bytes]:
         named = [key for key in (entry.home, entry.backup) if key is not None and key in self._judgement.rings]

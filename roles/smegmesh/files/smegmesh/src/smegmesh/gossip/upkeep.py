@@ -16,6 +16,8 @@ Action = tuple[Link, Union[Ping, Root, Reason]]
 
 #: Until digests agreed once on a link, whoever dialled it compares them this often (seconds).
 _FIRST_COMPARE = 1.0
+#: Pings due within so many seconds go out together, so that the agent wakes up less often.
+_TOGETHER = 0.15
 
 
 class Upkeep:
@@ -44,7 +46,7 @@ class Upkeep:
                 continue
             if not link.ready:
                 continue
-            if now >= self._ping_due(link, watched):
+            if now >= self._ping_due(link, watched) - _TOGETHER:
                 link.pinged = now
                 yield link, Ping()
             if link.agreed is None and link.dialled and now >= link.compared + _FIRST_COMPARE:

@@ -1,0 +1,309 @@
+"""One fault after another, and what each calls for."""
+
+from __future__ import annotations
+
+import pytest
+
+from smegmesh.crdt.entry import Role
+from smegmesh.gossip.events import Alarm
+from smegmesh.gossip.view import Liveness
+from smegmesh.identity.revocation import make_revocation
+from smegmesh.simulation.credentials import authority_key
+from smegmesh.simulation.mesh import MESH, Simulation
+
+
+def _mesh(peers: int, clients: int = 0, seed: int = 1, **settings: float) -> Simulation:
+    simulation = Simulation(seed, peers, clients, **settings)
+    simulation.start()
+    _settle(simulation)
+    simulation.run_for(10)
+    assert not simulation.violations()
+    return simulation
+
+
+def _settle(simulation: Simulation, limit: float = 20) -> float:
+    return simulation.run_until(lambda: not simulation.violations(), limit)
+
+
+def _home(simulation: Simulation, client: str, at: str) -> str | None:
+    key = simulation.view(at).home_of(simulation.key(client))
+    return next((name for name, node in simulation.nodes.items() if node.key == key), None)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_client_is_reachable_through_its_backup_five_seconds_after_its_home_died(seed: int) -> None:
+    simulation = _mesh(4, 2, seed)
+    home = _home(simulation, "c0", "p0")
+    assert home is not None
+    simulation.kill_host(home)
+
+    def moved() -> bool:
+        used = {_home(simulation, "c0", at) for at in simulation.running()}
+        return len(used) == 1 and used.isdisjoint({home, None})
+
+    assert simulation.run_until(moved, 10) <= 5
+    _settle(simulation)
+    simulation.run_for(10)
+    entry = simulation.view("c0").members[simulation.key("c0")].entry
+    assert simulation.key(home) not in (entry.home, entry.backup)
+    assert entry.home is not None and entry.backup is not None
+    before = entry
+    simulation.start(home)
+    _settle(simulation)
+    simulation.run_for(60)
+    assert simulation.view("c0").members[simulation.key("c0")].entry == before, "a choice ends only by down"
+
+
+def test_a_client_keeps_links_to_its_home_and_its_backup_only() -> None:
+    simulation = _mesh(6, 1)
+    simulation.run_for(60)
+    entry = simulation.view("c0").members[simulation.key("c0")].entry
+    assert set(simulation.engine("c0").links().values()) == {entry.home, entry.backup}
+
+
+def test_a_client_that_alone_cannot_reach_its_home_moves_to_its_backup() -> None:
+    simulation = _mesh(4, 1)
+    home = _home(simulation, "c0", "p0")
+    assert home is not None
+    simulation.partition(["c0"], [home])
+    assert simulation.run_until(lambda: _home(simulation, "c0", "c0") != home, 10) <= 4.5
+    simulation.run_for(2)
+    assert all(_home(simulation, "c0", at) != home for at in simulation.running())
+    assert simulation.liveness(home) == {Liveness.ALIVE}
+    simulation.heal()
+    _settle(simulation)
+
+
+def test_a_client_and_all_its_homes_die() -> None:
+    simulation = _mesh(5, 1)
+    entry = simulation.view("c0").members[simulation.key("c0")].entry
+    homes = [name for name in simulation.nodes if simulation.key(name) in (entry.home, entry.backup)]
+    for name in (*homes, "c0"):
+        simulation.kill_host(name)
+    simulation.run_until(lambda: simulation.liveness("c0") == {Liveness.DOWN}, 10)
+    simulation.start("c0")
+    simulation.run_until(lambda: simulation.liveness("c0") == {Liveness.ALIVE}, 20)
+
+
+def test_the_leader_dies_and_the_next_lowest_key_leads() -> None:
+    simulation = _mesh(5)
+    order = sorted(simulation.nodes, key=simulation.key)
+    assert simulation.view("p0").leader == simulation.key(order[0])
+    simulation.kill_host(order[0])
+    survivor = order[-1]
+    took = simulation.run_until(lambda: simulation.view(survivor).leader == simulation.key(order[1]), 10)
+    assert took <= 4
+    _settle(simulation)
+    simulation.start(order[0])
+    simulation.run_until(lambda: simulation.view(survivor).leader == simulation.key(order[0]), 10)
+    _settle(simulation)
+
+
+def test_halves_that_cannot_talk_are_two_meshes_and_one_again() -> None:
+    simulation = _mesh(8, 2)
+    left, right = ["p0", "p1", "p2", "p3"], ["p4", "p5", "p6", "p7"]
+    simulation.partition([*left, "c0"], [*right, "c1"])
+    simulation.run_for(15)
+    for name in left:
+        view = simulation.view(name)
+        assert all(view.members[simulation.key(other)].liveness is Liveness.DOWN for other in right)
+        assert all(view.members[simulation.key(other)].liveness is Liveness.ALIVE for other in left)
+    simulation.heal()
+    assert _settle(simulation) <= 12
+    simulation.run_for(20)
+    assert not simulation.violations()
+
+
+def test_a_node_that_only_sends_is_given_up_and_comes_back() -> None:
+    simulation = _mesh(5)
+    simulation.partition(["p1", "p2", "p3", "p4"], ["p0"], one_way=True)
+    simulation.run_for(10)
+    assert all(simulation.view(name).members[simulation.key("p0")].liveness is Liveness.DOWN for name in ("p1", "p4"))
+    simulation.heal()
+    _settle(simulation)
+
+
+def test_two_that_cannot_reach_each_other_are_not_down() -> None:
+    simulation = _mesh(6)
+    simulation.partition(["p0"], ["p1"])
+    simulation.run_for(30)
+    assert not simulation.violations()
+
+
+def test_meshes_that_formed_apart_merge() -> None:
+    simulation = Simulation(1, 6)
+    simulation.partition(["p0", "p1", "p2"], ["p3", "p4", "p5"])
+    simulation.start()
+    simulation.run_for(60)
+    assert len(simulation.view("p0").members) == 3
+    assert len(simulation.view("p4").members) == 1, "nobody there to tell it of the others"
+    simulation.heal()
+    _settle(simulation, 45)
+    assert len(simulation.view("p4").members) == 6
+
+
+def test_a_mesh_of_one_publishes_after_five_seconds() -> None:
+    simulation = Simulation(1, 1)
+    simulation.start()
+    simulation.run_for(4.9)
+    assert not simulation.view("p0").members
+    simulation.run_for(0.2)
+    assert simulation.view("p0").leader == simulation.key("p0")
+
+
+def test_a_lost_disk_does_not_take_a_number_back() -> None:
+    simulation = _mesh(4)
+    before = simulation.view("p1").members[simulation.key("p0")].number
+    simulation.kill_host("p0")
+    simulation.lose_disk("p0")
+    simulation.run_for(10)
+    simulation.start("p0")
+    _settle(simulation)
+    assert simulation.view("p1").members[simulation.key("p0")].number > before
+    assert not simulation.nodes["p0"].alarms
+
+
+def test_all_restart_at_once_from_what_they_stored() -> None:
+    simulation = _mesh(5, 2)
+    for name in simulation.running():
+        simulation.kill_host(name)
+    simulation.run_for(5)
+    simulation.start("p4")
+    assert len(simulation.view("p4").members) == 7, "it knows all members with nobody else alive"
+    simulation.run_for(10)
+    simulation.start("p0", "p1", "p2", "p3", "c0", "c1")
+    _settle(simulation)
+
+
+def test_one_key_in_use_twice_is_an_alarm_and_no_endless_race() -> None:
+    simulation = _mesh(4)
+    simulation.add("clone", Role.PEER, identity="p0")
+    simulation.start("clone")
+    simulation.run_for(120)
+    alarms: list[Alarm] = simulation.nodes["p0"].alarms + simulation.nodes["clone"].alarms
+    assert alarms and {alarm.kind for alarm in alarms} == {"cloned"}
+    assert "p0.example:51820" in alarms[0].text and "clone.example:51820" in alarms[0].text
+    number = simulation.view("p1").members[simulation.key("p0")].number
+    simulation.run_for(120)
+    assert simulation.view("p1").members[simulation.key("p0")].number == number
+
+
+def test_who_leaves_is_gone_at_once_and_stays_gone_until_it_joins_again() -> None:
+    simulation = _mesh(5, 1)
+    simulation.call("p0", "leave")
+    simulation.kill_process("p0")
+    assert simulation.run_until(lambda: simulation.liveness("p0") == {None}, 2) <= 1
+    simulation.run_for(120)
+    assert simulation.liveness("p0") == {None}
+    assert not simulation.violations()
+    simulation.start("p0")
+    _settle(simulation)
+    assert simulation.liveness("p0") == {Liveness.ALIVE}
+
+
+def test_who_is_down_for_the_forget_time_is_pruned_and_refutes_it_when_it_is_back() -> None:
+    simulation = _mesh(4, forget=120.0)
+    simulation.kill_host("p0")
+    simulation.run_for(100)
+    assert simulation.liveness("p0") == {Liveness.DOWN}
+    simulation.run_for(40)
+    assert simulation.liveness("p0") == {None}
+    simulation.start("p0")
+    _settle(simulation)
+    assert simulation.liveness("p0") == {Liveness.ALIVE}
+
+
+def test_halves_that_pruned_each_other_still_find_each_other() -> None:
+    simulation = _mesh(6, forget=60.0)
+    simulation.partition(["p0", "p1", "p2"], ["p3", "p4", "p5"])
+    simulation.run_for(90)
+    assert len(simulation.view("p0").members) == 3
+    assert len(simulation.view("p5").members) == 3
+    simulation.heal()
+    _settle(simulation, 320)
+
+
+def test_a_prune_of_a_live_member_is_refused() -> None:
+    simulation = _mesh(3)
+    with pytest.raises(ValueError, match="not down for"):
+        simulation.call("p0", "prune", simulation.key("p1"))
+
+
+def test_a_revoked_node_is_out_for_good() -> None:
+    simulation = _mesh(5)
+    simulation.call("p1", "revoke", make_revocation(authority_key(), MESH, simulation.key("p0")))
+    simulation.run_for(2)
+    assert all(simulation.key("p0") not in simulation.view(name).members for name in simulation.nodes)
+    assert [alarm.kind for alarm in simulation.nodes["p0"].alarms] == ["revoked"]
+    simulation.run_for(60)
+    assert not any(simulation.key("p0") in simulation.engine(f"p{number}").links().values() for number in range(1, 5))
+    simulation.kill_process("p0")
+    simulation.lose_disk("p0")
+    simulation.start("p0")
+    simulation.run_for(30)
+    assert all(simulation.key("p0") not in simulation.view(f"p{number}").members for number in range(1, 5))
+    assert [alarm.kind for alarm in simulation.nodes["p0"].alarms] == ["revoked", "revoked"]
+
+
+def test_a_process_that_stood_still_accuses_nobody() -> None:
+    simulation = _mesh(5)
+    simulation.freeze("p0")
+    simulation.run_until(lambda: simulation.liveness("p0") == {Liveness.MUTE}, 4)
+    simulation.run_for(10)
+    seen: set[Liveness | None] = set()
+    simulation.thaw("p0")
+    for _ in range(50):
+        simulation.run_for(0.1)
+        for number in range(1, 5):
+            seen |= simulation.liveness(f"p{number}")
+    assert seen == {Liveness.ALIVE}
+    assert not simulation.violations()
+
+
+def test_an_announced_restart_is_not_even_mute() -> None:
+    simulation = _mesh(5)
+    simulation.call("p0", "announce_restart")
+    simulation.kill_process("p0")
+    for _ in range(15):
+        simulation.run_for(1)
+        assert simulation.liveness("p0") == {Liveness.ALIVE}
+    simulation.start("p0")
+    _settle(simulation)
+    simulation.call("p1", "announce_restart")
+    simulation.kill_process("p1")
+    simulation.run_for(25)
+    assert simulation.liveness("p1") == {Liveness.MUTE}
+
+
+def test_losses_delay_but_do_not_divide() -> None:
+    simulation = Simulation(1, 6, 2, loss=0.05, latency=(0.02, 0.08))
+    simulation.start()
+    _settle(simulation)
+    for _ in range(60):
+        simulation.run_for(1)
+        assert not [text for text in simulation.violations() if "down" in text]
+
+
+def test_surplus_links_close_and_ring_links_stay() -> None:
+    simulation = _mesh(20)
+    simulation.run_for(60)
+    counts = [len(simulation.engine(name).links()) for name in simulation.nodes]
+    assert max(counts) <= 6
+    assert min(counts) >= 2
+
+
+def test_a_mesh_is_deterministic_for_its_seed() -> None:
+    def trace(seed: int) -> list[tuple[float, str, str, int]]:
+        simulation = Simulation(seed, 4, 1)
+        found: list[tuple[float, str, str, int]] = []
+        simulation.frames.append(
+            lambda source, target, frame: found.append((simulation.clock.now, source, target, len(frame)))
+        )
+        simulation.start()
+        simulation.run_for(10)
+        simulation.kill_host("p1")
+        simulation.run_for(10)
+        return found
+
+    assert trace(3) == trace(3)
+    assert trace(3) != trace(4)
