@@ -1,4 +1,4 @@
-"""Namespaces for tests of a WireGuard that the running kernel has.
+"""Where tests of a WireGuard in the running kernel run: namespaces of their own.
 
 Where it has none these tests are not collected, unless they are asked for by name; the
 guest beside this file runs them anywhere.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from smegmesh.dataplane import kernel
 
+# The hosts and agents of the namespace tests are these tests' too.
+sys.path.insert(0, str(Path(__file__).parents[1] / "netns"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kernel_namespaces import Namespace, run
+import namespaces
+from kernel_namespaces import entered, made
 
 HERE = Path(__file__).parent
 
@@ -28,27 +30,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    """The test itself runs in a fresh namespace."""
-    with Namespace("smegk-test").made() as fresh, fresh.entered():
-        yield fresh
+def lab() -> Iterator[namespaces.Lab]:
+    with namespaces.lab() as opened:
+        yield opened
 
 
 @pytest.fixture
-def underlay() -> Iterator[list[Namespace]]:
-    """Three namespaces on one bridge: 198.18.0.1 to .3, each without a way to anywhere else."""
-    with ExitStack() as stack:
-        switch = stack.enter_context(Namespace("smegk-switch").made())
-        run("ip", "-n", switch.name, "link", "add", "bridge", "type", "bridge")
-        run("ip", "-n", switch.name, "link", "set", "bridge", "up")
-        hosts = []
-        for number in range(1, 4):
-            host = stack.enter_context(Namespace(f"smegk-{number}").made())
-            port = f"port{number}"
-            run("ip", "-n", host.name, "link", "add", "eth0", "type", "veth",
-                "peer", "name", port, "netns", switch.name)  # fmt: skip
-            run("ip", "-n", switch.name, "link", "set", port, "master", "bridge", "up")
-            run("ip", "-n", host.name, "address", "add", f"198.18.0.{number}/24", "dev", "eth0")
-            run("ip", "-n", host.name, "link", "set", "eth0", "up")
-            hosts.append(host)
-        yield hosts
+def namespace() -> Iterator[None]:
+    """The test itself runs in a fresh namespace."""
+    with made("smegmesh-kernel") as name, entered(name):
+        yield

@@ -1,4 +1,4 @@
-"""Network namespaces, made and entered."""
+"""This thread inside a network namespace, and what it starts there."""
 
 from __future__ import annotations
 
@@ -16,35 +16,30 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
-class Namespace:
-    """A network namespace with its loopback up."""
+@contextmanager
+def made(name: str) -> Iterator[str]:
+    """A network namespace with its loopback up, as long as it is needed."""
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        run("ip", "netns", "del", name)
 
-    def __init__(self, name: str) -> None:
-        self.name = name
 
-    @contextmanager
-    def made(self) -> Iterator[Namespace]:
-        run("ip", "netns", "add", self.name)
+@contextmanager
+def entered(name: str) -> Iterator[None]:
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    inside = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _set_namespace(inside)
         try:
-            run("ip", "-n", self.name, "link", "set", "lo", "up")
-            yield self
+            yield
         finally:
-            run("ip", "netns", "del", self.name)
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """This thread inside the namespace, and what it starts there."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _set_namespace(inside)
-            try:
-                yield
-            finally:
-                _set_namespace(before)
-        finally:
-            os.close(inside)
-            os.close(before)
+            _set_namespace(before)
+    finally:
+        os.close(inside)
+        os.close(before)
 
 
 def _set_namespace(descriptor: int) -> None:

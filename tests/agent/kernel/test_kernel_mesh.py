@@ -11,8 +11,9 @@ from dataclasses import replace
 from ipaddress import IPv6Interface, IPv6Network
 from pathlib import Path
 
+import namespaces
 import pytest
-from kernel_namespaces import Namespace, run
+from kernel_namespaces import entered, run
 
 from smegmesh.dataplane.kernel import KernelPlane
 from smegmesh.dataplane.plane import DeviceSettings
@@ -37,12 +38,12 @@ class Node:
 
 
 class Host(Node):
-    """A node in a namespace: its settings and the reconciler of its interface."""
+    """A node on a host of the lab: its settings and the reconciler of its interface."""
 
-    def __init__(self, namespace: Namespace, number: int) -> None:
+    def __init__(self, host: namespaces.Host, number: int) -> None:
         private = generate_private_key()
         super().__init__(public_key(private), number)
-        self.namespace = namespace
+        self.host = host
         self.settings = DeviceSettings(private, PORT)
         self.start()
 
@@ -68,16 +69,16 @@ class Host(Node):
         )
 
     def bring_up(self, via: Mapping[Node, list[Node]]) -> bool:
-        with self.namespace.entered():
+        with entered(self.host.namespace):
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
             return self.reconciler.bring_up(self.plan(via), endpoints(via))
 
     def apply(self, via: Mapping[Node, list[Node]]) -> int:
-        with self.namespace.entered():
+        with entered(self.host.namespace):
             return len(self.reconciler.apply(self.plan(via), endpoints(via)))
 
-    def ping(self, to: Node, *options: str) -> list[str]:
-        return ["ip", "netns", "exec", self.namespace.name, "ping", "-6", "-n", *options, str(to.address)]
+    def reaches(self, to: Node) -> bool:
+        return self.host.pings(to.address, count=5)
 
 
 def endpoints(via: Mapping[Node, list[Node]]) -> dict[str, tuple[str, int]]:
@@ -85,8 +86,8 @@ def endpoints(via: Mapping[Node, list[Node]]) -> dict[str, tuple[str, int]]:
 
 
 @pytest.fixture
-def hosts(underlay: list[Namespace]) -> list[Host]:
-    return [Host(namespace, number) for number, namespace in enumerate(underlay, 1)]
+def hosts(lab: namespaces.Lab) -> list[Host]:
+    return [Host(lab.host(name), number) for number, name in enumerate("abc", 1)]
 
 
 def test_every_host_reaches_every_other(hosts):
@@ -94,19 +95,19 @@ def test_every_host_reaches_every_other(hosts):
         assert host.bring_up({other: [other] for other in hosts if other is not host}) is True
     for host in hosts:
         for other in hosts:
-            run(*host.ping(other, "-c", "1", "-W", "5"))
+            assert host.reaches(other)
 
 
 def test_an_adopted_interface_keeps_its_sessions(hosts):
     a, b, _ = hosts
     a.bring_up({b: [b]})
     b.bring_up({a: [a]})
-    run(*a.ping(b, "-c", "1", "-W", "5"))
-    with a.namespace.entered():
+    assert a.reaches(b)
+    with entered(a.host.namespace):
         before = a.reconciler.state().peers[b.key]
     a.start()
     assert a.bring_up({b: [b]}) is False
-    with a.namespace.entered():
+    with entered(a.host.namespace):
         after = a.reconciler.state().peers[b.key]
     assert before.handshake is not None
     assert after.handshake == before.handshake
@@ -118,9 +119,10 @@ def test_an_address_moves_to_another_peer_under_a_running_ping(hosts):
     home.bring_up({backup: [backup], client: [client]})
     backup.bring_up({home: [home, client], client: []})
     client.bring_up({home: [home, backup], backup: []})
-    run(*backup.ping(client, "-c", "1", "-W", "5"))
+    assert backup.reaches(client)
     count = 30
-    with subprocess.Popen(backup.ping(client, "-c", str(count), "-i", "0.1", "-W", "2"), stdout=-1, text=True) as ping:
+    command = ["ping", "-n", "-c", str(count), "-i", "0.1", "-W", "2", str(client.address)]
+    with subprocess.Popen(backup.host.command(command), stdout=subprocess.PIPE, text=True) as ping:
         assert ping.stdout is not None
         lines = [next(line for line in ping.stdout if "icmp_seq=5 " in line)]
         # One loses the address and the other gets it: two peers changed, none touched besides.
@@ -137,7 +139,7 @@ def test_an_address_moves_to_another_peer_under_a_running_ping(hosts):
 def test_taken_down_leaves_neither_interface_nor_routes(hosts):
     a, b, _ = hosts
     a.bring_up({b: [b]})
-    with a.namespace.entered():
+    with entered(a.host.namespace):
         assert f"{mesh_prefix(MESH)} dev {DEVICE}" in run("ip", "-6", "route")
         a.reconciler.take_down()
         assert DEVICE not in run("ip", "-6", "route")
@@ -150,9 +152,9 @@ def test_three_thousand_peers_and_one_change(hosts):
     crowd: dict[Node, list[Node]] = {node: [node] for node in (Node(os.urandom(32), n) for n in range(256, 3254))}
     assert a.bring_up({b: [b], c: [c], **crowd}) is True
     b.bring_up({a: [a]})
-    run(*a.ping(b, "-c", "1", "-W", "5"))
+    assert a.reaches(b)
     assert a.apply({b: [b, c], c: [], **crowd}) == 2
-    with a.namespace.entered():
+    with entered(a.host.namespace):
         assert a.reconciler.state().peers[b.key].allowed_ips == {IPv6Network(b.address), IPv6Network(c.address)}
         assert len(a.reconciler.state().peers) == 3000
         assert a.reconciler.check() == []

@@ -3,9 +3,10 @@
     python tests/agent/kernel/guest [--timeout S] [--share DIR] COMMAND [ARGUMENT...]
 
 The guest's root is this machine's, read-only under an overlay in memory: same paths,
-same interpreter, same working directory, nothing it writes stays. Only DIR, mounted at
-/run/guest, is shared. Output is streamed. The exit status is the command's; 124 after
-the timeout, 125 if the guest ended without one.
+same interpreter, same working directory, and nothing it writes stays. Leave files that it
+reads alone meanwhile: it may see half of an edit. Only DIR, mounted at /run/guest, is
+shared. Output is streamed. The exit status is the command's; 124 after the timeout, 125
+if the guest ended without one.
 """
 
 import argparse
