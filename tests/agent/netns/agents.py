@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from namespaces import Host, Lab
+
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError
 from smegmesh.identity.address import node_address
@@ -124,9 +125,8 @@ class Agent:
 
 
 @contextmanager
-def agents(lab: Lab, directory: Path) -> Iterator[Callable[[str], Agent]]:
+def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[[str], Agent]]:
     """Makes agents by host name; ends those that still run. Their logs are in what pytest shows of a failed test."""
-    operator = Operator()
     made: list[Agent] = []
 
     def make(name: str) -> Agent:

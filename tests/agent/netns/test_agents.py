@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from agents import MESH, Agent, agents, eventually
+from agents import MESH, Agent, eventually
 from namespaces import Lab
 
 pytestmark = pytest.mark.netns
 
 PEERS = ("p1", "p2", "p3")
 CLIENTS = ("c1", "c2")
-
-
-@pytest.fixture
-def make(lab: Lab, tmp_path: Path) -> Iterator[Callable[[str], Agent]]:
-    with agents(lab, tmp_path) as maker:
-        yield maker
 
 
 @pytest.fixture

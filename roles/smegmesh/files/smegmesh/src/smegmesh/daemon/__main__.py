@@ -37,7 +37,9 @@ def main() -> int:
     try:
         settings = load_agent(directories.etc / "agent.yml")
         configure_logging(settings.log_level, journal="JOURNAL_STREAM" in os.environ)
-        asyncio.run(_run(directories, settings))
+        # Before the event loop: pyroute2's synchronous sockets refuse to work inside one.
+        platform = _platform(directories, settings)
+        asyncio.run(_run(directories, settings, platform))
     except (DeclarationError, StoreError, PlaneError, ListenError, ControlError) as error:
         print(f"smegd: {error}", file=sys.stderr)
         return 1
@@ -54,7 +56,7 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(directories: Directories, settings: AgentSettings) -> None:
+async def _run(directories: Directories, settings: AgentSettings, platform: Platform) -> None:
     loop = asyncio.get_running_loop()
     notifier = Notifier(os.environ)
     stopping = asyncio.Event()
@@ -65,7 +67,7 @@ async def _run(directories: Directories, settings: AgentSettings) -> None:
     if problem is not None:
         _log.error("%s", problem)
     try:
-        daemon = Daemon(directories, settings, keys, store, _platform(directories, settings), problem)
+        daemon = Daemon(directories, settings, keys, store, platform, problem)
         await _serve(daemon, directories, notifier, stopping)
     finally:
         store.close()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.signal import Signal
-from smegmesh.declaration import Declaration
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
+from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import View
 from smegmesh.routing.plan import LocalPolicy, Plan, make_plan
 
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
+
+
+_Result = TypeVar("_Result")
 
 
 class Interface:
@@ -67,6 +71,17 @@ class Interface:
     def view_changed(self) -> None:
         """There is another view to follow."""
         self._dirty.set()
+
+    async def renew(self, key: bytes) -> None:
+        """Begin a new session with a WireGuard peer (tunnel key), which may have lost the one we hold."""
+        reconciler = self._reconciler
+        if reconciler is None:
+            return
+        async with self._device_lock:
+            try:
+                await _shielded(reconciler.renew, key)
+            except PlaneError as error:
+                self._log.warning("session not renewed: %s", error)
 
     async def state(self) -> DeviceState | None:
         """The device as it is, None if there is none."""
@@ -154,7 +169,7 @@ class Interface:
         self._failures += 1
 
 
-async def _shielded(function: Callable[..., tuple[bool | None, list[str]]], *arguments: object) -> tuple[bool | None, list[str]]:
+async def _shielded(function: Callable[..., _Result], *arguments: object) -> _Result:
     """Run in a worker thread; a cancelled caller still waits for it, so that two never work on one device."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:

@@ -14,6 +14,7 @@ from smegmesh.daemon.credentials import load_credentials
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.sessions import SilentSessions
 from smegmesh.dataplane.probe import Prober
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.engine import Engine
@@ -49,6 +50,8 @@ class Mesh:
         self._waiting: deque[Event] = deque()
         self._watched: frozenset[bytes] = frozenset()
         self._probing: frozenset[bytes] = frozenset()
+        self._sessions = SilentSessions()
+        self._renewing: set[asyncio.Task[None]] = set()
         self.store_problem: str | None = None
         self.dial_problem: str | None = None
         credentials = load_credentials(
@@ -224,8 +227,14 @@ class Mesh:
         self._prober.watch((key, members[key].address) for key in keys)
 
     def _probed(self, node_key: bytes, answered: bool) -> None:
-        if node_key in self._watched:
-            self._input(self.engine.probe_result, node_key, answered)
+        if node_key not in self._watched:
+            return
+        member = self.view().members.get(node_key)
+        if member is not None and self._sessions.probed(node_key, answered, self._host.clock()):
+            task = self._loop.create_task(self.interface.renew(member.entry.tunnel_key), name="renew")
+            self._renewing.add(task)
+            task.add_done_callback(self._renewing.discard)
+        self._input(self.engine.probe_result, node_key, answered)
 
     def _entry(self) -> Entry:
         declaration = self.declaration
