@@ -21,8 +21,9 @@ from smegmesh.identity.keys import decode_key, encode_key
 
 ANY_MESH = "*"
 
-# 2.25 is the arc that everyone may take a UUID under without a registry (ITU-T X.667).
-_ARC = "2.25.281696667832379283053835170012014449425"
+# A UUID in seven numbers under the arc that Microsoft opened to all for this. The arc 2.25 (ITU-T X.667) would
+# take the UUID as one number, which cryptography 42 cannot read.
+_ARC = "1.2.840.113556.1.8000.2554.46211.54126.49294.16903.43676.817168.8470213"  # b483d36e-c08e-4207-aa9c-0c7810813ec5
 GRANT_OID = ObjectIdentifier(f"{_ARC}.1")
 NODE_KEY_OID = ObjectIdentifier(f"{_ARC}.2")
 

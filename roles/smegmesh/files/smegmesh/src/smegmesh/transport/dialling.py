@@ -60,7 +60,7 @@ async def _resolve_one(text: str, settings: LinkSettings) -> list[Target]:
         loop = asyncio.get_running_loop()
         lookup = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         infos = await asyncio.wait_for(lookup, settings.connect_timeout)
-    return [Target(text, family, address) for family, _, _, _, address in infos]
+    return [Target(text, info[0], info[4]) for info in infos]
 
 
 async def connect_first(
@@ -79,10 +79,9 @@ async def connect_first(
             if waiting:
                 target = waiting.pop(0)
                 running[asyncio.ensure_future(_connect(target, settings))] = target
-            done, _ = await asyncio.wait(
-                running, timeout=settings.stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            winner = _take_done(done, running, targets, failures)
+            pause = settings.stagger if waiting else None
+            finished = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            winner = _take_done(finished[0], running, targets, failures)
         if winner is None:
             return None
         target = running.pop(winner)

@@ -124,8 +124,8 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> None:
         self._end("closed", "closed by the other side")
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._finish("lost", f"connection lost ({error})" if error else "closed by the other side")
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish("lost", f"connection lost ({exc})" if exc else "closed by the other side")
         self._cancel_timers()
         self._transport = None
         self._owner.link_lost(self)

@@ -20,13 +20,13 @@ class ListenError(OSError):
 def open_listener(host: str, port: int, settings: LinkSettings) -> socket.socket:
     """A listening socket; for `::` one that takes IPv4 too. ListenError says why not and what to do."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        )[0]
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)[
+            0
+        ]
     except socket.gaierror:
         raise ListenError(f"cannot listen on {host!r}: give an IPv6 or IPv4 address, '::' for all") from None
     try:
-        return _listen(family, address, settings)
+        return _listen(info[0], info[4], settings)
     except OSError as error:
         raise ListenError(f"cannot listen for links on {host} port {port}/tcp: {_what_to_do(error)}") from None
 

@@ -90,7 +90,7 @@ def listener_context(choose: ChooseContext) -> ssl.SSLContext:
     else from this one (SSL_set_SSL_CTX), so both are made alike.
     """
 
-    def choose_context(session: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+    def choose_context(session: ssl.SSLObject, name: str | None, _before: ssl.SSLContext) -> int | None:
         context = choose(name)
         if context is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
