@@ -47,12 +47,14 @@ demo: setup ## five hosts, one playbook, a mesh: status and pings
 	ansible-playbook -i inventories/lab playbooks/site.yml
 	ansible-playbook -i inventories/lab playbooks/status.yml
 
-demo-down: ## remove the demo: hosts, network, keys, the engine if it was started from here
+demo-down: ## remove the demo: hosts, network, image, keys, the engine if it was started from here
 	@if [[ -x .venv/bin/ansible-playbook && -e .lab/ssh_config ]]; then \
 		ansible-playbook -i inventories/lab playbooks/lab.yml -e smegmesh_lab_state=absent; \
 	fi
+	@rm -rf .lab/authorities
 	@scripts/engine stop
-	rm -rf .lab
+	@! $(SMEGMESH_LAB_ENGINE) info >/dev/null 2>&1 || $(SMEGMESH_LAB_ENGINE) image rm $(SMEGMESH_LAB_IMAGE) || true
+	@[[ ! -d .lab ]] || rmdir --ignore-fail-on-non-empty .lab
 
 test: ## everything below but what takes long; seconds per layer at the end
 	@scripts/layers setup $(LAYERS)
@@ -60,7 +62,7 @@ test: ## everything below but what takes long; seconds per layer at the end
 test-all: ## the long tests too
 	@SMEGMESH_TEST_LONG=1 scripts/layers setup $(LAYERS)
 
-# `-m ""` would select all; without SMEGMESH_TEST_LONG the long ones stay out.
+# Without SMEGMESH_TEST_LONG, the long ones stay out.
 SELECTED = $(if $(SMEGMESH_TEST_LONG),,-m "not long")
 
 test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, ansible-test sanity
