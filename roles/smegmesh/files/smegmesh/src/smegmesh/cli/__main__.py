@@ -161,6 +161,7 @@ def _read_input() -> str:
 
 
 def _request(options: argparse.Namespace) -> Answer:
+    from smegmesh.declaration.errors import split_fix
     from smegmesh.identity.certificate import make_request
     from smegmesh.identity.grant import check_node_name
     from smegmesh.identity.keys import encode_key
@@ -170,7 +171,7 @@ def _request(options: argparse.Namespace) -> Answer:
     try:
         name = check_node_name(options.node_name)
     except ValueError as error:
-        what, _, fix = str(error).partition(": ")
+        what, fix = split_fix(error)
         raise _Failure(BAD_INPUT, what, "--node-name", fix) from error
     try:
         keys, made = ensure_keys(options.state)

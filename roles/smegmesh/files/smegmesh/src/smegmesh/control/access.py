@@ -21,7 +21,7 @@ class Credentials:
 
 def peer_credentials(connection: socket.socket) -> Credentials:
     """Who connected; the kernel vouches for it. Groups are the primary and the supplementary ones."""
-    _, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    _pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     try:
         raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
     except OSError:

@@ -58,7 +58,7 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listener)
+                connection, _peer = await loop.sock_accept(listener)
             except OSError as error:
                 _log.warning("control socket: cannot accept: %s", error)
                 await asyncio.sleep(_ACCEPT_PAUSE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh.declaration.document import parse_document
-from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.errors import DeclarationError, split_fix
 from smegmesh.declaration.meshes import (
     ANSIBLE_OWNERS,
     LOCAL_OWNER,
@@ -111,8 +111,7 @@ def _read_wanted(where: str, item: object) -> Wanted:
     try:
         mesh = check_mesh_id(content.get("mesh"))  # type: ignore[arg-type]
     except ValueError as error:
-        what, _, fix = str(error).partition(": ")
-        raise _bad_request(f"{where}.mesh", what, fix) from None
+        raise _bad_request(f"{where}.mesh", *split_fix(error)) from None
     return Wanted(owner, mesh, state == "present", content)
 
 

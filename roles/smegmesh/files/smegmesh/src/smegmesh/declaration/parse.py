@@ -11,7 +11,7 @@ from typing import Any
 from smegmesh.crdt.entry import Role
 from smegmesh.declaration.choose import default_interface
 from smegmesh.declaration.document import Document, parse_document, read_text
-from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.errors import DeclarationError, split_fix
 from smegmesh.declaration.schema import check_schema
 from smegmesh.declaration.values import LINK_PORT, AgentSettings, Bootstrap, Declaration, HostPort, Prefix
 from smegmesh.identity.address import check_mesh_id
@@ -69,8 +69,7 @@ def parse_declaration(document: Document) -> Declaration:
 
 
 def _from_identity(document: Document, where: str, error: ValueError) -> DeclarationError:
-    what, _, fix = str(error).partition(": ")
-    return DeclarationError(document.file, where, what, fix)
+    return DeclarationError(document.file, where, *split_fix(error))
 
 
 def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None:

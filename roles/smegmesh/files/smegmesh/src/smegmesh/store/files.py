@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from smegmesh.store.errors import StoreDamaged, StoreError
@@ -39,15 +38,20 @@ def open_database(path: Path, migrations: tuple[str, ...] = MIGRATIONS) -> tuple
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:
-    """SQLite's error as ours. Only DatabaseError itself, no subclass of it, speaks of damage."""
+    """SQLite's error as ours."""
     text = str(error)
-    if type(error) is sqlite3.DatabaseError:
+    if _is_damage(error):
         return StoreDamaged(f"{path}: damaged ({text}): restart smegd, it sets the file aside and goes on without")
     if "locked" in text:
         return StoreError(f"{path}: in use by another process: stop the other smegd")
     if "full" in text:
         return StoreError(f"{path}: no space left on the disk: free some, smegd tries again")
     return StoreError(f"{path}: {text}: check the disk, and that the agent's user can write there")
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Only DatabaseError itself speaks of damage; its subclasses are full disks, locks and our own faults."""
+    return error.__class__ is sqlite3.DatabaseError
 
 
 def _check_directory(path: Path) -> None:
@@ -61,7 +65,7 @@ def _open_existing(path: Path, migrations: tuple[str, ...]) -> tuple[sqlite3.Con
     try:
         database = _connect(path)
     except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
+        if not _is_damage(error):
             raise
         return _replace_damaged(path, migrations, str(error))
     try:
@@ -98,7 +102,7 @@ def _find_damage(database: sqlite3.Connection, path: Path) -> str | None:
         if schema_version(database) < 1 or "own" not in table_names(database):
             return "not a state database"
     except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
+        if not _is_damage(error):
             raise
         return str(error)
     return None
@@ -121,8 +125,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _make_new(path: Path, migrations: tuple[str, ...]) -> None:
     new = path.with_name(f"{path.name}.new")
-    _remove(new)
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    _make_empty(new)
     with closing(sqlite3.connect(new, isolation_level=None)) as database:
         migrate(database, migrations)
     _sync(new)
@@ -149,13 +152,13 @@ def _roll_back(path: Path, found: int, known: int) -> str:
             f"{backup.name}: install the newer agent again, or move the file away to start from nothing"
         )
     restored = path.with_name(f"{path.name}.new")
-    _remove(restored)
-    with _copying(backup, restored) as (source, target):
-        source.backup(target)
+    with closing(sqlite3.connect(backup)) as source:
+        _copy(source, restored)
     with closing(sqlite3.connect(path)) as newer:
         own = newer.execute("SELECT mesh, node_key, number FROM own").fetchall()
-    with closing(sqlite3.connect(restored)) as older, older:
+    with closing(sqlite3.connect(restored)) as older:
         older.executemany(RAISE_OWN_NUMBER, own)
+        older.commit()
     _sync(restored)
     aside = _free_name(path, f"schema-{found}")
     # The copy is in place before the newer file goes, so no crash leaves this path empty.
@@ -171,20 +174,16 @@ def _roll_back(path: Path, found: int, known: int) -> str:
 
 def _back_up(database: sqlite3.Connection, backup: Path) -> None:
     new = backup.with_name(f"{backup.name}.new")
-    _remove(new)
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(new)) as target:
-        database.backup(target)
-    _sync(new)
+    _copy(database, new)
     os.replace(new, backup)
     _sync(backup.parent)
 
 
-@contextmanager
-def _copying(source: Path, target: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
-        yield one, other
+def _copy(source: sqlite3.Connection, target: Path) -> None:
+    _make_empty(target)
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+    _sync(target)
 
 
 def _free_name(path: Path, word: str) -> Path:
@@ -202,9 +201,10 @@ def _move(path: Path, target: Path) -> None:
     _sync(path.parent)
 
 
-def _remove(path: Path) -> None:
+def _make_empty(path: Path) -> None:
     path.unlink(missing_ok=True)
     _remove_companions(path)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def _remove_companions(path: Path) -> None:

@@ -57,13 +57,17 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
             directory.mkdir(0o700)
             _give(directory, owner)
         made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
-        made_tunnel = _make(directory / _TUNNEL, owner, lambda: f"{encode_key(generate_private_key())}\n".encode())
+        made_tunnel = _make(directory / _TUNNEL, owner, _new_tunnel_key)
     except PermissionError:
         raise
     except OSError as error:
         fix = "give the agent's state directory, and check its disk"
         raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
     return load_keys(state), made_identity or made_tunnel
+
+
+def _new_tunnel_key() -> bytes:
+    return f"{encode_key(generate_private_key())}\n".encode()
 
 
 def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
