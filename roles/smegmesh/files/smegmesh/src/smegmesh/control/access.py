@@ -30,8 +30,6 @@ def peer_credentials(connection: socket.socket) -> Credentials:
     return Credentials(uid, frozenset((gid, *supplementary)))
 
 
-def may_change(credentials: Credentials, group: int | None) -> bool:
+def may_change(credentials: Credentials, group: int) -> bool:
     """Root, the agent's own user and members of the agent's group may change things."""
-    if credentials.uid in (0, os.geteuid()):
-        return True
-    return group is not None and group in credentials.groups
+    return credentials.uid in (0, os.geteuid()) or group in credentials.groups

@@ -17,7 +17,7 @@ _MODE = 0o660
 class Listener:
     """A listening socket at a path, taken away again by `close` if it is still ours."""
 
-    def __init__(self, path: Path, group: int | None) -> None:
+    def __init__(self, path: Path, group: int) -> None:
         """Bind; ControlError if another agent answers there or the directory cannot be written.
 
         A socket file that nobody listens on is left over from a crash and replaced.
@@ -35,12 +35,11 @@ class Listener:
             what = error.strerror or str(error)
             raise ControlError(f"{path}: {what}: create the directory, owned by the agent's user") from error
 
-    def _bind(self, group: int | None) -> tuple[int, int]:
+    def _bind(self, group: int) -> tuple[int, int]:
         new = self._path.with_name(f"{self._path.name}.new")
         new.unlink(missing_ok=True)
         self.socket.bind(str(new))
-        if group is not None:
-            os.chown(new, -1, group)
+        os.chown(new, -1, group)
         os.chmod(new, _MODE)
         self.socket.listen(_BACKLOG)
         os.replace(new, self._path)

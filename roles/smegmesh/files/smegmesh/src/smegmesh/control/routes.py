@@ -18,7 +18,7 @@ _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_runner(source: StatusSource, group: int | None) -> web.AppRunner:
+def make_runner(source: StatusSource, group: int) -> web.AppRunner:
     """The application; `group` is the number of the group whose members may change things."""
     application = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
     routes = _Routes(source, group)
@@ -34,7 +34,7 @@ def make_runner(source: StatusSource, group: int | None) -> web.AppRunner:
 
 
 class _Routes:
-    def __init__(self, source: StatusSource, group: int | None) -> None:
+    def __init__(self, source: StatusSource, group: int) -> None:
         self._source = source
         self._group = group
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -28,9 +29,9 @@ class ControlServer:
     """Serves what `source` says at `path`, to root, the agent's user and members of `group`."""
 
     def __init__(self, path: Path, group: str | None, source: StatusSource) -> None:
-        """`group` None leaves the socket with the agent's own group. ControlError if there is none of that name."""
+        """`group` None is the agent's own. ControlError if there is none of that name."""
         self._path = path
-        self._group = find_group(group) if group is not None else None
+        self._group = find_group(group) if group is not None else os.getegid()
         self._source = source
         self._listener: Listener | None = None
         self._accepting: asyncio.Task[None] | None = None
