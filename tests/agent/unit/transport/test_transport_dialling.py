@@ -116,13 +116,14 @@ def test_dead_deaf_and_foreign_addresses_before_the_right_one(
     a_tls, b_tls, foreign = operator.admit("a"), operator.admit("b"), other_operator.admit("c")
 
     async def test(hosts: Hosts) -> None:
-        a, b = await hosts.make().listen(prod=a_tls), await hosts.make().listen(prod=b_tls)
+        a = await hosts.make(LinkSettings(connect_timeout=60)).listen(prod=a_tls)
+        b = await hosts.make().listen(prod=b_tls)
         c = await hosts.make().listen(prod=foreign)
         start = time.monotonic()
         ports = (dead_port, deaf_port, c.links.port, b.links.port)
         a.links.dial("prod", 1, [f"localhost:{dead_port}", *(f"[{LOOPBACK}]:{port}" for port in ports)])
         assert (await a.up()).certificate.grant.node_name == "b"
-        assert time.monotonic() - start < 2.5  # less than the deaf one's timeout
+        assert time.monotonic() - start < 30  # less than the deaf one's timeout
         assert a.reports.empty()
 
     run(test)

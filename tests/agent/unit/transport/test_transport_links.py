@@ -214,7 +214,7 @@ def test_a_dial_of_oneself_is_two_ends_of_a_link(run: Run, operator: Operator) -
 
 def test_an_idle_link_outlives_the_handshake_timeout(run: Run, operator: Operator) -> None:
     a_tls, b_tls = operator.admit("a"), operator.admit("b")
-    settings = LinkSettings(handshake_timeout=0.5)
+    settings = LinkSettings(handshake_timeout=1)
 
     async def test(hosts: Hosts) -> None:
         a, b = await hosts.make(settings).listen(prod=a_tls), await hosts.make(settings).listen(prod=b_tls)

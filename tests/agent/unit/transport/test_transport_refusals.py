@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from dataclasses import replace
@@ -86,7 +87,10 @@ def test_a_clock_years_behind_is_held_up_by_certificates(run: Run, operator: Ope
     run(test)
 
 
-def test_certificate_that_does_not_grant_the_mesh(run: Run, operator: Operator) -> None:
+def test_certificate_that_does_not_grant_the_mesh(
+    run: Run, operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "smegmesh.transport")
     office, prod = operator.admit("a", ("office",)), operator.admit("b", ("prod",))
 
     async def test(hosts: Hosts) -> None:
@@ -99,6 +103,29 @@ def test_certificate_that_does_not_grant_the_mesh(run: Run, operator: Operator) 
         assert b.reports.empty()
 
     run(test)
+    assert caplog.messages == [
+        "refused a connection from ::1 for mesh prod: the certificate of 'a' does not grant the mesh 'prod'"
+    ]
+
+
+def test_a_flood_of_refusals_is_counted_and_not_logged_whole(
+    run: Run, operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "smegmesh.transport")
+    tls = operator.admit("a")
+
+    async def test(hosts: Hosts) -> None:
+        a = await hosts.make().listen(prod=tls)
+        for _ in range(60):
+            reader, writer = await asyncio.open_connection(LOOPBACK, a.links.port)
+            writer.write(b"nonsense")
+            await drained(reader)
+            writer.close()
+        assert a.links.counters["refused.tls"] == 60
+
+    run(test)
+    assert 30 <= len(caplog.messages) < 60
+    assert caplog.messages[0].startswith("refused a connection from ::1 for mesh unknown: ")
 
 
 def test_unknown_mesh(run: Run, operator: Operator) -> None:

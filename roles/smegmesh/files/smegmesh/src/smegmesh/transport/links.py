@@ -238,14 +238,20 @@ class Links:
             self._settle_dial(link, reason)
             return
         self.counters[f"refused.{kind}"] += 1
-        if self._log_bucket.take(1, self._monotonic()) == 0:
-            log.info("refused a connection from %s for mesh %s: %s", link.remote, link.mesh_id or "unknown", reason)
+        self._log_refusal(link, reason)
 
     def link_lost(self, link: Link) -> None:
         self._connections.pop(link).set_result(None)
 
     def count(self, name: str) -> None:
         self.counters[name] += 1
+
+    def _log_refusal(self, link: Link, reason: str) -> None:
+        """In a flood of refusals some are enough for the journal; the counters have them all."""
+        now = self._monotonic()
+        if self._log_bucket.take(0, now) == 0:
+            self._log_bucket.take(1, now)
+            log.info("refused a connection from %s for mesh %s: %s", link.remote, link.mesh_id or "unknown", reason)
 
     def _make_room(self) -> None:
         """Over the limit end the oldest connection that is no link: in a flood it is the least likely to become one."""
