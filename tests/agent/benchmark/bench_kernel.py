@@ -21,12 +21,12 @@ SINGLE_CHANGES = 200
 RATIO_BOUND, CHANGE_BOUND = 1.7, 0.005
 
 METHOD = """\
-In a guest with Debian's kernel {kernel}, its one processor emulated by QEMU (so each figure is many
-times that of real hardware, the kernel's part and Python's alike; the ratios are what counts).
-{count} peers, each with an endpoint, a keepalive and two allowed IPs, go into a new interface that
-is down: once by `wg setconf` of a file (its start and the reading of the file included), once by the
-plane's `configure` and `apply`. The two take turns {rounds} times; the medians are given. A single change
-gives one peer among {count} other allowed IPs; median and 95th percentile of {single}."""
+In a guest with Debian's kernel {kernel}, its one processor emulated by QEMU: slower than real hardware,
+and not in one proportion for Python and the kernel, so the two ways are compared with each other only.
+{count} peers, each with an endpoint, a keepalive and two allowed IPs, go into a new interface that is
+down: by `wg setconf` of a file (its start and the reading of the file included), and by the plane's
+`configure` and `apply`. The two take turns {rounds} times; the medians are given. A single change gives one
+peer among {count}, the interface up, other allowed IPs; median and 95th percentile of {single}."""
 
 
 def measure() -> Section:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import peers
-from section import Figure, Section, median_seconds
+from section import Figure, Section, processor_seconds
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.dataplane import wireguard_messages as wireguard
@@ -19,8 +19,9 @@ from smegmesh.routing.plan import LocalPolicy, make_plan
 
 MESH = "prod"
 METHOD = f"""\
-Single calls in this process, no kernel involved; the median of seven. The view has {peers.COUNT} members, a third
-of them clients, each carried by a peer; one change is a client that has moved to its backup."""
+Processor time of single calls on this machine, no kernel involved; the median of seven. The view has
+{peers.COUNT} members, a third of them clients, each carried by a peer; one change is a client that has moved
+to its backup."""
 
 
 def measure() -> Section:
@@ -39,15 +40,15 @@ def measure() -> Section:
         "From view to kernel messages",
         METHOD,
         (
-            Figure("plan of a view", median_seconds(lambda: make_plan(before, policy))),
-            Figure("difference to an empty device", median_seconds(lambda: diff(plan, endpoints, empty, {}))),
-            Figure("difference, nothing changed", median_seconds(lambda: diff(plan, endpoints, state, applied))),
-            Figure("difference, one change", median_seconds(lambda: diff(new_plan, endpoints, state, applied))),
+            Figure("plan of a view", processor_seconds(lambda: make_plan(before, policy))),
+            Figure("difference to an empty device", processor_seconds(lambda: diff(plan, endpoints, empty, {}))),
+            Figure("difference, nothing changed", processor_seconds(lambda: diff(plan, endpoints, state, applied))),
+            Figure("difference, one change", processor_seconds(lambda: diff(new_plan, endpoints, state, applied))),
             Figure(
                 f"messages for {peers.COUNT} peers encoded",
-                median_seconds(lambda: list(wireguard.set_peers("wg0", changes))),
+                processor_seconds(lambda: list(wireguard.set_peers("wg0", changes))),
             ),
-            Figure(f"messages of {peers.COUNT} peers decoded", median_seconds(lambda: decoded(messages))),
+            Figure(f"messages of {peers.COUNT} peers decoded", processor_seconds(lambda: decoded(messages))),
         ),
     )
 
