@@ -1,0 +1,182 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From request to certificate: real keys and certificates, a host that is an object."""
+
+from __future__ import annotations
+
+import json
+import time
+import types
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.template import Templar
+from ansible_collections.smegmesh.wireguard.plugins.action.mesh_certificate import ActionModule
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity
+
+SECRET = [("default", VaultSecret(b"password"))]
+
+
+class Host:
+    """What the module does on a host, and all that it was ever handed."""
+
+    def __init__(self, name="a1"):
+        keys = identity.load("keys")
+        self.name = name
+        self.identity = keys.IdentityKey.generate()
+        self.node_key = keys.public_key(keys.generate_private_key())
+        self.has_agent = True
+        self.files = {"authority": "", "certificate": ""}
+        self.handed = []
+
+    def module(self, options, variables, **handed):
+        self.handed.append({**options, **handed})
+        if handed:
+            new = {"authority": handed["_authority"], "certificate": handed["_certificate"]}
+            changed, self.files = new != self.files, new
+            return {"changed": changed}
+        make_request = identity.load("certificate").make_request
+        request = make_request(self.identity, self.name, self.node_key).decode() if self.has_agent else None
+        return {"changed": False, "request": request, **self.files}
+
+
+class Site:
+    """A controller with an authority on disk."""
+
+    def __init__(self, directory):
+        self.certificate, self.key = directory / "authority.pem", directory / "authority.key"
+        self.loader = DataLoader()
+        self.loader.set_vault_secrets(SECRET)
+        self.variables = {}
+        self.check_mode = False
+        self.renew(time.time())
+
+    def renew(self, now, days=3650):
+        pem, key = identity.load("certificate").make_authority("default", days, now=now)
+        self.certificate.write_bytes(pem)
+        self.key.write_bytes(key)
+
+    def run(self, host, **changes):
+        action = ActionModule.__new__(ActionModule)
+        action._task = types.SimpleNamespace(check_mode=self.check_mode)
+        action._loader = self.loader
+        action._templar = Templar(loader=self.loader, variables=self.variables)
+        action._module = host.module
+        options = {
+            "authority": "default",
+            "node_name": host.name,
+            "meshes": ["prod"],
+            "bridges": [],
+            "prefixes": [],
+            "authority_certificate": str(self.certificate),
+            "authority_key": str(self.key),
+            "authority_key_variable": None,
+            "replace_authority": False,
+            "valid_days": 730,
+            **changes,
+        }
+        return action._ensure(options, self.variables)
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def host():
+    return Host()
+
+
+def test_a_new_host_gets_a_certificate_and_keeps_it(site, host):
+    first = site.run(host)
+    assert (first["changed"], first["reason"]) == (True, "there is none")
+    assert first["certificate"]["meshes"] == ["prod"]
+    assert first["diff"]["before"] == {}
+    second = site.run(host)
+    assert not second["changed"]
+    assert second["certificate"] == first["certificate"]
+
+
+def test_the_key_is_handed_to_nobody_and_in_no_result(site, host):
+    answer = site.run(host)
+    secret = site.key.read_text().splitlines()[1]
+    assert secret not in json.dumps([answer, host.handed])
+
+
+def test_a_good_certificate_needs_no_key(site, host):
+    site.run(host)
+    site.key.unlink()
+    assert not site.run(host)["changed"]
+    with pytest.raises(certificates.CertificateProblem, match=r"needs a new certificate \(the grants changed\), but"):
+        site.run(host, meshes=["prod", "office"])
+    assert len(host.handed) == 4  # three looks and one installation
+
+
+def test_the_key_may_be_a_vaulted_file(site, host):
+    plain = site.key.read_text()
+    site.key.write_bytes(VaultLib(SECRET).encrypt(plain, SECRET[0][1]))
+    assert site.run(host)["changed"]
+    assert "ANSIBLE_VAULT" in site.key.read_text()
+
+
+def test_the_key_may_be_a_variable(site, host):
+    site.variables["my_key"] = site.key.read_text()
+    site.key.unlink()
+    assert site.run(host, authority_key=None, authority_key_variable="my_key")["changed"]
+    with pytest.raises(certificates.CertificateProblem, match="there is no variable 'other'"):
+        site.run(Host(), authority_key=None, authority_key_variable="other")
+
+
+def test_an_authority_that_was_renewed_with_its_key_reaches_the_host(site, host):
+    site.run(host)
+    pem, _key = identity.load("certificate").make_authority(
+        "default", 5000, now=time.time(), key_pem=site.key.read_bytes()
+    )
+    site.certificate.write_bytes(pem)
+    answer = site.run(host)
+    assert (answer["changed"], answer["reason"]) == (True, "the authority's certificate was renewed")
+    assert host.files["authority"] == pem.decode()
+
+
+def test_a_host_of_another_authority_is_left_alone_unless_it_is_meant(site, host):
+    site.run(host)
+    before = dict(host.files)
+    site.renew(time.time())
+    with pytest.raises(certificates.CertificateProblem, match="host a1 belongs to another authority 'default'"):
+        site.run(host)
+    assert host.files == before
+    assert site.run(host, replace_authority=True)["changed"]
+
+
+def test_a_missing_or_expired_authority_is_told(site, host):
+    site.renew(time.time() - 11 * certificates.DAY, days=10)
+    with pytest.raises(certificates.CertificateProblem, match="the authority 'default' expired"):
+        site.run(host)
+    site.certificate.unlink()
+    with pytest.raises(certificates.CertificateProblem, match="make it with the role smegmesh_authority"):
+        site.run(host)
+    assert host.files["certificate"] == ""
+
+
+def test_check_mode_predicts_on_a_host_and_a_controller_that_have_nothing(site, host):
+    site.check_mode = True
+    host.has_agent = False
+    answer = site.run(host)
+    assert (answer["changed"], answer["reason"]) == (True, "the host has no keys yet")
+    site.certificate.unlink()
+    assert site.run(host)["changed"]
+
+
+def test_bad_grants_are_refused_before_the_host_is_asked(site, host):
+    with pytest.raises(certificates.CertificateProblem, match="host a1: mesh id"):
+        site.run(host, meshes=["Not A Mesh"])
+    assert host.handed == []
+
+
+def test_a_failure_on_the_host_is_passed_on(site):
+    broken = types.SimpleNamespace(name="a1", module=lambda *_arguments: {"failed": True, "msg": "no agent"})
+    assert site.run(broken) == {"failed": True, "msg": "no agent"}
