@@ -27,7 +27,7 @@ from smegmesh.identity.certificate import (
     read_request,
 )
 from smegmesh.identity.clock import CertificateClock
-from smegmesh.identity.grant import GRANT_OID, NODE_KEY_OID, encode_grant
+from smegmesh.identity.grant import GRANT_OID, NODE_KEY_OID, encode_grant, encode_node_key
 from smegmesh.identity.keys import IdentityKey, load_ed25519_pem
 
 NOW = 1_800_000_000
@@ -157,6 +157,8 @@ def test_files_that_are_no_authority() -> None:
         Authority(AUTHORITY_PEM * 2)
     with pytest.raises(CertificateError, match="must have 1 to 64 characters"):
         make_authority("", 1, now=NOW)
+    with pytest.raises(CertificateError, match="the authority's key: not a private key"):
+        make_authority("default", 1, now=NOW, key_pem=b"")
     with pytest.raises(CertificateError, match="one day or more"):
         make_authority("default", 0, now=NOW)
 
@@ -174,6 +176,14 @@ def test_requests() -> None:
     bare = x509.CertificateSigningRequestBuilder().subject_name(name("a1")).sign(IDENTITY.private, None)
     with pytest.raises(CertificateError, match="is missing: smegmesh did not make this"):
         read_request(bare.public_bytes(Encoding.PEM))
+    spaced = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name("a 1"))
+        .add_extension(x509.UnrecognizedExtension(NODE_KEY_OID, encode_node_key(NODE_KEY)), critical=False)
+        .sign(IDENTITY.private, None)
+    )
+    with pytest.raises(CertificateError, match="node name 'a 1' is not valid"):
+        read_request(spaced.public_bytes(Encoding.PEM))
     with pytest.raises(ValueError, match="node name 'a 1' is not valid"):
         make_request(IDENTITY, "a 1", NODE_KEY)
 

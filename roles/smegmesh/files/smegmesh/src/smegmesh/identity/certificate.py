@@ -60,7 +60,7 @@ __all__ = [
     "read_request",
 ]
 
-# A certificate travels in a frame with others; a TLS stack takes some 100 KiB at most.
+# OpenSSL takes a chain of 100 KiB at most from the other side (SSL_CTX_set_max_cert_list).
 MAX_CERTIFICATE = 96 * 1024
 _USAGES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
 
@@ -109,7 +109,7 @@ def read_request(pem: bytes) -> Request:
         if not request.is_signature_valid:
             raise CertificateError("the request's signature is not its own key's")
         return Request(
-            node_name=read_common_name(request.subject),
+            node_name=check_node_name(read_common_name(request.subject)),
             node_key=decode_node_key(private_extension(request.extensions, NODE_KEY_OID)),
             identity_key=ed25519_bytes(request.public_key()),
         )
@@ -122,14 +122,14 @@ def read_request(pem: bytes) -> Request:
 def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = None) -> tuple[bytes, bytes]:
     """A self-signed authority valid for `days` from `now` (seconds since the epoch): its certificate and key in PEM.
 
-    With the key of an authority given, its certificate is renewed: what it
-    issued stays valid, its fingerprint the same.
+    With the key (and the name) of an authority given, its certificate is
+    renewed: what it issued stays valid, its fingerprint the same.
     """
     if not 1 <= len(name) <= 64:
         raise CertificateError(f"the authority's name {name!r} must have 1 to 64 characters")
     if days < 1:
         raise CertificateError(f"an authority cannot be valid for {days} days: give one day or more")
-    key = IdentityKey.generate() if key_pem is None else IdentityKey.from_pem(key_pem)
+    key = IdentityKey.generate() if key_pem is None else IdentityKey(_load_authority_key(key_pem))
     public = key.private.public_key()
     start = to_datetime(now)
     certificate = (
@@ -309,13 +309,17 @@ def _check_authority(certificate: x509.Certificate) -> None:
 
 
 def _authority_key(authority: Authority, key_pem: bytes) -> Ed25519PrivateKey:
-    try:
-        key = load_ed25519_pem(key_pem)
-    except ValueError as error:
-        raise CertificateError(f"the authority's key: {error}") from None
+    key = _load_authority_key(key_pem)
     if not same_key(key.public_key().public_bytes_raw(), authority.public):
         raise CertificateError(f"the key is not that of the authority {authority.name!r}")
     return key
+
+
+def _load_authority_key(key_pem: bytes) -> Ed25519PrivateKey:
+    try:
+        return load_ed25519_pem(key_pem)
+    except ValueError as error:
+        raise CertificateError(f"the authority's key: {error}") from None
 
 
 def _issued_by_another(der: bytes, authority: x509.Certificate) -> bool:
