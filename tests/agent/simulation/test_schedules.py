@@ -23,7 +23,9 @@ def _disturb(simulation: Simulation, random: Random) -> None:
     running = simulation.running()
     stopped = [name for name in names if simulation.nodes[name].engine is None]
     frozen = [name for name in names if simulation.nodes[name].frozen]
-    fault = random.choice(("host", "process", "start", "start", "freeze", "thaw", "partition", "one way", "heal", "loss"))
+    fault = random.choice(
+        ("host", "process", "start", "start", "freeze", "thaw", "partition", "one way", "heal", "loss")
+    )
     if fault in ("host", "process") and len(running) > 1:
         name = random.choice(running)
         (simulation.kill_host if fault == "host" else simulation.kill_process)(name)
@@ -87,6 +89,8 @@ def test_random_schedules() -> None:
         try:
             run(seed)
         except (AssertionError, TimeoutError) as error:
-            pytest.fail(f"{error}\nreplay: SIM_SEED={seed} python -m pytest {os.path.relpath(__file__)} -k random_schedules")
+            pytest.fail(
+                f"{error}\nreplay: SIM_SEED={seed} python -m pytest {os.path.relpath(__file__)} -k random_schedules"
+            )
         if time.monotonic() >= end:
             break

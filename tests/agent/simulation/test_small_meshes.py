@@ -46,7 +46,7 @@ def test_a_dead_host_is_down_everywhere_within_the_patience(peers: int) -> None:
         simulation.run_for(2)
 
 
-@pytest.mark.parametrize("peers", _SIZES)
+@pytest.mark.parametrize("peers", (2, 3, 7))
 def test_a_dead_agent_on_a_live_host_is_mute(peers: int) -> None:
     simulation = _mesh(peers)
     simulation.kill_process("p0")

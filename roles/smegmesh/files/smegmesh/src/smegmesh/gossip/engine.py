@@ -16,7 +16,7 @@ from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.record import RecordError
 from smegmesh.crdt.removal import prune, revoke
-from smegmesh.gossip.accusations import Accusation
+from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.antientropy import answer_root, descend, describe
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.codec import (
@@ -376,7 +376,7 @@ class Engine:
         self._changed = True
         self._dirty[slot] = None
         if slot.kind is MapKind.VERDICT:
-            self._judgement.accuse(slot.key, self._replica.accusations[slot.key])
+            self._judgement.accuse(slot.key, self._map.verdicts[slot.key].accused)
             self._leadership.heard(slot.key, self._now)
         else:
             self._membership_changed(slot.key)
@@ -515,7 +515,7 @@ class Engine:
         accused: dict[bytes, Accusation] = {} if self._is_client() else self._observers.accused()
         held = self._map.verdicts.get(self._own)
         stale = held is not None and held.record.instance != self._publisher.instance
-        if renew or stale or accused != self._replica.accusations.get(self._own, {}):
+        if renew or stale or accused != (held.accused if held is not None else {}):
             self._replica.take(self._publisher.verdict(accused), None)
             self._persist()
 
@@ -532,9 +532,7 @@ class Engine:
 
     def _lead(self, now: float) -> None:
         self._roster.lead(
-            self._leadership.elect(
-                self._roster.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now
-            )
+            self._leadership.elect(self._roster.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now)
         )
 
     def _keep_links(self, now: float) -> None:

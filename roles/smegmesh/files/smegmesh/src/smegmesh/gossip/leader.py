@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 _UNHEARD = 3
+#: A new leader's first refresh waits for this part of a heartbeat: at a start everybody leads for a moment.
+_SETTLING = 12
 
 
 class Leadership:
@@ -21,7 +23,7 @@ class Leadership:
         self._passed_over = passed_over
         self._until: dict[bytes, float] = {}
         self._patience = 0.0
-        self._refreshed = float("-inf")
+        self._refresh = 0.0  # when the next is due, if this node leads
         self.leader: bytes | None = None
 
     def heard(self, key: bytes, now: float) -> None:
@@ -48,18 +50,19 @@ class Leadership:
         if chosen != self.leader:
             self.leader = chosen
             self._patience = now + _UNHEARD * self._heartbeat
+            self._refresh = now + self._heartbeat / _SETTLING
         return chosen
 
     def refresh_due(self, now: float) -> bool:
         """Whether this node leads and is to flood its refresh now; says yes once a heartbeat."""
-        if self.leader != self._own or now < self._refreshed + self._heartbeat:
+        if self.leader != self._own or now < self._refresh:
             return False
-        self._refreshed = now
+        self._refresh = now + self._heartbeat
         return True
 
     def next_timer(self) -> float:
         """When to elect or refresh again."""
         if self.leader is None:
             return float("inf")
-        due = self._refreshed + self._heartbeat if self.leader == self._own else self._patience
+        due = self._refresh if self.leader == self._own else self._patience
         return min([due, *self._until.values()])

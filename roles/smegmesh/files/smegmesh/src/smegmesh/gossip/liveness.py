@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.statement import SignedEntry
-from smegmesh.gossip.accusations import Accusation, Accusations
+from smegmesh.crdt.verdict import Accusation
+from smegmesh.gossip.accusations import Accusations
 from smegmesh.gossip.rings import Rings
 from smegmesh.gossip.view import Liveness
 

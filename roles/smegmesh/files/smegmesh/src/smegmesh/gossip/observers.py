@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 from smegmesh.crdt.record import Record
-from smegmesh.gossip.accusations import Accusation
+from smegmesh.crdt.verdict import MAX_ACCUSED, Accusation
 from smegmesh.gossip.settings import Settings
 
 
@@ -89,9 +90,7 @@ class Observers:
         """Whom this node observes."""
         return set(self._nodes)
 
-    def observe(
-        self, key: bytes, entry: Record, heard: float | None, presumed: State | None, now: float
-    ) -> None:
+    def observe(self, key: bytes, entry: Record, heard: float | None, presumed: State | None, now: float) -> None:
         """Observe a node from now on, or know that it is observed still.
 
         `heard` is the last frame on a link with it, None without one. A node that is
@@ -183,11 +182,11 @@ class Observers:
             self._step(node, now)
 
     def accused(self) -> dict[bytes, Accusation]:
-        """Whom this node cannot reach."""
+        """Whom this node cannot reach, as far as a verdict has room."""
+        keys = (key for key in sorted(self._nodes) if self._nodes[key].state in (State.MUTE, State.DOWN))
         return {
-            key: Accusation(node.number, node.state is State.MUTE)
-            for key, node in self._nodes.items()
-            if node.state in (State.MUTE, State.DOWN)
+            key: Accusation(self._nodes[key].number, self._nodes[key].state is State.MUTE)
+            for key in islice(keys, MAX_ACCUSED)
         }
 
     def to_probe(self) -> frozenset[bytes]:

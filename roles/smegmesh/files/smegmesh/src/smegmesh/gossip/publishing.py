@@ -1,11 +1,11 @@
 """Publishing: what this node says of itself, under numbers that only go up.
 
-    state      may become
-    WAITING    MEMBER (first sync, or alone for 5 s), LEFT, REVOKED
-    MEMBER     STOPPED (the key is in use twice), LEFT, REVOKED
-    STOPPED    LEFT, REVOKED
-    LEFT
-    REVOKED
+state      may become
+WAITING    MEMBER (first sync, or alone for 5 s), LEFT, REVOKED
+MEMBER     STOPPED (the key is in use twice), LEFT, REVOKED
+STOPPED    LEFT, REVOKED
+LEFT
+REVOKED
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.order import next_number
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.statement import accept_entry
-from smegmesh.gossip.accusations import Accusation, encode_accusations
+from smegmesh.crdt.verdict import Accusation, encode_verdict
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import IdentityKey
 
@@ -94,7 +94,7 @@ class Publisher:
 
     def verdict(self, accused: dict[bytes, Accusation]) -> Record:
         """The verdict of this node under a higher number."""
-        return self._sign(Kind.VERDICT, self._next(), encode_accusations(accused))
+        return self._sign(Kind.VERDICT, self._next(), encode_verdict(accused))
 
     def leave(self) -> Record:
         """What takes the own node out of the mesh."""

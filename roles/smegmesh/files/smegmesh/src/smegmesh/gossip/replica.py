@@ -14,7 +14,6 @@ from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.record import Kind, Record, RecordError, check_mesh, decode_record
 from smegmesh.crdt.removal import Removal, decode_removal, leave
 from smegmesh.crdt.statement import accept_entry, accept_verdict
-from smegmesh.gossip.accusations import Accusation, decode_accusations
 from smegmesh.gossip.certificates import Certificates, Waiting
 from smegmesh.gossip.codec import Slot
 from smegmesh.identity.certificate import Authority, NodeCertificate
@@ -39,7 +38,6 @@ class Replica:
     def __init__(self, mesh_id: str, authority: Authority, on_change: Callable[[Slot, int | None, bool], None]) -> None:
         self.map = MeshMap(mesh_id)
         self.certificates = Certificates(authority)
-        self.accusations: dict[bytes, dict[bytes, Accusation]] = {}
         self._authority = authority
         self._on_change = on_change
         self._seen: OrderedDict[bytes, None] = OrderedDict()
@@ -107,7 +105,9 @@ class Replica:
         thing = self.thing(slot)
         if thing is None or slot.kind is MapKind.VERDICT:
             return None
-        data = _encode_triple((thing.header, thing.signature, thing.body)) if isinstance(thing, Record) else thing.encode()
+        data = (
+            _encode_triple((thing.header, thing.signature, thing.body)) if isinstance(thing, Record) else thing.encode()
+        )
         return bytes([slot.kind]) + slot.key, data
 
     def load(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
@@ -138,12 +138,8 @@ class Replica:
         if thing.kind is Kind.ENTRY:
             changed = self.map.merge_entry(accept_entry(thing, self.map.mesh_id, certificate)).changed
             return Slot(MapKind.ENTRY, thing.node_key) if changed else None
-        statement = accept_verdict(thing, self.map.mesh_id, certificate)
-        accusations = decode_accusations(thing.body)
-        if not self.map.merge_verdict(statement).changed:
-            return None
-        self.accusations[thing.node_key] = accusations
-        return Slot(MapKind.VERDICT, thing.node_key)
+        changed = self.map.merge_verdict(accept_verdict(thing, self.map.mesh_id, certificate)).changed
+        return Slot(MapKind.VERDICT, thing.node_key) if changed else None
 
     def _note(self, seen: bytes) -> None:
         self._seen[seen] = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Union
 
 from smegmesh.gossip.codec import Ping, Root
 from smegmesh.gossip.links import Link, Links
@@ -12,7 +11,7 @@ from smegmesh.gossip.settings import Settings
 
 #: Close the link, and why.
 Reason = str
-Action = tuple[Link, Union[Ping, Root, Reason]]
+Action = tuple[Link, Ping | Root | Reason]
 
 #: Until digests agreed once on a link, whoever dialled it compares them this often (seconds).
 _FIRST_COMPARE = 1.0

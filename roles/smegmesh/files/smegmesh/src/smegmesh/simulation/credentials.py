@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from smegmesh.identity.certificate import Authority, Grant, NodeCertificate, issue, make_authority, make_request
-from smegmesh.identity.certificate import read_request
+from smegmesh.identity.certificate import (
+    Authority,
+    Grant,
+    NodeCertificate,
+    issue,
+    make_authority,
+    make_request,
+    read_request,
+)
 from smegmesh.identity.keys import IdentityKey, public_key
 
 _START = 1_700_000_000
@@ -27,14 +34,30 @@ class Credentials:
     certificate: NodeCertificate
 
 
-@lru_cache(maxsize=None)
+@cache
 def _authority(name: str) -> tuple[bytes, bytes]:
     return make_authority(name, _DAYS, now=_START)
 
 
+class _Remembering(Authority):
+    """An authority that all simulated nodes of a process share verifies each certificate once."""
+
+    __slots__ = ("_verified",)
+
+    def __init__(self, pem: bytes) -> None:
+        super().__init__(pem)
+        self._verified: dict[bytes, NodeCertificate] = {}
+
+    def verify(self, der: bytes) -> NodeCertificate:
+        if der not in self._verified:
+            self._verified[der] = super().verify(der)
+        return self._verified[der]
+
+
+@cache
 def authority(name: str = "simulated") -> Authority:
     """The authority of simulated meshes."""
-    return Authority(_authority(name)[0])
+    return _Remembering(_authority(name)[0])
 
 
 def authority_key(name: str = "simulated") -> bytes:
@@ -47,7 +70,7 @@ def node_key(name: str) -> bytes:
     return public_key(_secret("tunnel", name))
 
 
-@lru_cache(maxsize=None)
+@cache
 def credentials(
     name: str,
     *,

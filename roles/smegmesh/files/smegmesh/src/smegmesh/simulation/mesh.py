@@ -214,7 +214,13 @@ class Simulation:
         settings = Settings(MESH, self.bootstrap, **self._settings)  # type: ignore[arg-type]
         node.process += 1
         node.engine = Engine(
-            settings, own.identity, own.certificate, self._authority, Random(self.random.random()), self.clock.now, node.disk
+            settings,
+            own.identity,
+            own.certificate,
+            self._authority,
+            Random(self.random.random()),
+            self.clock.now,
+            node.disk,
         )
         self._input(node, partial(node.engine.set_entry, self._entry(node), self.clock.now))
         self.clock.at(self.clock.now + 1, partial(self._probe, node, node.process))
@@ -223,7 +229,9 @@ class Simulation:
         if node.role is Role.CLIENT:
             return Entry(name=node.identity, role=node.role, tunnel_key=node.key)
         endpoint = node.address.replace(":4000", ":51820")
-        return Entry(name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,))
+        return Entry(
+            name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,)
+        )
 
     def call(self, name: str, method: str, *arguments: object) -> None:
         """Give a running engine an input; `now` is added."""

@@ -87,7 +87,9 @@ class Network:
             time += _RETRANSMIT
         return time
 
-    def connect(self, source: str, target: str | None, on_up: Callable[[End, End], None], on_fail: Callable[[], None]) -> None:
+    def connect(
+        self, source: str, target: str | None, on_up: Callable[[End, End], None], on_fail: Callable[[], None]
+    ) -> None:
         """Dial from one host to another."""
         if target is None or not self.both_ways(source, target):
             self._clock.at(self._clock.now + _UNANSWERED, on_fail)
@@ -145,7 +147,9 @@ class Network:
                     self._clock.at(self._clock.now + self.trip(), lambda far=far: self._ended(far, on_down))  # type: ignore[misc]
         self._links = [pair for pair in self._links if pair[0].alive or pair[1].alive]
 
-    def _established(self, source: str, target: str, on_up: Callable[[End, End], None], on_fail: Callable[[], None]) -> None:
+    def _established(
+        self, source: str, target: str, on_up: Callable[[End, End], None], on_fail: Callable[[], None]
+    ) -> None:
         if source not in self.listening or target not in self.listening or not self.both_ways(source, target):
             on_fail()
             return
