@@ -49,7 +49,7 @@ from smegmesh.gossip.observers import Observers, State
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Replica
 from smegmesh.gossip.roster import Roster
-from smegmesh.gossip.settings import Settings, Stored
+from smegmesh.gossip.settings import NOTHING_STORED, Settings, Stored
 from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.upkeep import Upkeep
 from smegmesh.gossip.view import Liveness, View
@@ -89,7 +89,7 @@ class Engine:
         authority: Authority,
         random: Random,
         now: float,
-        stored: Stored = Stored(),
+        stored: Stored = NOTHING_STORED,
     ) -> None:
         """Raises ValueError when what is stored is damaged."""
         self.counters: Counter[str] = Counter()

@@ -29,9 +29,9 @@ class Flood:
         comparison is still to come: that one will find what is missing there.
         """
         thing = self._replica.thing(slot)
-        if thing is not None and thing.certificate is not None:
-            if self._replica.certificates.first_relay(thing.certificate):
-                self._escorted.add(slot)
+        certificate = None if thing is None else thing.certificate
+        if certificate is not None and self._replica.certificates.first_relay(certificate):
+            self._escorted.add(slot)
         for link in links:
             if link.number != source and not (sync and link.agreed is None):
                 link.outbox[slot] = None

@@ -36,17 +36,18 @@ class Rings:
         """Put a peer on every ring."""
         if key not in self._keys:
             self._keys[key] = places = self._places(key)
-            for ring, place in zip(self._rings, places):
+            for ring, place in zip(self._rings, places, strict=True):
                 insort(ring, place)
 
     def remove(self, key: bytes) -> None:
         """Take a peer off every ring."""
-        for ring, place in zip(self._rings, self._keys.pop(key, ())):
-            del ring[bisect_left(ring, place)]
+        if key in self._keys:
+            for ring, place in zip(self._rings, self._keys.pop(key), strict=True):
+                del ring[bisect_left(ring, place)]
 
     def walks(self, key: bytes) -> Iterator[Iterator[bytes]]:
         """For each ring and direction, the other peers from the nearest outward."""
-        for ring, place in zip(self._rings, self._keys.get(key) or self._places(key)):
+        for ring, place in zip(self._rings, self._keys.get(key) or self._places(key), strict=True):
             at = bisect_left(ring, place)
             present = at < len(ring) and ring[at] == place
             yield _walk(ring, at + 1 if present else at, 1, len(ring) - present)

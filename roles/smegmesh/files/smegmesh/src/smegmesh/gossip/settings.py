@@ -59,3 +59,6 @@ class Stored:
     records: Mapping[bytes, bytes] = field(default_factory=dict)
     certificates: Mapping[bytes, bytes] = field(default_factory=dict)
     number: int = 0
+
+
+NOTHING_STORED = Stored()

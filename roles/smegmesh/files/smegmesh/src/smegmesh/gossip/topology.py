@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.map import MeshMap
@@ -126,7 +127,7 @@ class Topology:
             return ()
         wanted = dict.fromkeys([*named, *self.candidates(now)])
         if not self._links.ready():
-            wanted |= dict.fromkeys(key for key, _ in zip(self.preference, range(_CANDIDATES)))
+            wanted |= dict.fromkeys(islice(self.preference, _CANDIDATES))
         return wanted
 
     def _wish(self, wishes: dict[Target, Wish], key: bytes, longest: float) -> None:

@@ -22,6 +22,7 @@ from smegmesh.gossip.engine import (
     Settings,
     Stored,
 )
+from smegmesh.gossip.settings import NOTHING_STORED
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.simulation.credentials import authority, credentials
@@ -39,7 +40,7 @@ class Node:
     role: Role
     address: str
     identity: str  # whose credentials it uses; another node's for a clone
-    disk: Stored = Stored()
+    disk: Stored = NOTHING_STORED
     engine: Engine | None = None
     process: int = 0  # counts the starts, so that calls for an earlier one are dropped
     frozen: bool = False
@@ -111,7 +112,7 @@ class Simulation:
 
     def lose_disk(self, name: str) -> None:
         """What the node stored is gone."""
-        self.nodes[name].disk = Stored()
+        self.nodes[name].disk = NOTHING_STORED
 
     def freeze(self, name: str) -> None:
         """The process stands still, its host and kernel go on."""
