@@ -15,7 +15,7 @@ def test_agents_make_a_mesh_of_kernel_interfaces(lab: Lab, tmp_path: Path) -> No
     with agents(lab, tmp_path, Operator()) as make:
         peer, client = make("p1"), make("c1")
         for agent in (peer, client):
-            (agent.etc / "agent.yml").write_text(f"node_name: {agent.host.name}\nplane: kernel\n")
+            (agent.etc / "agent.yml").write_text(f"node_name: {agent.host.name}\nplane: auto\n")
             agent.declare("client" if agent is client else "peer", [peer.host])
             agent.start()
         eventually(lambda: all(knows_both(agent) for agent in (peer, client)), 60, "each knows the other")

@@ -30,7 +30,7 @@ class Accusation:
     mute: bool = False
 
 
-class _Body(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class _Body(msgspec.Struct, frozen=True, gc=False):
     d: bytes = b""
     m: bytes = b""
     n: tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)], ...] = ()
@@ -45,7 +45,8 @@ def encode_verdict(accused: Mapping[bytes, Accusation]) -> bytes:
     keys = sorted(accused, key=lambda key: (accused[key].mute, key))
     down = b"".join(key for key in keys if not accused[key].mute)
     mute = b"".join(key for key in keys if accused[key].mute)
-    body = _encoder.encode(_Body(down, mute, tuple(accused[key].number for key in keys)))
+    fields = {"d": down, "m": mute, "n": [accused[key].number for key in keys]}
+    body = _encoder.encode({name: value for name, value in fields.items() if value})
     if decode_verdict(body) != accused:
         raise RecordError(f"verdict: a node key has {KEY_SIZE} bytes")
     return body
