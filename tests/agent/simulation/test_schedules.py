@@ -14,6 +14,7 @@ import pytest
 from smegmesh.simulation.mesh import Simulation
 
 _SECONDS = float(os.environ.get("SIM_SECONDS", "20"))
+_FAULTS = ("host", "process", "start", "start", "freeze", "thaw", "partition", "one way", "heal", "loss")
 _SEED = os.environ.get("SIM_SEED")
 
 
@@ -23,9 +24,7 @@ def _disturb(simulation: Simulation, random: Random) -> None:
     running = simulation.running()
     stopped = [name for name in names if simulation.nodes[name].engine is None]
     frozen = [name for name in names if simulation.nodes[name].frozen]
-    fault = random.choice(
-        ("host", "process", "start", "start", "freeze", "thaw", "partition", "one way", "heal", "loss")
-    )
+    fault = random.choice(_FAULTS)
     if fault in ("host", "process") and len(running) > 1:
         name = random.choice(running)
         (simulation.kill_host if fault == "host" else simulation.kill_process)(name)
@@ -89,8 +88,6 @@ def test_random_schedules() -> None:
         try:
             run(seed)
         except (AssertionError, TimeoutError) as error:
-            pytest.fail(
-                f"{error}\nreplay: SIM_SEED={seed} python -m pytest {os.path.relpath(__file__)} -k random_schedules"
-            )
+            pytest.fail(f"{error}\nreplay: SIM_SEED={seed} python -m pytest {os.path.relpath(__file__)}")
         if time.monotonic() >= end:
             break

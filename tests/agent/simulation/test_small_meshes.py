@@ -21,6 +21,10 @@ def _mesh(peers: int) -> Simulation:
     return simulation
 
 
+def _until(simulation: Simulation, name: str, liveness: Liveness) -> float:
+    return simulation.run_until(lambda: simulation.liveness(name) == {liveness}, 10)
+
+
 def _kill_and_start(simulation: Simulation, names: tuple[str, ...]) -> None:
     for name in names:
         simulation.kill_host(name)
@@ -38,7 +42,7 @@ def test_a_dead_host_is_down_everywhere_within_the_patience(peers: int) -> None:
     simulation = _mesh(peers)
     for name in simulation.running():
         simulation.kill_host(name)
-        assert simulation.run_until(lambda: simulation.liveness(name) == {Liveness.DOWN}, 10) <= 3.3
+        assert _until(simulation, name, Liveness.DOWN) <= 3.3
         simulation.run_for(1)
         assert not simulation.violations()
         simulation.start(name)
@@ -46,11 +50,11 @@ def test_a_dead_host_is_down_everywhere_within_the_patience(peers: int) -> None:
         simulation.run_for(2)
 
 
-@pytest.mark.parametrize("peers", (2, 3, 7))
+@pytest.mark.parametrize("peers", [2, 3, 7])
 def test_a_dead_agent_on_a_live_host_is_mute(peers: int) -> None:
     simulation = _mesh(peers)
     simulation.kill_process("p0")
-    assert simulation.run_until(lambda: simulation.liveness("p0") == {Liveness.MUTE}, 10) <= 3.3
+    assert _until(simulation, "p0", Liveness.MUTE) <= 3.3
     simulation.run_for(60)
     assert simulation.liveness("p0") == {Liveness.MUTE}
     simulation.run_for(600)

@@ -7,7 +7,7 @@ protocol has is not sent to an agent that does not speak it.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, Union
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -125,7 +125,7 @@ class Restart(_Message, tag=10, frozen=True):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=120)]
 
 
-Message = Union[Hello, Ping, Pong, Items, WantCertificates, Root, Same, WantNodes, Nodes, WantItems, Restart]
+Message = Hello | Ping | Pong | Items | WantCertificates | Root | Same | WantNodes | Nodes | WantItems | Restart
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Union
 
-Target = Union[bytes, str]  # a node key, or a bootstrap address
+Target = bytes | str  # a node key, or a bootstrap address
 
 _FIRST_PAUSE = 0.5
 #: A link that lasted so long (seconds) was one; the next dial need not wait.

@@ -9,39 +9,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from random import Random
 
 from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
-from smegmesh.crdt.record import RecordError
 from smegmesh.crdt.removal import prune, revoke
 from smegmesh.crdt.verdict import Accusation
-from smegmesh.gossip.antientropy import answer_root, descend, describe
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.codec import (
-    MAX_ITEMS,
-    FrameError,
-    Hello,
-    Items,
     Message,
-    Nodes,
-    Ping,
-    Pong,
     Restart,
-    Root,
-    Same,
     Slot,
-    WantCertificates,
-    WantItems,
-    WantNodes,
-    decode,
     encode,
-    negotiate,
 )
+from smegmesh.gossip.conversation import Conversation
 from smegmesh.gossip.dialling import Dialler
+from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Persist, Probe, Send, ViewChanged
-from smegmesh.gossip.flood import Flood, pack
+from smegmesh.gossip.flood import Flood
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
@@ -54,7 +39,7 @@ from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.upkeep import Upkeep
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.address import node_address
-from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate
+from smegmesh.identity.certificate import Authority, NodeCertificate
 from smegmesh.identity.keys import IdentityKey, encode_key
 from smegmesh.identity.revocation import read_revocation
 
@@ -105,9 +90,6 @@ class Engine:
         self._observed_version = -1
         self._probed: frozenset[bytes] = frozenset()
         self._down_since: dict[bytes, float] = {}
-        self._dirty: dict[Slot, None] = {}
-        self._durable: set[bytes] = set()
-        self._persist_due = _NEVER
         self._replica = Replica(settings.mesh_id, authority, self._on_change)
         self._map = self._replica.map
         self._roster = Roster(settings.mesh_id, self._own, node_address)
@@ -123,6 +105,17 @@ class Engine:
             settings, self._own, self._map, self._roster, self._judgement, self._links, self._dialler
         )
         self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
+        self._durability = Durability(self._replica, settings.persist_delay, stored.certificates)
+        self._conversation = Conversation(
+            settings,
+            self._replica,
+            self._links,
+            self._observers,
+            self._publisher,
+            self.counters,
+            self._send,
+            self._close,
+        )
         self._now = now
         self._load(stored)
         self._replica.certificates.add(certificate)
@@ -148,8 +141,8 @@ class Engine:
         else:
             self._links.add(new)
             self._replica.certificates.add(certificate)
-            self._count_refused(new, self._replica.release(certificate.fingerprint))
-            self._greet(new)
+            self._conversation.greet(new)
+        self._changed = True
         self._settle(now)
 
     def link_down(self, link: int, now: float) -> None:
@@ -164,10 +157,7 @@ class Engine:
         source = self._links.get(link)
         if source is None:
             return
-        try:
-            self._handle(source, decode(frame), now)
-        except (FrameError, RecordError, CertificateError, ValueError) as error:
-            self._bad(source, error)
+        self._changed |= self._conversation.hear(source, frame, now)
         if self._links.get(link) is not None:
             source.heard = max(source.heard, now)
             if source.ready and self._observers.heard(source.node_key, now):
@@ -225,8 +215,7 @@ class Engine:
             self._publisher.become(Standing.LEFT)
             self._replica.take(self._publisher.leave(), None)
             self._persist()
-            self._send_outboxes(now)
-            self._close_all("this node leaves the mesh")
+            self._close_all("this node leaves the mesh", now)
         self._settle(now)
 
     def revoke(self, data: bytes, now: float) -> None:
@@ -272,109 +261,11 @@ class Engine:
         """The links that stand: number -> node key."""
         return {link.number: link.node_key for link in self._links}
 
-    # Messages
-
-    def _handle(self, link: Link, message: Message, now: float) -> None:
-        if isinstance(message, Hello):
-            self._hello(link, message, now)
-        elif not link.ready:
-            raise FrameError("a hello must come first")
-        elif isinstance(message, Ping):
-            self._send(link, Pong())
-        elif isinstance(message, Items):
-            self._items(link, message)
-        elif isinstance(message, Root):
-            self._agree(link, message.root, now)
-            self._send(link, answer_root(self._map.tree, message))
-        elif isinstance(message, Same):
-            self._agree(link, message.root, now)
-        elif isinstance(message, WantNodes):
-            self._send(link, describe(self._map.tree, message.prefixes))
-        elif isinstance(message, Nodes):
-            give, questions = descend(self._map.tree, message)
-            for question in questions:
-                self._send(link, question)
-            self._give(link, give)
-        elif isinstance(message, WantItems):
-            self._give(link, message.slots)
-        elif isinstance(message, WantCertificates):
-            self._give_certificates(link, message.fingerprints)
-        elif isinstance(message, Restart):
-            self._observers.away(link.node_key, message.seconds, now)
-            self._changed = True
-
-    def _greet(self, link: Link) -> None:
-        slots = [Slot(kind, link.node_key) for kind in MapKind]
-        yours = next(pack(self._replica, slots, slots, sync=True), Items(sync=True))
-        oldest, newest = self._settings.protocols
-        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
-        self._send(link, hello)
-        if self._map.revoked(link.node_key):
-            self._close(link, "it is revoked")
-
-    def _hello(self, link: Link, hello: Hello, now: float) -> None:
-        if link.ready:
-            raise FrameError("a second hello")
-        if hello.mesh_id != self._settings.mesh_id:
-            self._close(link, f"it belongs to mesh {hello.mesh_id}")
-            return
-        if negotiate(self._settings.protocols, (hello.oldest, hello.newest)) is None:
-            self.counters["protocol_refused"] += 1
-            self._close(link, f"it speaks protocols {hello.oldest} to {hello.newest} only")
-            return
-        link.instance = hello.instance
-        duplicate = self._links.settle(link)
-        if duplicate is not None:
-            self._close(duplicate, "another link with the node stays")
-        self._observers.linked(link.node_key, now)
-        self._items(link, hello.yours)
-        if self._publisher.standing is Standing.WAITING:
-            self._publisher.become(Standing.MEMBER)
-        self._changed = True
-        if duplicate is link:
-            return
-        self._agree(link, hello.root, now)
-        if link.agreed is None and link.dialled:
-            link.compared = now
-            self._send(link, Root(self._map.root))
-
-    def _items(self, link: Link, items: Items) -> None:
-        for der in items.certificates:
-            self._count_refused(link, self._replica.take_certificate(der))
-        missing: dict[bytes, None] = {}
-        takes = [partial(self._replica.take_record, triple) for triple in items.records]
-        takes += [partial(self._replica.take_removal, data) for data in items.removals]
-        for take in takes:
-            try:
-                wanted = take(link.number, items.sync)
-            except RecordError as error:
-                self._bad(link, error)
-                continue
-            if wanted is not None:
-                missing[wanted] = None
-        fingerprints = list(missing)
-        for at in range(0, len(fingerprints), MAX_ITEMS):
-            self._send(link, WantCertificates(fingerprints[at : at + MAX_ITEMS]))
-
-    def _give(self, link: Link, slots: list[Slot]) -> None:
-        for items in pack(self._replica, slots, sync=True):
-            self._send(link, items)
-
-    def _give_certificates(self, link: Link, fingerprints: list[bytes]) -> None:
-        known = (self._replica.certificates.get(fingerprint) for fingerprint in fingerprints)
-        ders = [certificate.der for certificate in known if certificate is not None]
-        for at in range(0, len(ders), 64):
-            self._send(link, Items(certificates=ders[at : at + 64], sync=True))
-
-    def _agree(self, link: Link, root: bytes, now: float) -> None:
-        if root == self._map.root and link.agreed is None:
-            link.agreed = now
-
     # What changes in the map
 
     def _on_change(self, slot: Slot, source: int | None, sync: bool) -> None:
         self._changed = True
-        self._dirty[slot] = None
+        self._durability.changed(slot, self._now)
         if slot.kind is MapKind.VERDICT:
             self._judgement.accuse(slot.key, self._map.verdicts[slot.key].accused)
             self._leadership.heard(slot.key, self._now)
@@ -413,9 +304,10 @@ class Engine:
             self._conclude(now)
         else:
             self._changed = True
-        self._persist_others(now)
+        if now >= self._durability.next_timer():
+            self._persist()
         self._send_outboxes(now)
-        self._close_revoked()
+        self._close_revoked(now)
         self._ask_probes()
         if self._roster.took_change():
             self._events.append(ViewChanged())
@@ -491,10 +383,7 @@ class Engine:
     def _publish(self, now: float) -> None:
         if self._publisher.standing is not Standing.MEMBER:
             return
-        foreign = self._publisher.foreign() if self._published else None
-        if foreign is not None and not self._publisher.may_raise(
-            now, self._settings.own_raises, self._settings.own_raise_window
-        ):
+        if self._published and self._publisher.foreign() and not self._publisher.may_raise(now, self._settings):
             self._stop()
             return
         record = self._publisher.entry(self._entry())
@@ -520,9 +409,7 @@ class Engine:
             self._persist()
 
     def _stop(self) -> None:
-        held = self._map.entries.get(self._own)
-        theirs = ", ".join(held.entry.endpoints) if held is not None else ""
-        ours = ", ".join(self._entry().endpoints)
+        theirs, ours = ", ".join(self._publisher.elsewhere), ", ".join(self._entry().endpoints)
         self._publisher.become(Standing.STOPPED)
         self._alarm(
             "cloned",
@@ -564,48 +451,34 @@ class Engine:
         self._events.append(Close(link.number, reason))
         self._drop(link.number, self._now)
 
-    def _close_all(self, reason: str) -> None:
+    def _close_all(self, reason: str, now: float) -> None:
+        self._send_outboxes(now + self._settings.flood_delay)
         for link in self._links:
             self._close(link, reason)
 
-    def _close_revoked(self) -> None:
+    def _close_revoked(self, now: float) -> None:
         if self._map.revoked(self._own) and self._publisher.standing is not Standing.REVOKED:
             self._alarm("revoked", "the authority has revoked this node: it is out of the mesh for good")
             if self._publisher.standing is not Standing.LEFT:
                 self._publisher.become(Standing.REVOKED)
-            self._close_all("this node is revoked")
+            self._close_all("this node is revoked", now)
         for link in self._links:
             if self._map.revoked(link.node_key):
+                self._conversation.tell_of(link, link.node_key)
                 self._close(link, "it is revoked")
 
     def _drop(self, number: int, now: float) -> None:
         link = self._links.remove(number)
-        if link is None or not link.ready or self._links.to(link.node_key) is not None:
+        if link is None:
             return
-        self._observers.lost(link.node_key, now)
-        self._dialler.lost(link.node_key, now - link.up, now)
         self._changed = True
+        if link.ready and self._links.to(link.node_key) is None:
+            self._observers.lost(link.node_key, now)
+            self._dialler.lost(link.node_key, now - link.up, now)
 
     def _persist(self) -> None:
         """Make durable what changed, the own number above all, before anything else is sent."""
-        dirty, self._dirty = self._dirty, {}
-        self._persist_due = _NEVER
-        records = dict(pair for pair in map(self._replica.stored, dirty) if pair is not None)
-        certificates = {}
-        for slot in dirty:
-            thing = self._replica.thing(slot)
-            fingerprint = None if thing is None else thing.certificate
-            certificate = None if fingerprint is None else self._replica.certificates.get(fingerprint)
-            if certificate is not None and certificate.fingerprint not in self._durable:
-                self._durable.add(certificate.fingerprint)
-                certificates[certificate.fingerprint] = certificate.der
-        self._events.append(Persist(records, certificates, self._publisher.number))
-
-    def _persist_others(self, now: float) -> None:
-        if self._dirty and self._persist_due == _NEVER:
-            self._persist_due = now + self._settings.persist_delay
-        if now >= self._persist_due:
-            self._persist()
+        self._events.append(self._durability.take(self._publisher.number))
 
     def _ask_probes(self) -> None:
         wanted = self._observers.to_probe()
@@ -618,16 +491,6 @@ class Engine:
             self._probed = wanted
             self._events.append(Probe(wanted))
 
-    def _bad(self, link: Link, error: Exception) -> None:
-        self.counters["bad_frames"] += 1
-        link.bad += 1
-        if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
-            self._close(link, f"sent {link.bad} bad frames, the last: {error}")
-
-    def _count_refused(self, link: Link, errors: list[RecordError]) -> None:
-        for error in errors:
-            self._bad(link, error)
-
     def _alarm(self, kind: str, text: str) -> None:
         self.counters[f"alarm_{kind}"] += 1
         self._events.append(Alarm(kind, text))
@@ -637,9 +500,9 @@ class Engine:
 
     def _next_due(self, now: float) -> float:
         if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
-            return self._persist_due
+            return self._durability.next_timer()
         due = [
-            self._persist_due,
+            self._durability.next_timer(),
             self._flood.next_timer(self._links.ready()),
             self._upkeep.next_timer(self._observers.__contains__),
             self._observers.next_timer(),
@@ -657,7 +520,6 @@ class Engine:
 
     def _load(self, stored: Stored) -> None:
         self._replica.certificates.load(stored.certificates)
-        self._durable.update(stored.certificates)
         self._replica.load(stored.records.items())
-        self._dirty.clear()
+        self._durability = Durability(self._replica, self._settings.persist_delay, stored.certificates)
         self._events.clear()

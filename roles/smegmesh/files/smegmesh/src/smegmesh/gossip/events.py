@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +68,4 @@ class Alarm:
     text: str
 
 
-Event = Union[Persist, Send, Dial, Close, Probe, ViewChanged, Alarm]
+Event = Persist | Send | Dial | Close | Probe | ViewChanged | Alarm

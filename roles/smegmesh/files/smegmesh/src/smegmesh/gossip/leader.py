@@ -28,7 +28,6 @@ class Leadership:
 
     def heard(self, key: bytes, now: float) -> None:
         """A refresh of this node came in."""
-        self._until.pop(key, None)
         if key == self.leader:
             self._patience = now + _UNHEARD * self._heartbeat
 

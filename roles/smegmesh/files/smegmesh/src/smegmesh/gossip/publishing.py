@@ -20,6 +20,7 @@ from smegmesh.crdt.order import next_number
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.statement import accept_entry
 from smegmesh.crdt.verdict import Accusation, encode_verdict
+from smegmesh.gossip.settings import Settings
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import IdentityKey
 
@@ -56,6 +57,7 @@ class Publisher:
         self._identity = identity
         self._mesh = mesh
         self._encoded: tuple[Entry | None, bytes] = None, b""
+        self.elsewhere: tuple[str, ...] = ()  # the endpoints that another instance last named
         self._raises: deque[float] = deque()
 
     @property
@@ -100,19 +102,19 @@ class Publisher:
         """What takes the own node out of the mesh."""
         return self._sign(Kind.LEAVE, self._next(), b"")
 
-    def foreign(self) -> Record | None:
-        """The entry or verdict of the own key that another instance wrote last."""
-        held = (self._mesh.entries.get(self.key), self._mesh.verdicts.get(self.key))
-        for statement in held:
-            if statement is not None and statement.record.instance != self.instance:
-                return statement.record
-        return None
+    def foreign(self) -> bool:
+        """Whether another instance wrote the entry or the verdict of the own key last."""
+        entry, verdict = self._mesh.entries.get(self.key), self._mesh.verdicts.get(self.key)
+        if entry is not None and entry.record.instance != self.instance:
+            self.elsewhere = entry.entry.endpoints
+            return True
+        return verdict is not None and verdict.record.instance != self.instance
 
-    def may_raise(self, now: float, raises: int, window: float) -> bool:
+    def may_raise(self, now: float, settings: Settings) -> bool:
         """Whether another raise against a foreign instance is allowed; counts it."""
-        while self._raises and self._raises[0] <= now - window:
+        while self._raises and self._raises[0] <= now - settings.own_raise_window:
             self._raises.popleft()
-        if len(self._raises) >= raises:
+        if len(self._raises) >= settings.own_raises:
             return False
         self._raises.append(now)
         return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
-from typing import Union
 
 import msgspec
 
@@ -22,7 +21,7 @@ _SEEN = 65_536
 _WAITING = 16_384
 
 
-Thing = Union[Record, Removal]
+Thing = Record | Removal
 _Triple = tuple[bytes, bytes, bytes]
 _encode_triple = msgspec.msgpack.Encoder().encode
 _decode_triple = msgspec.msgpack.Decoder(_Triple).decode
@@ -105,10 +104,10 @@ class Replica:
         thing = self.thing(slot)
         if thing is None or slot.kind is MapKind.VERDICT:
             return None
-        data = (
-            _encode_triple((thing.header, thing.signature, thing.body)) if isinstance(thing, Record) else thing.encode()
-        )
-        return bytes([slot.kind]) + slot.key, data
+        name = bytes([slot.kind]) + slot.key
+        if isinstance(thing, Removal):
+            return name, thing.encode()
+        return name, _encode_triple((thing.header, thing.signature, thing.body))
 
     def load(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
         """Take what an earlier run kept; certificates come first. Raises RecordError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import islice
 
 from smegmesh.crdt.entry import Entry, Role
@@ -93,7 +93,7 @@ class Topology:
         """Whether the link is one that the rings, the observers or a client ask for."""
         key = link.node_key
         if own.role is Role.CLIENT:
-            return key in (own.home, own.backup) or key in self.candidates(now)
+            return key in (own.home, own.backup) or key in self._client_near(own, now)
         member = self._map.members.get(key)
         if member is None:
             return False
@@ -120,7 +120,7 @@ class Topology:
             )
             self._needed = self._near | self._judgement.observers(self._own)
 
-    def _client_near(self, entry: Entry, now: float) -> Iterable[bytes]:
+    def _client_near(self, entry: Entry, now: float) -> Collection[bytes]:
         named = [key for key in (entry.home, entry.backup) if key is not None and key in self._judgement.rings]
         settled = len(named) == 2 and all(self._judgement.liveness(key) is Liveness.ALIVE for key in named)
         if settled and all(self._links.to(key) for key in named):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -144,7 +145,7 @@ class Network:
         for pair in self._links:
             for near, far in (pair, pair[::-1]):
                 if near.host == host and not near.alive and far.alive:
-                    self._clock.at(self._clock.now + self.trip(), lambda far=far: self._ended(far, on_down))  # type: ignore[misc]
+                    self._clock.at(self._clock.now + self.trip(), partial(self._ended, far, on_down))
         self._links = [pair for pair in self._links if pair[0].alive or pair[1].alive]
 
     def _established(

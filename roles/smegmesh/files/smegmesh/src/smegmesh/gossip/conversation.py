@@ -1,0 +1,196 @@
+"""The conversation on a link: what each message calls for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.map import MapFull
+from smegmesh.crdt.record import RecordError
+from smegmesh.gossip.antientropy import answer_root, descend, describe
+from smegmesh.gossip.codec import (
+    MAX_ITEMS,
+    FrameError,
+    Hello,
+    Items,
+    Message,
+    Nodes,
+    Ping,
+    Pong,
+    Restart,
+    Root,
+    Same,
+    Slot,
+    WantCertificates,
+    WantItems,
+    WantNodes,
+    decode,
+    negotiate,
+)
+from smegmesh.gossip.flood import pack
+from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.observers import Observers
+from smegmesh.gossip.publishing import Publisher, Standing
+from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.settings import Settings
+from smegmesh.identity.certificate import CertificateError
+
+#: Certificates of a frame: each has a few kilobytes at most in practice.
+_CERTIFICATES = 64
+
+
+class Conversation:
+    """Reads frames and answers them. `send` and `close` act on a link; what it learns goes to the parts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        replica: Replica,
+        links: Links,
+        observers: Observers,
+        publisher: Publisher,
+        counters: Counter[str],
+        send: Callable[[Link, Message], None],
+        close: Callable[[Link, str], None],
+    ) -> None:
+        self._settings = settings
+        self._replica = replica
+        self._map = replica.map
+        self._links = links
+        self._observers = observers
+        self._publisher = publisher
+        self._counters = counters
+        self._send = send
+        self._close = close
+
+    def hear(self, link: Link, frame: bytes, now: float) -> bool:
+        """Act on a frame; says whether it may call for conclusions beyond the map. Bad ones are counted."""
+        try:
+            message = decode(frame)
+            self._handle(link, message, now)
+        except ValueError as error:  # a FrameError, or a prefix that is none
+            self._bad(link, error)
+            return False
+        return isinstance(message, Hello | Restart)
+
+    def _handle(self, link: Link, message: Message, now: float) -> None:
+        if isinstance(message, Hello):
+            self._hello(link, message, now)
+        elif not link.ready:
+            raise FrameError("a hello must come first")
+        elif isinstance(message, Ping):
+            self._send(link, Pong())
+        elif isinstance(message, Items):
+            self._items(link, message)
+        elif isinstance(message, Root):
+            self._agree(link, message.root, now)
+            self._send(link, answer_root(self._map.tree, message))
+        elif isinstance(message, Same):
+            self._agree(link, message.root, now)
+        elif isinstance(message, WantNodes):
+            self._send(link, describe(self._map.tree, message.prefixes))
+        elif isinstance(message, Nodes):
+            give, questions = descend(self._map.tree, message)
+            for question in questions:
+                self._send(link, question)
+            self._give(link, give)
+        elif isinstance(message, WantItems):
+            self._give(link, message.slots)
+        elif isinstance(message, WantCertificates):
+            self._give_certificates(link, message.fingerprints)
+        elif isinstance(message, Restart):
+            self._observers.away(link.node_key, message.seconds, now)
+
+    def greet(self, link: Link) -> None:
+        """Say hello, and what is known of the other side."""
+        self._refuse(link, self._replica.release(link.certificate.fingerprint))
+        yours = next(self._about(link.node_key), Items(sync=True))
+        oldest, newest = self._settings.protocols
+        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
+        self._send(link, hello)
+        if self._map.revoked(link.node_key):
+            self._close(link, "it is revoked")
+
+    def tell_of(self, link: Link, key: bytes) -> None:
+        """Send all that is known of a node."""
+        for items in self._about(key):
+            self._send(link, items)
+
+    def _about(self, key: bytes) -> Iterator[Items]:
+        slots = [Slot(kind, key) for kind in MapKind]
+        return pack(self._replica, slots, slots, sync=True)
+
+    def _hello(self, link: Link, hello: Hello, now: float) -> None:
+        if link.ready:
+            raise FrameError("a second hello")
+        if hello.mesh_id != self._settings.mesh_id:
+            self._close(link, f"it belongs to mesh {hello.mesh_id}")
+            return
+        if negotiate(self._settings.protocols, (hello.oldest, hello.newest)) is None:
+            self._counters["protocol_refused"] += 1
+            self._close(link, f"it speaks protocols {hello.oldest} to {hello.newest} only")
+            return
+        link.instance = hello.instance
+        duplicate = self._links.settle(link)
+        if duplicate is not None:
+            self._close(duplicate, "another link with the node stays")
+        self._observers.linked(link.node_key, now)
+        self._items(link, hello.yours)
+        if self._publisher.standing is Standing.WAITING:
+            self._publisher.become(Standing.MEMBER)
+        if duplicate is link:
+            return
+        self._agree(link, hello.root, now)
+        if link.agreed is None and link.dialled:
+            link.compared = now
+            self._send(link, Root(self._map.root))
+
+    def _items(self, link: Link, items: Items) -> None:
+        for der in items.certificates:
+            try:
+                self._refuse(link, self._replica.take_certificate(der))
+            except CertificateError as error:
+                self._bad(link, error)
+        missing: dict[bytes, None] = {}
+        takes = [partial(self._replica.take_record, triple) for triple in items.records]
+        takes += [partial(self._replica.take_removal, data) for data in items.removals]
+        for take in takes:
+            try:
+                wanted = take(link.number, items.sync)
+            except RecordError as error:
+                self._bad(link, error)
+                continue
+            if wanted is not None:
+                missing[wanted] = None
+        fingerprints = list(missing)
+        for at in range(0, len(fingerprints), MAX_ITEMS):
+            self._send(link, WantCertificates(fingerprints[at : at + MAX_ITEMS]))
+
+    def _give(self, link: Link, slots: list[Slot]) -> None:
+        for items in pack(self._replica, slots, sync=True):
+            self._send(link, items)
+
+    def _give_certificates(self, link: Link, fingerprints: list[bytes]) -> None:
+        known = (self._replica.certificates.get(fingerprint) for fingerprint in fingerprints)
+        ders = [certificate.der for certificate in known if certificate is not None]
+        for at in range(0, len(ders), _CERTIFICATES):
+            self._send(link, Items(certificates=ders[at : at + _CERTIFICATES], sync=True))
+
+    def _agree(self, link: Link, root: bytes, now: float) -> None:
+        if root == self._map.root and link.agreed is None:
+            link.agreed = now
+
+    def _bad(self, link: Link, error: Exception) -> None:
+        if isinstance(error, MapFull):  # the limit is ours, the link is not to blame
+            self._counters["map_full"] += 1
+            return
+        self._counters["bad_frames"] += 1
+        link.bad += 1
+        if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
+            self._close(link, f"sent {link.bad} bad frames, the last: {error}")
+
+    def _refuse(self, link: Link, errors: list[RecordError]) -> None:
+        for error in errors:
+            self._bad(link, error)
