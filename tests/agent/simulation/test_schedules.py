@@ -14,12 +14,15 @@ import pytest
 from smegmesh.simulation.mesh import Simulation
 
 _SECONDS = float(os.environ.get("SIM_SECONDS", "20"))
-_FAULTS = ("host", "process", "start", "start", "freeze", "thaw", "partition", "one way", "heal", "loss")
+_FAULTS = (
+    *("host", "process", "doom", "start", "start", "start", "freeze", "thaw"),
+    *("partition", "one way", "heal", "heal", "loss", "leave", "disk"),
+)
 _SEED = os.environ.get("SIM_SEED")
 
 
-def _disturb(simulation: Simulation, random: Random) -> None:
-    """One random fault, or the end of one."""
+def _disturb(simulation: Simulation, random: Random, lost: set[str]) -> None:
+    """One random fault, or the end of one; `lost` collects whose disk was lost."""
     names = list(simulation.nodes)
     running = simulation.running()
     stopped = [name for name in names if simulation.nodes[name].engine is None]
@@ -28,6 +31,16 @@ def _disturb(simulation: Simulation, random: Random) -> None:
     if fault in ("host", "process") and len(running) > 1:
         name = random.choice(running)
         (simulation.kill_host if fault == "host" else simulation.kill_process)(name)
+    elif fault == "doom" and len(running) > 1:
+        simulation.doom(random.choice(running), random.randint(0, 30))
+    elif fault == "leave" and len(running) > 1:
+        name = random.choice(running)
+        simulation.call(name, "leave")
+        simulation.kill_process(name)
+    elif fault == "disk" and stopped:
+        name = random.choice(stopped)
+        lost.add(name)
+        simulation.lose_disk(name)
     elif fault == "start" and stopped:
         simulation.start(random.choice(stopped))
     elif fault == "freeze" and len(running) > 1:
@@ -54,13 +67,13 @@ def _end_all_faults(simulation: Simulation) -> None:
             simulation.start(name)
 
 
-def _numbers_are_durable(simulation: Simulation) -> list[str]:
+def _numbers_are_durable(simulation: Simulation, lost: set[str]) -> list[str]:
     """Nobody may have seen a number that its node did not make durable first."""
     found = []
     for name in simulation.running():
         for member in simulation.view(name).members.values():
             owner = next(node for node in simulation.nodes.values() if node.key == member.node_key)
-            if member.number > owner.disk.number:
+            if owner.name not in lost and member.number > owner.disk.number:
                 found.append(f"{name} knows number {member.number} of {owner.name}, durable is {owner.disk.number}")
     return found
 
@@ -70,11 +83,12 @@ def run(seed: int) -> None:
     random = Random(seed)
     simulation = Simulation(seed, random.randint(2, 9), random.randint(0, 3))
     simulation.start()
+    lost: set[str] = set()
     until = simulation.clock.now + 120
     while simulation.clock.now < until:
         simulation.run_for(random.choice((0.01, 0.1, 1, 4, 10)))
-        _disturb(simulation, random)
-        assert not _numbers_are_durable(simulation)
+        _disturb(simulation, random, lost)
+        assert not _numbers_are_durable(simulation, lost)
     _end_all_faults(simulation)
     simulation.run_until(lambda: not simulation.violations(), 60)
     simulation.run_for(20)

@@ -44,6 +44,7 @@ class Node:
     engine: Engine | None = None
     process: int = 0  # counts the starts, so that calls for an earlier one are dropped
     frozen: bool = False
+    doom: int | None = None  # events that are carried out before the agent dies
     waiting: list[Callable[[], None]] = field(default_factory=list)  # inputs while frozen
     timer: float = float("inf")
     probed: frozenset[bytes] = frozenset()
@@ -107,8 +108,12 @@ class Simulation:
         node = self.nodes[name]
         self.network.crash(name, self._on_down)
         node.engine, node.probed, node.timer = None, frozenset(), float("inf")
-        node.frozen, node.waiting = False, []
+        node.frozen, node.waiting, node.doom = False, [], None
         node.process += 1
+
+    def doom(self, name: str, events: int) -> None:
+        """The agent dies after so many more events, between any two of them."""
+        self.nodes[name].doom = events
 
     def lose_disk(self, name: str) -> None:
         """What the node stored is gone."""
@@ -252,6 +257,11 @@ class Simulation:
         engine = node.engine
         assert engine is not None
         for event in engine.events():
+            if node.doom is not None:
+                node.doom -= 1
+                if node.doom < 0:
+                    self.kill_process(node.name)
+                    return
             if isinstance(event, Persist):
                 node.disk = Stored(
                     {**node.disk.records, **event.records},
