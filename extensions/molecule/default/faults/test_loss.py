@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import combinations
 
 import pytest
 from lab import Host, engine, seconds_until, unreachable
@@ -16,7 +15,7 @@ def victim(request: pytest.FixtureRequest, hosts: dict[str, Host]):
     members = hosts["c1"].members()
     named = {
         "leader": next(name for name, member in members.items() if member["leader"]),
-        "home": next(name for name, member in members.items() if member["node_key"] == members["c1"]["home"]),
+        "home": members["c1"]["home"],
     }
     host = hosts[named.get(request.param, request.param)]
     yield host
@@ -30,7 +29,6 @@ def test_the_others_talk_on_and_it_comes_back_by_itself(victim: Host, hosts: dic
     assert unreachable(peers) == [], "peers that lost no neighbour lost a tunnel"
     healed = seconds_until(lambda: not unreachable(others), within=5)
     figure(f"{victim} killed: all others reach each other again after {healed:.1f} s")
-    assert len(list(combinations(others, 2))) == 6
 
     victim.start()
     back = seconds_until(lambda: not unreachable(hosts.values()), within=10)

@@ -10,8 +10,7 @@ from lab import Host, seconds_until
 
 @pytest.mark.parametrize("how", [["systemctl", "restart", "smegd"], ["systemctl", "kill", "-s", "KILL", "smegd"]])
 def test_no_ping_is_lost_while_an_agent_is_replaced(how: list[str], hosts: dict[str, Host]) -> None:
-    members = hosts["c1"].members()
-    home = next(host for host in hosts.values() if members[host.name]["node_key"] == members["c1"]["home"])
+    home = hosts[hosts["c1"].members()["c1"]["home"]]
     other = next(host for name, host in hosts.items() if name.startswith("p") and host is not home)
     pairs = [(other, home), (home, hosts["c1"]), (other, hosts["c1"]), (hosts["c2"], hosts["c1"])]
     before = home.agent_process()

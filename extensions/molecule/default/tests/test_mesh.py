@@ -5,18 +5,19 @@ import json
 import pytest
 
 testinfra_hosts = ["peers", "clients"]
+SMEGCTL = "/opt/smegmesh/current/bin/smegctl"
 
 
 @pytest.fixture
 def status(host):
     with host.sudo():
-        return json.loads(host.check_output("smegctl status --json"))
+        return json.loads(host.check_output(f"{SMEGCTL} status --json"))
 
 
 @pytest.fixture
 def members(host):
     with host.sudo():
-        return json.loads(host.check_output("smegctl members trial --json"))
+        return json.loads(host.check_output(f"{SMEGCTL} members trial --json"))["trial"]
 
 
 def test_the_agent_runs_and_starts_at_boot(host):
@@ -47,9 +48,9 @@ def test_every_member_answers_over_the_overlay(host, members):
 def test_tunnels_to_peers_have_shaken_hands(host, members):
     """A client keeps tunnels to its home and its backup alone."""
     (own,) = (member for member in members if member["own"])
-    others = {member["node_key"] for member in members if member["role"] == "peer" and not member["own"]}
+    others = {member["name"] for member in members if member["role"] == "peer" and not member["own"]}
     wanted = {own["home"], own["backup"]} if own["role"] == "client" else others
-    shaken = {member["node_key"] for member in members if member["handshake_age"] is not None}
+    shaken = {member["name"] for member in members if member["handshake_age"] is not None}
     assert wanted <= shaken
 
 
