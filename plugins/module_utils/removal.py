@@ -34,6 +34,8 @@ def remove(module):
     for name in interfaces:
         module.run_command(["ip", "link", "delete", name])
     module.run_command(["nft", "delete", "table", "inet", "smegmesh"])
+    with contextlib.suppress(OSError):
+        os.rmdir("/run/wireguard")  # sockets of others may be in it
     for path in found:
         shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     module.run_command(["systemctl", "daemon-reload"])
@@ -70,6 +72,7 @@ def _leave(module):
 
 def _stop(module):
     units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
+    units.append(r"system-smegmesh\x2dwg.slice")
     module.run_command(["systemctl", "disable", "smegd.service", "smegmesh-devices.path"])
     installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
 
