@@ -23,7 +23,7 @@ help: ## show this list
 
 setup: ## packages, .venv, container engine and host image, where missing
 	@scripts/packages
-	@$(MAKE) -j 2 --output-sync=target venv image
+	@$(MAKE) -j 2 venv image
 
 packages:
 	@scripts/packages
