@@ -95,6 +95,7 @@ def run(seed: int) -> None:
     assert not simulation.violations()
 
 
+@pytest.mark.timeout(_SECONDS + 120)
 def test_random_schedules() -> None:
     end = time.monotonic() + _SECONDS
     seeds = iter([int(_SEED)]) if _SEED else iter(range(1, 1_000_000))

@@ -1,0 +1,275 @@
+"""The small parts: leader, homes, dials, duplicate links, the roster."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from random import Random
+
+import pytest
+
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.record import Kind, sign_record
+from smegmesh.crdt.statement import SignedEntry
+from smegmesh.gossip.certificates import Waiting
+from smegmesh.gossip.client import HomeChoice
+from smegmesh.gossip.dialling import Dialler, Wish
+from smegmesh.gossip.homes import Preference, choose
+from smegmesh.gossip.leader import Leadership
+from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.roster import Roster
+from smegmesh.gossip.settings import Settings
+from smegmesh.gossip.view import Liveness
+from smegmesh.simulation.credentials import credentials, node_key
+
+_A, _B, _C, _D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
+
+
+# Leader
+
+
+def test_the_lowest_live_key_leads() -> None:
+    leadership = Leadership(_C, 60, 10)
+    assert leadership.elect([_A, _B, _C], lambda key: key != _A, 0) == _B
+    assert leadership.elect([_A, _B, _C], lambda key: True, 1) == _A
+    assert leadership.elect([], lambda key: True, 2) is None
+
+
+def test_a_leader_unheard_for_three_heartbeats_is_passed_over_for_ten() -> None:
+    leadership = Leadership(_C, 60, 10)
+    leadership.elect([_A, _B, _C], lambda key: True, 0)
+    leadership.heard(_A, 100)
+    assert leadership.elect([_A, _B, _C], lambda key: True, 279) == _A
+    assert leadership.next_timer() == 280
+    assert leadership.elect([_A, _B, _C], lambda key: True, 280) == _B
+    leadership.heard(_B, 400)
+    assert leadership.elect([_A, _B, _C], lambda key: True, 500) == _B
+    leadership.heard(_B, 700)
+    leadership.heard(_B, 860)
+    assert leadership.elect([_A, _B, _C], lambda key: True, 881) == _A
+
+
+def test_the_only_peer_leads_even_if_unheard() -> None:
+    leadership = Leadership(_C, 60, 10)
+    leadership.elect([_A], lambda key: True, 0)
+    assert leadership.elect([_A], lambda key: True, 200) == _A
+
+
+def test_only_a_leader_refreshes_once_a_heartbeat() -> None:
+    leadership = Leadership(_A, 60, 10)
+    leadership.elect([_A, _B], lambda key: True, 0)
+    assert not leadership.refresh_due(1), "at a start everybody leads for a moment"
+    assert leadership.refresh_due(5)
+    assert not leadership.refresh_due(64)
+    assert leadership.refresh_due(65)
+    leadership.elect([_B], lambda key: True, 66)
+    assert not leadership.refresh_due(200)
+
+
+# Homes
+
+
+def test_a_preference_is_a_fixed_order_that_a_loss_does_not_shuffle() -> None:
+    preference = Preference(_A)
+    for key in (_D, _B, _C, _B):
+        preference.put(key, True)
+    order = list(preference)
+    assert sorted(order) == [_B, _C, _D]
+    preference.put(order[1], False)
+    assert list(preference) == [order[0], order[2]]
+
+
+@pytest.mark.parametrize(
+    ("home", "backup", "kept", "taken", "chosen"),
+    [
+        (None, None, "", "BCD", (_B, _C)),
+        (None, None, "", "D", (_D, None)),
+        (None, None, "", "", (None, None)),
+        (_D, _C, "CD", "BCD", (_D, _C)),
+        (_D, _C, "C", "BC", (_C, _B)),
+        (_D, _C, "D", "B", (_D, _B)),
+        (_D, _C, "C", "", (_C, None)),
+        (_D, _C, "D", "", (_D, _C)),
+        (_D, _C, "", "", (_D, _C)),
+        (_D, _C, "", "B", (_B, _C)),
+    ],
+)
+def test_a_choice_ends_only_when_it_is_not_kept(
+    home: bytes | None, backup: bytes | None, kept: str, taken: str, chosen: tuple[bytes | None, bytes | None]
+) -> None:
+    names = {"B": _B, "C": _C, "D": _D}
+    keeps = {names[name] for name in kept}
+    takes = {names[name] for name in taken}
+    assert choose([_B, _C, _D], home, backup, keeps.__contains__, takes.__contains__) == chosen
+
+
+def test_three_misses_disqualify_a_home_that_had_answered() -> None:
+    choice = HomeChoice(Settings("prod"))
+    assert choice.update([_B, _C], lambda key: True, lambda key: True, 0)
+    choice.probed(_B, True, 1)
+    for second in (2, 3):
+        choice.probed(_B, False, second)
+    assert not choice.unreachable
+    choice.probed(_B, False, 4)
+    assert choice.unreachable == {_B}
+    assert choice.update([_B, _C, _D], lambda key: True, lambda key: True, 4)
+    assert (choice.home, choice.backup) == (_C, _D)
+    choice.update([_B, _C, _D], lambda key: True, lambda key: True, choice.next_timer())
+    assert not choice.unreachable
+    assert (choice.home, choice.backup) == (_C, _D)
+
+
+def test_a_home_that_never_answered_gets_time_for_its_keys_and_routes() -> None:
+    choice = HomeChoice(Settings("prod"))
+    choice.update([_B, _C], lambda key: True, lambda key: True, 0)
+    for second in range(9):
+        choice.probed(_B, False, second)
+    assert not choice.unreachable
+    choice.probed(_B, False, 10)
+    assert choice.unreachable == {_B}
+    choice.probed(_B, True, 11)
+    assert not choice.unreachable
+
+
+# Dials
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    dialler = Dialler(Random(1), 10)
+    wishes = {_B: Wish(("b:1",), 8)}
+    now, pauses = 0.0, []
+    dialler.wish(wishes, now)
+    for _ in range(10):
+        ((dial, target, addresses),) = dialler.due(now)
+        assert (target, addresses) == (_B, ("b:1",))
+        assert list(dialler.due(now)) == [], "one dial at a time"
+        assert dialler.failed(dial, now) == _B
+        pauses.append(dialler.next_timer() - now)
+        now = dialler.next_timer()
+    assert all(0.25 <= pause / min(8, 0.5 * 2**n) / 0.5 * 0.25 <= 0.5 for n, pause in enumerate(pauses))
+    assert max(pauses) <= 8
+
+
+def test_a_dial_that_nobody_answers_for_has_failed() -> None:
+    dialler = Dialler(Random(1), 10)
+    dialler.wish({_B: Wish(("b:1",), 8)}, 0)
+    assert len(list(dialler.due(0))) == 1
+    assert not dialler.struggles(_B, 3, 2.9)
+    assert dialler.struggles(_B, 3, 3)
+    assert dialler.next_timer() == 10
+    assert list(dialler.due(10)) == []
+    assert len(list(dialler.due(dialler.next_timer()))) == 1
+
+
+def test_a_link_that_lasted_is_dialled_again_at_once_one_that_did_not_later() -> None:
+    dialler = Dialler(Random(1), 10)
+    wishes = {_B: Wish(("b:1",), 8)}
+    dialler.wish(wishes, 0)
+    ((dial, _, _),) = dialler.due(0)
+    assert dialler.succeeded(_B, dial, 0) == _B
+    dialler.lost(_B, 0.1, 0.1)
+    assert list(dialler.due(0.1)) == []
+    ((dial, _, _),) = dialler.due(1)
+    dialler.succeeded(_B, dial, 1)
+    dialler.lost(_B, 60, 61)
+    assert len(list(dialler.due(61))) == 1
+
+
+def test_the_only_bootstrap_dial_under_way_is_the_one_that_led_somewhere() -> None:
+    dialler = Dialler(Random(1), 10)
+    dialler.wish({"a:1": Wish(("a:1",), 8)}, 0)
+    list(dialler.due(0))
+    assert dialler.succeeded(_B, None, 0) == "a:1"
+    dialler.wish({"b:1": Wish(("b:1",), 8), "c:1": Wish(("c:1",), 8)}, 1)
+    dials = {target: dial for dial, target, _ in dialler.due(1)}
+    assert dialler.succeeded(_C, None, 1) is None
+    assert dialler.succeeded(_C, dials["c:1"], 1) == "c:1"
+
+
+# Links
+
+
+def _link(number: int, other: str, dialled: bool, instance: bytes = b"instance") -> Link:
+    return Link(number, node_key(other), credentials(other).certificate, dialled, 0, 0, instance)
+
+
+def test_both_sides_close_the_same_one_of_two_links() -> None:
+    low, high = sorted(("p0", "p1"), key=node_key)
+    at_low, at_high = Links(node_key(low)), Links(node_key(high))
+    by_low = _link(1, high, True), _link(11, low, False)
+    by_high = _link(2, high, False), _link(12, low, True)
+    assert at_low.settle(by_low[0]) is None
+    assert at_low.settle(by_high[0]) is by_high[0]
+    assert at_high.settle(by_high[1]) is None
+    assert at_high.settle(by_low[1]) is by_high[1], "in the other order too"
+    assert at_low.to(node_key(high)) is by_low[0]
+    assert at_high.to(node_key(low)) is by_low[1]
+
+
+def test_a_node_that_dialled_again_or_started_anew_has_lost_the_older_link() -> None:
+    low, high = sorted(("p0", "p1"), key=node_key)
+    links = Links(node_key(low))
+    first, again, anew = _link(1, high, True), _link(2, high, True), _link(3, high, False, b"restart!")
+    links.settle(first)
+    assert links.settle(again) is first
+    assert links.settle(anew) is again
+
+
+# Waiting for certificates
+
+
+def test_what_waits_is_bounded() -> None:
+    waiting: Waiting[int] = Waiting(3)
+    for number in range(5):
+        waiting.put(bytes([number // 2]), bytes([number]), number)
+    waiting.put(b"\x02", b"\x04", 44)
+    assert len(waiting) == 3
+    assert waiting.take(b"\x00") == []
+    assert waiting.take(b"\x01") == [2, 3]
+    assert waiting.take(b"\x02") == [44]
+    assert len(waiting) == 0
+
+
+# Roster
+
+
+def _signed(name: str, number: int = 1, **fields: object) -> SignedEntry:
+    entry = Entry(name=name, role=Role.PEER, tunnel_key=node_key(name), **fields)  # type: ignore[arg-type]
+    own = credentials(name)
+    record = sign_record(
+        own.identity,
+        Kind.ENTRY,
+        "prod",
+        node_key(name),
+        number,
+        b"instance",
+        own.certificate.fingerprint,
+        encode_entry(entry),
+    )
+    return SignedEntry(record, entry)
+
+
+def test_of_two_with_one_address_the_lower_key_has_it_in_any_order() -> None:
+    low, high = sorted(("p0", "p1"), key=node_key)
+    for names in ((low, high), (high, low)):
+        roster = Roster("prod", node_key("p2"), lambda mesh_id, key: IPv6Address("fd00::1"))
+        assert roster.put(node_key(names[0]), _signed(names[0])) is None
+        assert roster.put(node_key(names[1]), _signed(names[1])) == node_key(names[0])
+        assert set(roster.view(b"").members) == {node_key(low)}
+        roster.put(node_key(low), None)
+        assert set(roster.view(b"").members) == {node_key(high)}
+
+
+def test_a_view_is_made_anew_only_after_a_change() -> None:
+    roster = Roster("prod", node_key("p0"), lambda mesh_id, key: IPv6Address(int.from_bytes(key[:16], "big")))
+    roster.put(node_key("p1"), _signed("p1"))
+    assert roster.took_change()
+    view = roster.view(b"1")
+    assert roster.view(b"1") is view
+    assert roster.view(b"2").members is view.members
+    roster.judge(node_key("p1"), Liveness.ALIVE)
+    assert not roster.took_change()
+    roster.judge(node_key("p1"), Liveness.DOWN)
+    assert roster.took_change()
+    assert roster.view(b"2").members[node_key("p1")].liveness is Liveness.DOWN
+    assert view.members[node_key("p1")].liveness is Liveness.ALIVE

@@ -1,0 +1,70 @@
+"""Rings: everyone computes the same neighbours, whoever is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from smegmesh.gossip.rings import Rings
+from smegmesh.simulation.credentials import node_key
+
+_KEYS = [node_key(f"p{number}") for number in range(12)]
+
+
+def _rings(keys: list[bytes]) -> Rings:
+    rings = Rings(3)
+    for key in keys:
+        rings.add(key)
+    return rings
+
+
+def _everybody(key: bytes) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_neighbours_are_mutual_and_at_most_six(count: int) -> None:
+    keys = _KEYS[:count]
+    rings = _rings(keys)
+    for key in keys:
+        near = rings.nearest(key, _everybody)
+        assert key not in near
+        assert min(count - 1, 1) <= len(near) <= 6
+        assert all(key in rings.nearest(other, _everybody) for other in near)
+
+
+def test_skipping_is_like_not_being_there() -> None:
+    dead = set(_KEYS[3:9])
+    rings = _rings(_KEYS)
+    rest = _rings([key for key in _KEYS if key not in dead])
+    for key in _KEYS:
+        if key not in dead:
+            assert rings.nearest(key, lambda other: other not in dead) == rest.nearest(key, _everybody)
+
+
+def test_the_order_of_arrival_does_not_matter() -> None:
+    one, other = _rings(_KEYS), _rings(list(reversed(_KEYS)))
+    other.add(b"x" * 32)
+    other.remove(b"x" * 32)
+    other.remove(b"y" * 32)
+    assert len(one) == len(other) == 12
+    assert all(list(map(list, one.walks(key))) == list(map(list, other.walks(key))) for key in _KEYS)
+
+
+def test_who_is_on_no_ring_has_neighbours_too() -> None:
+    rings = _rings(_KEYS[:11])
+    outside = _KEYS[11]
+    assert outside not in rings
+    near = rings.nearest(outside, _everybody)
+    rings.add(outside)
+    assert near == rings.nearest(outside, _everybody)
+
+
+def test_the_graph_is_small_in_diameter() -> None:
+    keys = [node_key(f"n{number}") for number in range(300)]
+    rings = _rings(keys)
+    reached, frontier, hops = {keys[0]}, {keys[0]}, 0
+    while len(reached) < len(keys):
+        frontier = {near for key in frontier for near in rings.nearest(key, _everybody)} - reached
+        reached |= frontier
+        hops += 1
+    assert hops <= 6
