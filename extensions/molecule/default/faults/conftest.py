@@ -19,14 +19,3 @@ def whole(hosts: dict[str, Host]) -> None:
     for host in hosts.values():
         assert host.address
     seconds_until(lambda: not unreachable(hosts.values()), within=60)
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest):
-    """Say a measured figure beside the test's verdict."""
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
-
-    def say(text: str) -> None:
-        terminal.write_line(f"\n  {text}")
-
-    return say

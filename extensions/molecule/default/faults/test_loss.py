@@ -22,14 +22,14 @@ def victim(request: pytest.FixtureRequest, hosts: dict[str, Host]):
     engine("start", f"molecule-{host.name}")
 
 
-def test_the_others_talk_on_and_it_comes_back_by_itself(victim: Host, hosts: dict[str, Host], figure) -> None:
+def test_the_others_talk_on_and_it_comes_back_by_itself(victim: Host, hosts: dict[str, Host]) -> None:
     others = [host for host in hosts.values() if host is not victim]
     peers = [host for host in others if host.name.startswith("p")]
     victim.kill()
     assert unreachable(peers) == [], "peers that lost no neighbour lost a tunnel"
     healed = seconds_until(lambda: not unreachable(others), within=5)
-    figure(f"{victim} killed: all others reach each other again after {healed:.1f} s")
+    print(f"{victim} killed: all others reach each other again after {healed:.1f} s")
 
     victim.start()
     back = seconds_until(lambda: not unreachable(hosts.values()), within=10)
-    figure(f"{victim} started: all reach all after {back:.1f} s")
+    print(f"{victim} started: all reach all after {back:.1f} s")

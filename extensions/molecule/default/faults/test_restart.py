@@ -20,4 +20,5 @@ def test_no_ping_is_lost_while_an_agent_is_replaced(how: list[str], hosts: dict[
         lost = {pair: ping.result() for pair, ping in zip(pairs, pings, strict=True)}
     assert home.agent_process() not in ("0", before)
     assert not any(lost.values()), lost
+    print(f"{' '.join(how)} on {home}: none of {len(pairs)} times 100 pings lost")
     seconds_until(lambda: len(home.members()) == 5, within=10)
