@@ -157,7 +157,8 @@ class Engine:
         source = self._links.get(link)
         if source is None:
             return
-        self._changed |= self._conversation.hear(source, frame, now)
+        if self._conversation.hear(source, frame, now):
+            self._changed = True
         if self._links.get(link) is not None:
             source.heard = max(source.heard, now)
             if source.ready and self._observers.heard(source.node_key, now):
