@@ -61,6 +61,7 @@ def _end_all_faults(simulation: Simulation) -> None:
     simulation.heal()
     simulation.network.loss = 0.0
     for name, node in simulation.nodes.items():
+        node.doom = None
         if node.frozen:
             simulation.thaw(name)
         if node.engine is None:

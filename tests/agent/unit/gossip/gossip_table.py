@@ -83,6 +83,7 @@ class Table:
         other.engine.link_up(far, credentials(one.name).certificate, False, self.now)
         if pump:
             self.pump()
+            self.wait(0.02)
         return near, far
 
     def pump(self) -> None:

@@ -384,6 +384,8 @@ class Engine:
     def _publish(self, now: float) -> None:
         if self._publisher.standing is not Standing.MEMBER:
             return
+        if self._is_client() and self._choice.home is None:
+            return  # nobody could reach it, nor vouch for it
         if self._published and self._publisher.foreign() and not self._publisher.may_raise(now, self._settings):
             self._stop()
             return

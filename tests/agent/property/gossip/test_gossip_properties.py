@@ -1,0 +1,129 @@
+"""Properties of the engine's pure parts: rings, the descent of anti-entropy, the choice of homes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.record import Kind, Record, sign_record
+from smegmesh.crdt.verdict import encode_verdict
+from smegmesh.gossip.antientropy import answer_root, descend, describe
+from smegmesh.gossip.codec import Nodes, Root, Same, Slot, WantItems, WantNodes
+from smegmesh.gossip.homes import choose
+from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.rings import Rings
+from smegmesh.simulation.credentials import authority, credentials, node_key
+
+_MESH = "simulated"
+_NODES = 24
+_keys = st.integers(0, 40).map(lambda number: number.to_bytes(32, "big"))
+
+
+@given(st.sets(_keys, min_size=1), st.data())
+@settings(max_examples=60, deadline=None)
+def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], data: st.DataObject) -> None:
+    skipped = data.draw(st.sets(st.sampled_from(sorted(keys))))
+    rings = Rings(3)
+    for key in keys:
+        rings.add(key)
+    for key in keys - skipped:
+        near = rings.nearest(key, lambda other: other not in skipped)
+        assert near.isdisjoint(skipped | {key})
+        assert all(key in rings.nearest(other, lambda back: back not in skipped) for other in near)
+        assert bool(near) == (len(keys - skipped) > 1)
+
+
+@cache
+def _record(node: int, kind: Kind, number: int) -> Record:
+    name = f"p{node}"
+    own, key = credentials(name), node_key(name)
+    entry = encode_entry(Entry(name=name, role=Role.PEER, tunnel_key=key))
+    body = entry if kind is Kind.ENTRY else encode_verdict({})
+    return sign_record(own.identity, kind, _MESH, key, number, b"instance", own.certificate.fingerprint, body)
+
+
+def _replica(records: list[tuple[int, Kind, int]]) -> Replica:
+    replica = Replica(_MESH, authority(), lambda slot, link, sync: None)
+    for node in range(_NODES):
+        replica.certificates.add(credentials(f"p{node}").certificate)
+    for node, kind, number in records:
+        replica.take(_record(node, kind, number), None)
+    return replica
+
+
+def _compare(asking: Replica, asked: Replica) -> int:
+    """One comparison to its end; returns the items that travelled."""
+    travelled = 0
+    answer = answer_root(asked.map.tree, Root(asking.map.root))
+    pending = [] if isinstance(answer, Same) else [answer]
+    while pending:
+        give, questions = descend(asking.map.tree, pending.pop())
+        travelled += _hand_over(asking, asked, give)
+        for question in questions:
+            if isinstance(question, WantNodes):
+                pending.append(describe(asked.map.tree, question.prefixes))
+            else:
+                assert isinstance(question, WantItems)
+                travelled += _hand_over(asked, asking, question.slots)
+    return travelled
+
+
+def _hand_over(source: Replica, target: Replica, slots: list[Slot]) -> int:
+    for slot in slots:
+        thing = source.thing(slot)
+        assert thing is not None
+        target.take(thing, None)
+    return len(slots)
+
+
+_records = st.lists(
+    st.tuples(st.integers(0, _NODES - 1), st.sampled_from([Kind.ENTRY, Kind.VERDICT]), st.integers(1, 3)), max_size=60
+)
+
+
+@given(_records, _records, _records)
+@settings(max_examples=40, deadline=None)
+def test_one_comparison_makes_two_maps_equal_and_moves_the_difference_only(
+    common: list[tuple[int, Kind, int]], mine: list[tuple[int, Kind, int]], theirs: list[tuple[int, Kind, int]]
+) -> None:
+    one, other = _replica(common + mine), _replica(common + theirs)
+    slots = [Slot(kind, node_key(f"p{node}")) for node in range(_NODES) for kind in MapKind]
+    different = sum(one.thing(slot) != other.thing(slot) for slot in slots)
+    assert _compare(one, other) == different
+    assert one.map.root == other.map.root
+    assert _compare(other, one) == 0
+
+
+@given(_records)
+@settings(max_examples=20, deadline=None)
+def test_what_a_node_answers_is_its_own_tree(records: list[tuple[int, Kind, int]]) -> None:
+    replica = _replica(records)
+    answer = describe(replica.map.tree, [b""])
+    assert isinstance(answer, Nodes)
+    assert descend(replica.map.tree, answer) == ([], [])
+
+
+@given(
+    st.lists(_keys, unique=True),
+    st.none() | _keys,
+    st.none() | _keys,
+    st.sets(_keys),
+    st.sets(_keys),
+)
+def test_a_kept_choice_stays_and_two_are_named_where_two_can_be_had(
+    order: list[bytes], home: bytes | None, backup: bytes | None, keeps: set[bytes], takes: set[bytes]
+) -> None:
+    chosen = choose(order, home, backup, keeps.__contains__, takes.__contains__)
+    for before in (home, backup):
+        if before is not None and before in keeps:
+            assert before in chosen
+    able = {key for key in (home, backup) if key is not None and key in keeps} | (takes & set(order))
+    if len(able) >= 2:
+        assert set(chosen) <= able
+        assert None not in chosen
+        assert chosen[0] != chosen[1]

@@ -1,0 +1,428 @@
+"""Engines between themselves: two or three objects and the frames they hand each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from gossip_table import MESH, Table
+
+from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.record import Kind, Record, sign_record
+from smegmesh.gossip.codec import Hello, Items, Nodes, Ping, Restart, Root, WantCertificates, encode
+from smegmesh.gossip.engine import Alarm, Close, Dial, Persist, Probe, Send, Stored, ViewChanged
+from smegmesh.gossip.view import Liveness
+from smegmesh.identity.revocation import make_revocation
+from smegmesh.simulation.credentials import authority_key, credentials, node_key
+
+
+def _record(name: str, entry: Entry, number: int = 1, **credential: object) -> Record:
+    """An entry record as `name` signs it, whatever the entry says."""
+    own = credentials(name, **credential)  # type: ignore[arg-type]
+    return sign_record(
+        own.identity,
+        Kind.ENTRY,
+        MESH,
+        node_key(name),
+        number,
+        b"instance",
+        own.certificate.fingerprint,
+        encode_entry(entry),
+    )
+
+
+def _items(record: Record, *ders: bytes) -> bytes:
+    return encode(Items([(record.header, record.signature, record.body)], certificates=list(ders)))
+
+
+# Finding each other
+
+
+def test_two_find_each_other(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    assert set(one.engine.view().members) == set(other.engine.view().members) == {one.key, other.key}
+    assert one.engine.view().digest == other.engine.view().digest
+    assert one.engine.view().leader == other.engine.view().leader == min(one.key, other.key)
+    assert one.found(ViewChanged)
+
+
+def test_a_hello_comes_first(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    assert isinstance(one.received[0], Hello)
+    assert isinstance(other.received[0], Hello)
+    assert sum(isinstance(message, Hello) for message in one.received) == 1
+
+
+def test_what_comes_before_the_hello_is_bad(table: Table) -> None:
+    one = table.party("p0")
+    one.engine.link_up(1, credentials("p1").certificate, False, table.now)
+    one.engine.receive(1, encode(Ping()), table.now)
+    assert one.engine.counters["bad_frames"] == 1
+
+
+def test_agents_speak_with_the_version_before_and_the_one_after_only(table: Table) -> None:
+    parties = [table.party(f"p{at}", protocols=(newest - 1, newest)) for at, newest in enumerate((2, 3, 4))]
+    table.link(parties[0], parties[1])
+    assert len(parties[0].engine.links()) == 1
+    table.link(parties[0], parties[2])
+    assert len(parties[0].engine.links()) == 1
+    assert parties[2].engine.counters["protocol_refused"] == 1
+    assert any("protocols" in close.reason for close in parties[2].found(Close) if isinstance(close, Close))
+
+
+def test_a_link_with_oneself_is_closed_and_its_address_not_dialled_again(table: Table) -> None:
+    one = table.party("p0", bootstrap=("elsewhere.example:4000", "nat.example:4000"))
+    dials = {dial.addresses[0]: dial.dial for dial in one.found(Dial) if isinstance(dial, Dial)}
+    one.engine.dial_failed(dials["elsewhere.example:4000"], table.now)
+    one.engine.link_up(1, credentials("p0").certificate, True, table.now)
+    one.engine.link_up(2, credentials("p0").certificate, False, table.now)
+    table.pump()
+    assert {close.link for close in one.found(Close) if isinstance(close, Close)} == {1, 2}
+    one.events.clear()
+    table.wait(120)
+    assert {dial.addresses for dial in one.found(Dial) if isinstance(dial, Dial)} == {("elsewhere.example:4000",)}
+
+
+def test_the_own_address_in_a_bootstrap_list_is_not_dialled(table: Table) -> None:
+    one = table.party("p0", bootstrap=("p0.example:4000",))
+    assert not one.found(Dial)
+
+
+def test_a_member_named_in_the_bootstrap_list_is_not_dialled_as_a_stranger(table: Table) -> None:
+    one, other = table.party("p0", bootstrap=("p1.example:4000",)), table.party("p1")
+    table.link(one, other)
+    one.events.clear()
+    table.wait(120)
+    assert not one.found(Dial)
+
+
+def test_of_two_links_dialled_at_once_the_one_of_the_lower_key_stays(table: Table) -> None:
+    low, high = sorted((table.party("p0"), table.party("p1")), key=lambda party: party.key)
+    by_high = table.link(high, low, pump=False)
+    by_low = table.link(low, high, pump=False)
+    table.pump()
+    assert by_low[0] in low.engine.links()
+    assert by_high[1] not in low.engine.links()
+    assert by_low[1] in high.engine.links()
+    assert by_high[0] not in high.engine.links()
+
+
+def test_another_mesh_or_a_certificate_without_the_mesh_is_refused(table: Table) -> None:
+    one = table.party("p0")
+    one.engine.link_up(1, credentials("p1", meshes=("office",)).certificate, False, table.now)
+    one.engine.link_up(2, credentials("p1").certificate, False, table.now)
+    one.engine.receive(2, encode(Hello(1, 1, "office", b"8 bytes!", bytes(32), Items())), table.now)
+    assert [event.link for event in one.engine.events() if isinstance(event, Close)] == [1, 2]
+    assert one.engine.links() == {}
+
+
+# Own number
+
+
+def test_alone_it_publishes_after_five_seconds_and_makes_its_number_durable_first(table: Table) -> None:
+    one = table.party("p0")
+    table.wait(4.9)
+    assert not one.engine.view().members
+    table.wait(0.2)
+    assert one.engine.view().members[one.key].number == 1
+    assert next(event.number for event in one.found(Persist) if isinstance(event, Persist)) == 1
+
+
+def test_persist_comes_before_what_was_persisted_is_sent(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(1)
+    one.engine.set_entry(replace(table.entry("p0"), description="new"), table.now)
+    kinds = [type(event) for event in one.engine.events()]
+    assert kinds.index(Persist) < kinds.index(Send)
+
+
+def test_it_starts_above_every_number_that_others_have_seen(table: Table) -> None:
+    other, third = table.party("p1"), table.party("p2")
+    table.link(other, third)
+    before = _record("p0", table.entry("p0"), number=41)
+    (link,) = [number for number, key in other.engine.links().items() if key == third.key]
+    other.engine.receive(link, _items(before, credentials("p0").certificate.der), table.now)
+    table.pump()
+    assert other.engine.view().members[node_key("p0")].number == 41
+    one = table.party("p0")
+    table.link(one, other)
+    assert one.engine.view().members[one.key].number >= 42
+    assert min(event.number for event in one.found(Persist) if isinstance(event, Persist)) == 42
+    assert third.engine.view().members[one.key].number >= 42
+
+
+def test_it_starts_above_what_it_had_stored(table: Table) -> None:
+    one = table.party("p0", stored=Stored(number=7))
+    table.wait(6)
+    assert one.engine.view().members[one.key].number == 8
+
+
+def test_it_comes_up_from_what_it_stored(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(1)
+    records: dict[bytes, bytes] = {}
+    certificates: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+        certificates |= event.certificates
+    again = table.party("p0", stored=Stored(records, certificates, 9))
+    assert set(again.engine.view().members) == {one.key, other.key}
+    table.wait(5)
+    assert any(dial.node_key == other.key for dial in again.found(Dial) if isinstance(dial, Dial))
+
+
+@pytest.mark.parametrize("damage", [{"records": {b"\x01": b"x"}}, {"certificates": {b"f": b"x"}}])
+def test_a_damaged_store_is_an_error_at_the_edge(table: Table, damage: dict[str, dict[bytes, bytes]]) -> None:
+    with pytest.raises(ValueError, match=r"record|certificate|removal"):
+        table.party("p0", stored=Stored(**damage))  # type: ignore[arg-type]
+
+
+# Who may say what
+
+
+def test_an_entry_that_its_certificate_does_not_grant_is_refused(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    (link,) = one.engine.links()
+    claims = {
+        "another's name": replace(table.entry("p9"), name="p8"),
+        "a bridge": replace(table.entry("p9"), bridge=True),
+        "a prefix": replace(table.entry("p9"), advertise=("2001:db8::/32",)),
+    }
+    for number, entry in enumerate(claims.values(), 1):
+        one.engine.receive(link, _items(_record("p9", entry), credentials("p9").certificate.der), table.now)
+        assert one.engine.counters["bad_frames"] == number
+    foreign = credentials("p9", issuer="another").certificate.der
+    record = _record("p9", table.entry("p9"), issuer="another")
+    one.engine.receive(link, _items(record, foreign), table.now)
+    assert node_key("p9") not in one.engine.view().members
+
+
+def test_what_is_granted_may_be_said(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    (link,) = one.engine.links()
+    grants = {"bridges": ("*",), "prefixes": ("2001:db8::/32",)}
+    entry = replace(table.entry("p9"), bridge=True, advertise=("2001:db8:10::/48",))
+    der = credentials("p9", **grants).certificate.der  # type: ignore[arg-type]
+    one.engine.receive(link, _items(_record("p9", entry, **grants), der), table.now)
+    assert one.engine.view().members[node_key("p9")].entry == entry
+
+
+def test_what_it_may_not_say_itself_is_an_error_of_the_caller(table: Table) -> None:
+    one = table.party("p0")
+    for entry in (table.entry("p1"), replace(table.entry("p0"), bridge=True)):
+        with pytest.raises(ValueError, match="certificate"):
+            one.engine.set_entry(entry, table.now)
+
+
+def test_a_certificate_that_is_over_still_speaks_for_a_member(table: Table) -> None:
+    """Membership does not depend on the clock: whoever accepts a link checks the time, nobody else."""
+    one, other = table.party("p0"), table.party("p1")
+    table.now += 86_400 * 365 * 10
+    table.link(one, other)
+    assert other.key in one.engine.view().members
+
+
+def test_a_renewed_certificate_reaches_all(table: Table) -> None:
+    one, other, third = (table.party(f"p{number}") for number in range(3))
+    table.link(one, other)
+    table.link(other, third)
+    table.wait(1)
+    number = third.engine.view().members[one.key].number
+    one.engine.set_certificate(credentials("p0", edition=1).certificate, table.now)
+    table.pump()
+    assert third.engine.view().members[one.key].number > number
+
+
+# Flood and anti-entropy
+
+
+def test_a_change_goes_on_to_all_other_links_at_once(table: Table) -> None:
+    parties = [table.party(f"p{number}") for number in range(4)]
+    for one, other in pairwise(parties):
+        table.link(one, other)
+    table.wait(1)
+    parties[0].engine.set_entry(table.entry("p0", description="new"), table.now)
+    table.pump()
+    assert all(party.engine.view().members[parties[0].key].entry.description == "new" for party in parties)
+
+
+def test_changes_in_quick_succession_share_a_frame(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(1)
+    other.received.clear()
+    for number in range(5):
+        one.engine.set_entry(table.entry("p0", description=str(number)), table.now)
+        table.pump()
+    table.wait(0.01)
+    frames = [message for message in other.received if isinstance(message, Items)]
+    assert [len(frame.records) for frame in frames] == [1, 1]
+    assert other.engine.view().members[one.key].entry.description == "4"
+
+
+def test_a_certificate_rides_along_where_it_is_new_and_is_asked_for_elsewhere(table: Table) -> None:
+    one, other, third = (table.party(f"p{number}") for number in range(3))
+    table.link(other, third)
+    other.received.clear()
+    table.link(one, other)
+    assert one.key in third.engine.view().members
+    asked = [message.fingerprints for message in other.received if isinstance(message, WantCertificates)]
+    assert not any(credentials("p0").certificate.fingerprint in fingerprints for fingerprints in asked)
+    late = table.party("p3")
+    table.link(third, late)
+    assert any(isinstance(message, WantCertificates) for message in third.received)
+    assert one.key in late.engine.view().members
+
+
+def test_a_record_waits_for_its_certificate(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    (link,) = one.engine.links()
+    one.engine.receive(link, _items(_record("p9", table.entry("p9"))), table.now)
+    assert node_key("p9") not in one.engine.view().members
+    one.engine.receive(link, encode(Items(certificates=[credentials("p9").certificate.der])), table.now)
+    assert node_key("p9") in one.engine.view().members
+
+
+def test_equal_maps_compare_roots_and_nothing_else(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(20)
+    other.received.clear()
+    one.received.clear()
+    table.wait(20)
+    kinds = {type(message) for message in one.received + other.received}
+    assert Root in kinds
+    assert Nodes not in kinds
+
+
+def test_a_client_hands_nothing_on(table: Table) -> None:
+    client, one, other = table.party("c0", Role.CLIENT), table.party("p0"), table.party("p1")
+    table.link(client, one)
+    table.link(client, other)
+    table.wait(1)
+    one.engine.set_entry(table.entry("p0", description="new"), table.now)
+    table.pump()
+    assert other.engine.view().members[one.key].entry.description != "new"
+    assert client.engine.view().members[one.key].entry.description == "new"
+
+
+# Faults
+
+
+def test_a_link_that_sends_rubbish_is_closed_and_the_others_stay(table: Table) -> None:
+    one, other = table.party("p0", bad_frames=3), table.party("p1")
+    table.link(one, other)
+    one.engine.link_up(99, credentials("p2").certificate, False, table.now)
+    for _ in range(3):
+        one.engine.receive(99, b"rubbish", table.now)
+    assert [event.link for event in one.engine.events() if isinstance(event, Close)] == [99]
+    assert list(one.engine.links().values()) == [other.key]
+    one.engine.receive(99, b"rubbish", table.now)
+    assert one.engine.counters["bad_frames"] == 3
+
+
+def test_who_says_no_hello_is_shown_out(table: Table) -> None:
+    one = table.party("p0")
+    one.engine.link_up(1, credentials("p1").certificate, False, table.now)
+    table.wait(5.1)
+    assert one.engine.links() == {}
+
+
+def test_silence_asks_for_the_tunnel_then_is_down_and_the_link_is_dialled_again(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(5)
+    one.events.clear()
+    alone = frozenset({"p1"})
+    table.parties.pop("p1")
+    one.peers.clear()
+    table.wait(1.6, without=alone)
+    assert Probe(frozenset({other.key})) in one.events
+    table.wait(1.6, without=alone)
+    assert one.engine.view().members[other.key].liveness is Liveness.DOWN
+    dials = [event for event in one.found(Dial) if isinstance(event, Dial)]
+    assert dials[0].node_key == other.key
+    assert dials[0].addresses == ("p1.example:4000",)
+
+
+def test_a_restart_is_announced_on_all_links(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    one.engine.announce_restart(table.now)
+    table.pump()
+    assert other.received[-1] == Restart(20.0)
+
+
+def test_a_late_timer_is_counted_and_accuses_nobody(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(2)
+    table.now += 60
+    one.engine.timer(table.now)
+    assert one.engine.counters["late"] == 1
+    assert one.engine.view().members[other.key].liveness is Liveness.ALIVE
+
+
+# Leaving
+
+
+def test_leave_is_said_on_every_link_before_it_closes(table: Table) -> None:
+    one, other, third = (table.party(f"p{number}") for number in range(3))
+    table.link(one, other)
+    table.link(one, third)
+    one.engine.set_entry(table.entry("p0", description="a moment before"), table.now)
+    one.engine.leave(table.now)
+    table.pump()
+    assert one.key not in other.engine.view().members
+    assert one.key not in third.engine.view().members
+    assert one.engine.links() == {}
+    assert one.engine.next_timer() == float("inf")
+    one.engine.link_up(50, credentials("p1").certificate, False, table.now)
+    assert one.engine.links() == {}
+
+
+def test_a_revocation_is_told_to_the_revoked_before_the_link_closes(table: Table) -> None:
+    one, other, third = (table.party(f"p{number}") for number in range(3))
+    table.link(one, other)
+    table.link(one, third)
+    one.engine.revoke(make_revocation(authority_key(), MESH, other.key), table.now)
+    table.pump()
+    assert [alarm.kind for alarm in other.found(Alarm) if isinstance(alarm, Alarm)] == ["revoked"]
+    assert list(one.engine.links().values()) == [third.key]
+    assert other.key not in third.engine.view().members
+    assert other.engine.links() == {}
+    table.link(other, third)
+    assert other.key not in third.engine.links().values()
+
+
+def test_a_revocation_by_anybody_else_is_an_error_of_the_caller(table: Table) -> None:
+    one = table.party("p0")
+    for data in (b"rubbish", make_revocation(authority_key("another"), MESH, node_key("p1"))):
+        with pytest.raises(ValueError, match="revocation"):
+            one.engine.revoke(data, table.now)
+
+
+def test_stored_removals_hold_over_a_restart(table: Table) -> None:
+    one = table.party("p0")
+    one.engine.revoke(make_revocation(authority_key(), MESH, node_key("p1")), table.now)
+    table.wait(1)
+    records: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+    assert bytes([MapKind.REMOVAL]) + node_key("p1") in records
+    again = table.party("p0", stored=Stored(records))
+    other = table.party("p1")
+    table.link(again, other)
+    assert again.engine.links() == {}
