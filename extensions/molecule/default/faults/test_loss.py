@@ -13,10 +13,8 @@ VICTIMS = ["leader", "home"] + (["p1", "p2", "p3"] if os.environ.get("SMEGMESH_T
 @pytest.fixture(params=VICTIMS)
 def victim(request: pytest.FixtureRequest, hosts: dict[str, Host]):
     members = hosts["c1"].members()
-    named = {
-        "leader": next(name for name, member in members.items() if member["leader"]),
-        "home": members["c1"]["home"],
-    }
+    (leader,) = (name for name, member in members.items() if member["leader"])
+    named = {"leader": leader, "home": members["c1"]["home"]}
     host = hosts[named.get(request.param, request.param)]
     yield host
     engine("start", f"molecule-{host.name}")
