@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -15,7 +16,12 @@ import zipfile
 
 import pytest
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import bundle, wheel
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.wheelhouse import Platform, requirements_for
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.wheelhouse import (
+    Platform,
+    WheelhouseError,
+    download,
+    requirements_for,
+)
 
 DEBIAN = Platform("3.11", "x86_64", "glibc 2.36")
 
@@ -104,6 +110,20 @@ def test_a_bundle_without_dependencies_holds_wheel_requirements_and_units(tmp_pa
     before = path.stat().st_mtime_ns
     assert bundle.make_bundle(tmp_path, version, None, None) == path
     assert path.stat().st_mtime_ns == before
+
+
+def test_a_directory_of_wheels_stands_in_for_an_index(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    made = wheel.write_wheel(bundle.SOURCE, "9", source)
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"smegmesh==9 --hash=sha256:{digest}\n")
+    download(requirements, DEBIAN, target, str(source))
+    assert [path.name for path in target.iterdir()] == [made.name]
+    requirements.write_text(f"smegmesh==9 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(WheelhouseError, match=r"(?s)no wheels for Python 3\.11 on x86_64 .*smegmesh_wheelhouse"):
+        download(requirements, DEBIAN, tmp_path / "other", str(source))
 
 
 def test_the_bundle_is_made_from_the_role_beside_the_plugin():
