@@ -207,6 +207,7 @@ class Engine:
         self._enter(now)
         for link in self._links.ready():
             self._send(link, Restart(self._settings.restart_grace))
+        self._persist()  # what others have said, too: there is no later
         self._settle(now)
 
     def leave(self, now: float) -> None:

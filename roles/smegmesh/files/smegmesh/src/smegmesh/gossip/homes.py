@@ -50,7 +50,7 @@ def choose(
     first of `order` that `takes` accepts fills the gap. Where there is nobody to take,
     a home that fails stays named: no choice is better, and it may come back.
     """
-    chosen = [key for key in (home, backup) if key is not None and keeps(key)]
+    chosen = list(dict.fromkeys(key for key in (home, backup) if key is not None and keeps(key)))
     for key in order:
         if len(chosen) == 2:
             break
