@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import smegmesh
@@ -18,6 +19,7 @@ from smegmesh.daemon.daemon import Daemon, Platform
 from smegmesh.daemon.host import Directories
 from smegmesh.daemon.journal import configure_logging
 from smegmesh.daemon.notify import Notifier
+from smegmesh.daemon.service import Service
 from smegmesh.dataplane.launcher import Launcher, ProcessLauncher, SystemdLauncher
 from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.select import choose_plane
@@ -57,75 +59,35 @@ def _parse() -> argparse.Namespace:
 
 
 async def _run(directories: Directories, settings: AgentSettings, platform: Platform) -> None:
-    loop = asyncio.get_running_loop()
-    notifier = Notifier(os.environ)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
     keys = load_keys(directories.state)
     store, problem = open_store(directories.state / "state.db")
     if problem is not None:
         _log.error("%s", problem)
     try:
         daemon = Daemon(directories, settings, keys, store, platform, problem)
-        await _serve(daemon, directories, notifier, stopping)
+        control = ControlServer(directories.run / SOCKET_PATH.name, None, daemon)
+        service = Service(daemon, Notifier(os.environ))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, service.request_reload)
+        await control.start()
+        try:
+            await service.run()
+        finally:
+            await control.stop()
     finally:
         store.close()
 
 
-async def _serve(daemon: Daemon, directories: Directories, notifier: Notifier, stopping: asyncio.Event) -> None:
-    control = ControlServer(directories.run / SOCKET_PATH.name, None, daemon)
-    await control.start()
-    reloads = _Reloads(daemon, notifier)
-    try:
-        await daemon.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloads.request)
-        notifier.ready(reloads.summary())
-        watchdog = asyncio.create_task(_keep_alive(notifier), name="watchdog")
-        await stopping.wait()
-        notifier.stopping()
-        watchdog.cancel()
-    finally:
-        await daemon.stop()
-        await control.stop()
-
-
-class _Reloads:
-    """SIGHUP -> one reload after the other."""
-
-    def __init__(self, daemon: Daemon, notifier: Notifier) -> None:
-        self._daemon = daemon
-        self._notifier = notifier
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def request(self) -> None:
-        task = asyncio.create_task(self._reload(), name="reload")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def summary(self) -> str:
-        meshes = self._daemon.status().meshes
-        return ", ".join(f"{mesh.mesh} {mesh.state}" for mesh in meshes) or "no mesh declared"
-
-    async def _reload(self) -> None:
-        self._notifier.reloading(asyncio.get_running_loop().time())
-        await self._daemon.reload()
-        self._notifier.ready(self.summary())
-
-
-async def _keep_alive(notifier: Notifier) -> None:
-    """A sign of life as long as the event loop turns."""
-    while notifier.watchdog_interval is not None:
-        notifier.alive()
-        await asyncio.sleep(notifier.watchdog_interval)
-
-
 def _platform(directories: Directories, settings: AgentSettings) -> Platform:
-    if settings.plane == "memory":
-        return Platform(choose_plane("memory", ProcessLauncher()), MemorySystem(), restrict=False)
     requests = directories.run / "devices"
     launcher: Launcher = SystemdLauncher(requests=requests) if requests.is_dir() else ProcessLauncher()
-    return Platform(choose_plane(settings.plane, launcher), LinuxSystem())
+    plane_named = partial(choose_plane, launcher=launcher)
+    plane = plane_named(settings.plane)
+    if settings.plane == "memory":
+        return Platform(plane, plane_named, MemorySystem(), tunnels=False)
+    return Platform(plane, plane_named, LinuxSystem())
 
 
 if __name__ == "__main__":

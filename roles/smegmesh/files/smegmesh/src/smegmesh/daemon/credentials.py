@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from smegmesh.identity.certificate import ANY_MESH, Authority, CertificateError, NodeCertificate
+from smegmesh.declaration import Declaration
+from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate
+from smegmesh.identity.grant import Grant
 from smegmesh.identity.keys import encode_key, same_key
 from smegmesh.store.keys import HostKeys
 
@@ -21,42 +23,61 @@ class CredentialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What admits the host to the meshes of one authority."""
+    """What admits the host to the meshes of one authority. Equal when the files say the same."""
 
-    authority: Authority
+    authority: Authority = field(compare=False)
+    authority_pem: bytes
     certificate: NodeCertificate
     certificate_file: Path
 
 
-def load_credentials(directory: Path, mesh_id: str, keys: HostKeys) -> Credentials:
-    """Read authority.pem and node.pem and check that they admit these keys to the mesh.
+def load_credentials(directory: Path, declaration: Declaration, keys: HostKeys) -> Credentials:
+    """Read authority.pem and node.pem and check that they allow these keys what is declared.
 
     Time is not checked here: an expired certificate blocks new links, never the start.
     """
-    certificate_file = directory / "node.pem"
+    authority_file, certificate_file = directory / "authority.pem", directory / "node.pem"
+    authority_pem = _read(authority_file)
     try:
-        authority = Authority(_read(directory / "authority.pem"))
+        authority = Authority(authority_pem)
     except CertificateError as error:
-        raise CredentialError(f"{directory / 'authority.pem'}: {error}: {_CERTIFY}") from None
+        raise CredentialError(f"{authority_file}: {error}: {_CERTIFY}") from None
+    certificate_pem = _read(certificate_file)
     try:
-        certificate = authority.verify(_der(_read(certificate_file)))
-        _check_binding(certificate, mesh_id, keys)
-    except (CertificateError, ValueError) as error:
+        certificate = authority.verify(_der(certificate_pem))
+        _check_binding(certificate, keys)
+        _check_grant(certificate.grant, declaration)
+    except CertificateError as error:
         raise CredentialError(f"{certificate_file}: {error}: {_CERTIFY}") from None
-    return Credentials(authority, certificate, certificate_file)
+    return Credentials(authority, authority_pem, certificate, certificate_file)
 
 
-def _check_binding(certificate: NodeCertificate, mesh_id: str, keys: HostKeys) -> None:
+def _check_binding(certificate: NodeCertificate, keys: HostKeys) -> None:
     if not same_key(certificate.identity_key, keys.identity.public):
         raise CertificateError("the certificate is not for this host's identity key")
     if not same_key(certificate.grant.node_key, keys.node_key):
         raise CertificateError(f"the certificate is not for this host's node key {encode_key(keys.node_key)}")
-    if mesh_id not in certificate.grant.meshes and ANY_MESH not in certificate.grant.meshes:
-        raise CertificateError(f"the certificate does not admit {certificate.grant.node_name} to mesh {mesh_id}")
+
+
+def _check_grant(grant: Grant, declaration: Declaration) -> None:
+    """Refuse here what every other node would refuse."""
+    name, mesh = grant.node_name, declaration.mesh
+    if not grant.allows_mesh(mesh):
+        raise CertificateError(f"the certificate does not admit {name} to mesh {mesh}")
+    if declaration.bridge and not grant.allows_bridge(mesh):
+        raise CertificateError(f"the certificate does not let {name} bridge mesh {mesh}, as {declaration.file} says")
+    for prefix in map(str, declaration.advertise):
+        if not grant.allows_prefix(prefix):
+            raise CertificateError(
+                f"the certificate does not let {name} advertise {prefix}, as {declaration.file} says"
+            )
 
 
 def _der(pem: bytes) -> bytes:
-    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    try:
+        return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    except ValueError:
+        raise CertificateError("holds no certificate in PEM form") from None
 
 
 def _read(path: Path) -> bytes:

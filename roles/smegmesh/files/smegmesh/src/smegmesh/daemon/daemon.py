@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import smegmesh
 from smegmesh.control import types
-from smegmesh.daemon.credentials import CredentialError
+from smegmesh.crdt.entry import Role
+from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
 from smegmesh.daemon.forwarding import Forwarding
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
-from smegmesh.daemon.report import member_reports, mesh_report
+from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
 from smegmesh.daemon.resolver import Resolver
-from smegmesh.dataplane.plane import Plane
+from smegmesh.daemon.threads import in_thread
+from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
-from smegmesh.store import Store, StoreError
+from smegmesh.store import Device, Store, StoreError
 from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
 from smegmesh.transport.tls import TlsSettingsError
@@ -32,15 +35,24 @@ _SETTLE = 8.0  # seconds a reload waits for the interfaces it has changed
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """How the daemon reaches the host. With `restrict` False it leaves forwarding and firewall alone."""
+    """How the daemon reaches the host.
+
+    `plane_named` makes any plane by its name: devices of an earlier choice are taken down
+    with it. Without `tunnels` (the memory plane) no packets are carried: forwarding and
+    firewall are left alone and nobody is probed.
+    """
 
     plane: Plane
+    plane_named: Callable[[str], Plane]
     system: System
-    restrict: bool = True
+    tunnels: bool = True
 
 
 class Daemon:
-    """All meshes of a host. Made by `run`, asked by the API (it is its StatusSource)."""
+    """All meshes of a host, and the API's StatusSource.
+
+    `stopping` may be set at any time: waiting is cut short then, and `stop` follows.
+    """
 
     def __init__(
         self,
@@ -53,9 +65,11 @@ class Daemon:
     ) -> None:
         """`problem` is what had to be mended before the start, for the status."""
         loop = asyncio.get_running_loop()
+        self.stopping = asyncio.Event()
         self._settings = settings
         self._started = loop.time()
         self._problem = problem
+        self._plane_named = platform.plane_named
         self._links = Links(
             on_up=self._link_up,
             on_frame=self._frame,
@@ -65,20 +79,21 @@ class Daemon:
         )
         self._host = Host(
             directories=directories,
-            node_name=settings.node_name,
             link_port=settings.link_port,
             keys=keys,
             store=store,
             links=self._links,
             plane=platform.plane,
             system=platform.system,
+            tunnels=platform.tunnels,
             resolver=Resolver(loop.time),
             clock=loop.time,
         )
         self._meshes: dict[str, Mesh] = {}
         self._problems: dict[str, str] = {}
+        self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
-        self._forwarding = Forwarding(store, self._devices, self._forwarding_devices) if platform.restrict else None
+        self._forwarding = Forwarding(store, self._devices, self._forwarding_devices) if platform.tunnels else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -89,12 +104,14 @@ class Daemon:
 
     async def stop(self) -> None:
         """End; interfaces stay as they are, so that no packet is lost until the next start."""
+        self.stopping.set()
         async with self._reloading:
-            await asyncio.gather(*(mesh.stop(leave=False, take_down=False) for mesh in self._meshes.values()))
-            self._meshes.clear()
+            meshes, self._meshes = self._meshes, {}
+        await asyncio.gather(*(mesh.stop(leave=False) for mesh in meshes.values()))
         if self._forwarding is not None:
             await self._forwarding.close()
-        await self._links.stop()
+        await self._links.stop()  # sends what is queued first
+        self._host.resolver.close()
 
     # StatusSource
 
@@ -114,8 +131,14 @@ class Daemon:
             node_key=encode_key(self._host.keys.node_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, forwarding) if problem],
+            problems=[problem for problem in (self._problem, forwarding, *self._host_problems) if problem],
         )
+
+    def summary(self) -> str:
+        """One line for the service manager."""
+        running: dict[str, str] = {name: mesh_state(mesh) for name, mesh in self._meshes.items()}
+        states = {**dict.fromkeys(self._problems, "failed"), **running}
+        return ", ".join(f"{name} {state}" for name, state in sorted(states.items())) or "no mesh declared"
 
     async def members(self, mesh: str) -> list[types.Member]:
         """Members of a mesh, sorted by name; KeyError for a mesh that does not run here."""
@@ -126,67 +149,138 @@ class Daemon:
     async def reload(self) -> types.Reloaded:
         """Follow the declarations and certificates as they are on disk now."""
         async with self._reloading:
+            if self.stopping.is_set():
+                return types.Reloaded()
             directories = self._host.directories
-            loaded = await asyncio.to_thread(read_meshes, directories.etc, directories.local)
-            self._problems = {bad.mesh or bad.error.file: str(bad.error) for bad in loaded.errors}
-            for problem in self._problems.values():
-                _log.error("%s", problem)
-            changed = await self._follow({declaration.mesh: declaration for declaration in loaded.declarations})
+            loaded = await asyncio.to_thread(read_meshes, directories.etc, directories.local, tuple(self._meshes))
+            self._problems, self._host_problems = {}, []
+            for bad in loaded.errors:
+                self._note(bad.mesh, bad.error)
+            # Where a directory cannot be read, nobody knows what is declared: everything stays.
+            known = all(bad.mesh for bad in loaded.errors)
+            changed = await self._follow({declared.mesh: declared for declared in loaded.declarations}, known)
             await self._settle(changed)
         return types.Reloaded(changed=sorted(changed), problems=self._all_problems())
 
-    async def _follow(self, wanted: dict[str, Declaration]) -> set[str]:
-        """Stop, change and start meshes; which. A mesh whose file is bad now goes on as it was."""
-        changed = set()
-        for name in self._meshes.keys() - wanted.keys() - self._problems.keys():
-            await self._meshes.pop(name).stop(leave=True, take_down=True)
-            _log.info("mesh=%s node=%s: left", name, self._settings.node_name)
-            changed.add(name)
-        kept = {name: mesh.declaration for name, mesh in self._meshes.items() if name not in wanted}
-        ports = self._choose_ports({**kept, **wanted})
-        for name, declaration in sorted(wanted.items()):
+    def _note(self, mesh: str, error: Exception | str) -> None:
+        """Keep a problem of a mesh, or of the host where that is empty, until the next reload."""
+        _log.error("mesh=%s node=%s: %s", mesh or "-", self._settings.node_name, error)
+        if mesh:
+            self._problems[mesh] = str(error)
+        else:
+            self._host_problems.append(str(error))
+
+    # Following the declarations
+
+    async def _follow(self, wanted: dict[str, Declaration], known: bool) -> set[str]:
+        """Stop, change and start meshes; which. One whose file or certificate is bad now goes on as it was."""
+        gone = self._meshes.keys() - wanted.keys() - self._problems.keys() if known else set()
+        changed = set(gone)
+        for name in gone:
+            await self._stop(name, leave=True)
+        ports = self._choose_ports(wanted)
+        credentials = self._load_credentials(wanted.values())
+        for name, found in credentials.items():
+            mesh = self._meshes.get(name)
+            if mesh is not None and mesh.needs_restart(wanted[name], ports[name], found):
+                await self._stop(name, leave=not mesh.has_authority(found))
+                changed.add(name)
+        await self._take_down_leftovers(wanted, known)
+        for name, found in credentials.items():
             try:
-                if await self._follow_one(name, declaration, ports[name]):
+                if self._start_or_update(wanted[name], ports[name], found):
                     changed.add(name)
-            except (CredentialError, TlsSettingsError, StoreError) as error:
-                self._problems[name] = str(error)
-                _log.error("mesh=%s node=%s: %s", name, self._settings.node_name, error)
+            except (TlsSettingsError, StoreError, ValueError) as error:
+                self._note(name, error)
+        self._keep_ports(ports, known)
         return changed
 
-    async def _follow_one(self, name: str, declaration: Declaration, port: int) -> bool:
-        running = self._meshes.get(name)
+    async def _stop(self, name: str, *, leave: bool) -> None:
+        await self._meshes.pop(name).stop(leave=leave)
+        if leave:
+            self._forget(name)
+            _log.info("mesh=%s node=%s: left", name, self._settings.node_name)
+
+    def _start_or_update(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
+        running = self._meshes.get(declaration.mesh)
         if running is not None:
-            running.update_certificate()
-            if declaration == running.declaration and port == running.interface.port:
-                return False
-            if not running.needs_restart(declaration, port):
-                running.update(declaration)
-                return True
-            del self._meshes[name]
-            await running.stop(leave=False, take_down=True)
-        log = NodeLogger(_log, {"mesh": name, "node": self._settings.node_name})
-        mesh = Mesh(self._host, declaration, port, self._interfaces_changed, log)
+            return running.update(declaration, credentials)
+        log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
+        mesh = Mesh(self._host, declaration, port, credentials, self._interfaces_changed, log)
         mesh.start()
-        self._meshes[name] = mesh
+        self._meshes[declaration.mesh] = mesh
         return True
 
-    def _choose_ports(self, declarations: dict[str, Declaration]) -> dict[str, int]:
-        kept = self._host.store.ports()
-        ports = choose_ports(declarations.values(), kept)
-        if ports != kept:
-            self._host.store.keep_ports(ports)
-        return ports
+    def _load_credentials(self, declarations: Iterable[Declaration]) -> dict[str, Credentials]:
+        """By mesh id, without those whose files are bad."""
+        loaded = {}
+        for declaration in declarations:
+            directory = self._host.directories.etc / "authorities" / declaration.authority
+            try:
+                loaded[declaration.mesh] = load_credentials(directory, declaration, self._host.keys)
+            except CredentialError as error:
+                self._note(declaration.mesh, error)
+        return loaded
 
-    async def _settle(self, changed: set[str]) -> None:
+    def _choose_ports(self, wanted: Mapping[str, Declaration]) -> dict[str, int]:
+        """Ports of the wanted meshes; those of the others that still run, or cannot run now, are left to them."""
+        others = {name: port for name, port in self._host.store.ports().items() if name not in wanted}
+        running = {mesh.interface.port for name, mesh in self._meshes.items() if name not in wanted}
+        return choose_ports(wanted.values(), self._host.store.ports(), busy=running | set(others.values()))
+
+    def _keep_ports(self, ports: Mapping[str, int], known: bool) -> None:
+        held = self._host.store.ports()
+        others = {name: port for name, port in held.items() if name in self._problems or not known}
+        if {**others, **ports} == held:
+            return
+        try:
+            self._host.store.keep_ports({**others, **ports})
+        except StoreError as error:
+            self._note("", error)
+
+    async def _take_down_leftovers(self, wanted: Mapping[str, Declaration], known: bool) -> None:
+        """Remove interfaces that were made here and are declared no more, or by another name or plane."""
+        plane = self._host.plane.name
+        for device in self._host.store.devices():
+            undeclared = device.mesh not in wanted
+            if undeclared and (device.mesh in self._problems or not known):
+                continue
+            if undeclared or device.plane != plane or device.name != self._device_of(wanted[device.mesh]):
+                await self._take_down(device)
+                if undeclared:
+                    self._forget(device.mesh)
+
+    def _device_of(self, declaration: Declaration) -> str:
+        """The interface that a mesh runs on, or will."""
+        running = self._meshes.get(declaration.mesh)
+        return running.interface.device if running is not None else declaration.interface
+
+    async def _take_down(self, device: Device) -> None:
+        try:
+            await in_thread(lambda: self._plane_named(device.plane).delete(device.name))
+            self._host.store.forget_device(device.name)
+        except (PlaneError, StoreError, OSError) as error:
+            self._note("", error)
+
+    def _forget(self, mesh: str) -> None:
+        try:
+            self._host.store.forget(mesh)
+        except StoreError as error:
+            self._note("", error)
+
+    async def _settle(self, changed: Collection[str]) -> None:
         """Give what was changed a moment to come up, so that the answer tells how it went."""
-        waits: list[Coroutine[None, None, object]] = [
-            self._meshes[name].interface.attempted.wait() for name in changed if name in self._meshes
-        ]
-        if self._forwarding is not None and changed:
+        waits = [self._meshes[name].interface.settled() for name in changed if name in self._meshes]
+        if self._forwarding is not None:
             self._forwarding.changed()
             waits.append(self._forwarding.settled())
-        if waits:
-            await asyncio.wait([asyncio.ensure_future(wait) for wait in waits], timeout=_SETTLE)
+        either: list[asyncio.Future[Any]] = [asyncio.gather(*waits), asyncio.ensure_future(self.stopping.wait())]
+        try:
+            await asyncio.wait(either, timeout=_SETTLE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in either:
+                wait.cancel()
+            await asyncio.gather(*either, return_exceptions=True)
 
     def _all_problems(self) -> dict[str, str]:
         running = {name: mesh.interface.problem for name, mesh in self._meshes.items()}
@@ -202,7 +296,7 @@ class Daemon:
         return [mesh.interface.device for mesh in self._meshes.values()]
 
     def _forwarding_devices(self) -> list[str]:
-        return [mesh.interface.device for mesh in self._meshes.values() if mesh.declaration.role.value == "peer"]
+        return [mesh.interface.device for mesh in self._meshes.values() if mesh.declaration.role is Role.PEER]
 
     # What links tell: passed on to the mesh they belong to, if it still runs.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane import firewall
 from smegmesh.dataplane.forwarding import enable_forwarding, restore_forwarding
 from smegmesh.dataplane.plane import PlaneError
@@ -16,16 +18,34 @@ _log = logging.getLogger(__name__)
 _RETRY = 10.0  # seconds after a failure
 
 
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What is done to the host, from worker threads. Each raises PlaneError."""
+
+    install: Callable[[Collection[str]], None] = firewall.install
+    remove: Callable[[], None] = firewall.remove
+    enable: Callable[[], dict[str, str]] = enable_forwarding
+    restore: Callable[[Mapping[str, str]], None] = restore_forwarding
+
+
 class Forwarding:
-    """Follows the set of mesh interfaces. `devices` says which are up, `peers` which of them forward."""
+    """Follows the set of mesh interfaces. `devices` says which there are, `peers` which of them forward."""
 
     def __init__(
-        self, store: Store, devices: Callable[[], Collection[str]], peers: Callable[[], Collection[str]]
+        self,
+        store: Store,
+        devices: Callable[[], Collection[str]],
+        peers: Callable[[], Collection[str]],
+        controls: Controls | None = None,
+        retry: float = _RETRY,
     ) -> None:
         self.problem: str | None = None
         self._store = store
         self._devices = devices
         self._peers = peers
+        self._controls = controls or Controls()
+        self._retry = retry
+        self._originals: dict[str, str] = {}
         self._dirty = Signal()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -51,10 +71,10 @@ class Forwarding:
 
     async def _run(self) -> None:
         while True:
-            await self._dirty.wait(_RETRY if self.problem else None)
+            await self._dirty.wait(self._retry if self.problem else None)
             try:
-                await asyncio.to_thread(self._apply, sorted(self._devices()), bool(self._peers()))
-            except (PlaneError, StoreError) as error:
+                await self._apply(sorted(self._devices()), bool(self._peers()))
+            except (PlaneError, StoreError, OSError) as error:
                 if self.problem != str(error):
                     _log.error("forwarding: %s", error)
                 self.problem = str(error)
@@ -63,19 +83,28 @@ class Forwarding:
             if not self._dirty.is_set():
                 self._idle.set()
 
-    def _apply(self, devices: list[str], forward: bool) -> None:
+    async def _apply(self, devices: list[str], forward: bool) -> None:
         # The table first: from the moment packets are forwarded it says which.
         if devices:
-            firewall.install(devices)
+            await in_thread(self._controls.install, devices)
         if forward:
-            self._store.keep_sysctls(enable_forwarding())
+            await self._enable()
         else:
-            self._restore()
+            await self._restore()
         if not devices:
-            firewall.remove()
+            await in_thread(self._controls.remove)
 
-    def _restore(self) -> None:
-        originals = self._store.sysctls()
-        restore_forwarding(originals)
+    # The store is asked in the event loop alone: it takes one call at a time.
+
+    async def _enable(self) -> None:
+        self._originals = {**await in_thread(self._controls.enable), **self._originals}
+        if self._originals:
+            self._store.keep_sysctls(self._originals)
+            self._originals = {}
+
+    async def _restore(self) -> None:
+        originals = {**self._originals, **self._store.sysctls()}
+        await in_thread(self._controls.restore, originals)
+        self._originals = {}
         for name in originals:
             self._store.forget_sysctl(name)

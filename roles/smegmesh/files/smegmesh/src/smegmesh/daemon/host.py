@@ -38,16 +38,19 @@ class Directories:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The services and facts a mesh runs on. `clock` is monotonic seconds."""
+    """The services and facts a mesh runs on. `clock` is monotonic seconds.
+
+    Without `tunnels` the plane carries no packets, so there is nothing to probe.
+    """
 
     directories: Directories
-    node_name: str
     link_port: int
     keys: HostKeys = field(repr=False)
     store: Store
     links: Links
     plane: Plane
     system: System
+    tunnels: bool
     resolver: Resolver
     clock: Callable[[], float]
     certificate_clocks: dict[bytes, CertificateClock] = field(default_factory=dict)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
 
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.signal import Signal
-from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PlaneError
+from smegmesh.daemon.threads import in_thread
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import View
 from smegmesh.routing.plan import LocalPolicy, Plan, make_plan
+from smegmesh.store import Device, StoreError
 
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
 
 
-_Result = TypeVar("_Result")
-
-
 class Interface:
-    """Runs until closed. `on_up(created)` is called whenever the interface has come up."""
+    """Runs until closed. `on_up(created)` is called when the interface has come up.
+
+    An interface that exists is adopted, whatever its port, MTU and peers; `close` leaves it
+    as it is. What was made is noted in the store, for whoever has to take it down.
+    """
 
     def __init__(
         self,
@@ -40,6 +42,8 @@ class Interface:
         self.port = port
         self.problem: str | None = None
         self._host = host
+        self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
+        self._recorded = False
         self._declared_mtu = declaration.mtu
         self._policy = LocalPolicy(declaration.role, declaration.keepalive)
         self._view = view
@@ -47,10 +51,10 @@ class Interface:
         self._log = log
         self._reconciler: Reconciler | None = None
         self._dirty = Signal()
+        self._idle = asyncio.Event()
         self._device_lock = asyncio.Lock()
         self._failures = 0
         self._unresolved = False
-        self.attempted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -63,49 +67,52 @@ class Interface:
         self._dirty.set()
         self._task = asyncio.create_task(self._run(), name=f"interface {self.device}")
 
-    def set_policy(self, declaration: Declaration) -> None:
-        """Take what may change without a new interface."""
+    def follow(self, declaration: Declaration) -> None:
+        """Take what a running interface can take: the keepalive."""
         self._policy = LocalPolicy(declaration.role, declaration.keepalive)
+        self._idle.clear()
         self._dirty.set()
 
     def view_changed(self) -> None:
         """There is another view to follow."""
         self._dirty.set()
 
+    async def settled(self) -> None:
+        """Wait until what was asked for was tried."""
+        await self._idle.wait()
+
     async def renew(self, key: bytes) -> None:
         """Begin a new session with a WireGuard peer (tunnel key), which may have lost the one we hold."""
-        reconciler = self._reconciler
-        if reconciler is None:
-            return
         async with self._device_lock:
+            if self._reconciler is None:
+                return
             try:
-                await _shielded(reconciler.renew, key)
-            except PlaneError as error:
+                await in_thread(self._reconciler.renew, key)
+            except (PlaneError, OSError) as error:
                 self._log.warning("session not renewed: %s", error)
 
     async def state(self) -> DeviceState | None:
         """The device as it is, None if there is none."""
-        reconciler = self._reconciler
-        if reconciler is None:
-            return None
         async with self._device_lock:
+            if self._reconciler is None:
+                return None
             try:
-                return await asyncio.to_thread(reconciler.state)
-            except PlaneError:
+                return await in_thread(self._reconciler.state)
+            except (PlaneError, OSError):
                 return None
 
-    async def close(self, take_down: bool) -> None:
-        """Stop following; with `take_down` the interface goes too, else it is kept for the next start."""
+    async def close(self) -> None:
+        """Stop following; when this returns nobody works on the device any more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        reconciler, self._reconciler = self._reconciler, None
-        if take_down:
-            async with self._device_lock:
-                if reconciler is not None:
-                    await asyncio.to_thread(reconciler.take_down)
-                else:
-                    await asyncio.to_thread(self._host.plane.delete, self.device)
+        async with self._device_lock:
+            made, self._reconciler = self._reconciler is not None, None
+        if made:
+            try:
+                self._note()
+            except StoreError as error:
+                self._log.error("%s", error)
 
     async def _run(self) -> None:
         check_at = self._host.clock() + CHECK_INTERVAL
@@ -115,7 +122,8 @@ class Interface:
             if checking:
                 check_at = self._host.clock() + CHECK_INTERVAL
             await self._follow(checking)
-            self.attempted.set()
+            if not self._dirty.is_set():
+                self._idle.set()
 
     def _pause(self, check_at: float) -> float:
         if self._failures:
@@ -131,22 +139,21 @@ class Interface:
         self._unresolved = len(endpoints) < len(wanted)
         try:
             async with self._device_lock:
-                created, repaired = await _shielded(self._apply, plan, endpoints, checking)
-        except PlaneError as error:
+                created, repaired = await in_thread(self._apply, plan, endpoints, checking)
+            if created is not None:
+                self._log.info("interface %s %s", self.device, "created" if created else "adopted")
+                self._on_up(created)
+            self._note()
+        except (PlaneError, StoreError, OSError) as error:
             self._failed(str(error))
             return
         if self._failures:
-            self._log.info("interface %s is up again", self.device)
+            self._log.info("interface %s is as planned again", self.device)
         self.problem, self._failures = None, 0
         for what in repaired:
             self._log.warning("repaired: %s", what)
-        if created is not None:
-            self._log.info("interface %s %s", self.device, "created" if created else "adopted")
-            self._on_up(created)
 
-    def _apply(
-        self, plan: Plan, endpoints: dict[str, tuple[str, int]], checking: bool
-    ) -> tuple[bool | None, list[str]]:
+    def _apply(self, plan: Plan, endpoints: dict[str, Endpoint], checking: bool) -> tuple[bool | None, list[str]]:
         """In a worker thread. Whether the interface was created (None: it was up), and what was repaired."""
         if self._reconciler is None:
             reconciler = self._make_reconciler(endpoints)
@@ -156,24 +163,19 @@ class Interface:
         self._reconciler.apply(plan, endpoints)
         return None, self._reconciler.check() if checking else []
 
-    def _make_reconciler(self, endpoints: dict[str, tuple[str, int]]) -> Reconciler:
+    def _make_reconciler(self, endpoints: dict[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _ in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
         settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port)
         return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu)
+
+    def _note(self) -> None:
+        if not self._recorded:
+            self._host.store.keep_device(self._record)
+            self._recorded = True
 
     def _failed(self, problem: str) -> None:
         if problem != self.problem:
             self._log.error("%s", problem)
         self.problem = problem
         self._failures += 1
-
-
-async def _shielded(function: Callable[..., _Result], *arguments: object) -> _Result:
-    """Run in a worker thread; a cancelled caller still waits for it, so that two never work on one device."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

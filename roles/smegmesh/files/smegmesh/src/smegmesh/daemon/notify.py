@@ -16,9 +16,10 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
-        microseconds = environment.get("WATCHDOG_USEC", "")
+        allowed = environment.get("WATCHDOG_USEC", "")
         meant_for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_interval = int(microseconds) / 2e6 if microseconds.isdigit() and meant_for_us else None
+        microseconds = int(allowed) if allowed.isdecimal() and meant_for_us else 0
+        self.watchdog_interval = microseconds / 2e6 if microseconds else None
 
     def ready(self, status: str) -> None:
         """The service is up."""

@@ -21,10 +21,11 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
     own = view.members.get(view.node_key)
     links = len(mesh.engine.links())
     alone = f"no link to anybody: {mesh.dial_problem}" if not links and mesh.dial_problem else None
+    problems = [each for each in (mesh.interface.problem, *mesh.problems, problem) if each]
     return types.Mesh(
         mesh=mesh.mesh_id,
-        state=_state(mesh),
-        problem=mesh.interface.problem or mesh.store_problem or problem or alone,
+        state=mesh_state(mesh),
+        problem="; ".join(problems) or alone,
         role=mesh.declaration.role.value,
         interface=mesh.interface.device,
         plane=plane,
@@ -70,7 +71,8 @@ def _member_report(view: View, member: Member, device: DeviceState | None) -> ty
     )
 
 
-def _state(mesh: Mesh) -> State:
+def mesh_state(mesh: Mesh) -> State:
+    """Whether its interface is as it should be."""
     if mesh.interface.up:
         return "up"
     return "failed" if mesh.interface.problem else "starting"

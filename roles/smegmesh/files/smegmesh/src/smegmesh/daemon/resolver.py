@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
 Endpoint = tuple[str, int]
+_LOOKUPS = 4  # at a time
 
 
 def split_endpoint(text: str) -> Endpoint:
@@ -22,19 +24,40 @@ def split_endpoint(text: str) -> Endpoint:
     return host, int(port)
 
 
-def join_endpoint(host: str, port: int) -> str:
-    """The text form of an endpoint, with brackets where IPv6 needs them."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _look_up(name: str) -> str:
+    return str(socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)[0][4][0])
 
 
 class Resolver:
-    """Resolves endpoints, keeps the last good answer of a name, asks again after `lifetime` seconds."""
+    """Resolves endpoints, keeps the last good answer of a name, asks again after `lifetime` seconds.
 
-    def __init__(self, clock: Callable[[], float], lifetime: float = 60.0, timeout: float = 2.0) -> None:
+    A name that did not resolve within `timeout` seconds is asked again after `retry` seconds, so
+    that a dead name server does not hold up every change. `lookup` blocks; it gives an IP
+    literal or raises OSError or ValueError.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        lookup: Callable[[str], str] = _look_up,
+        *,
+        lifetime: float = 60.0,
+        retry: float = 4.0,
+        timeout: float = 2.0,
+    ) -> None:
         self._clock = clock
+        self._lookup = lookup
         self._lifetime = lifetime
+        self._retry = retry
         self._timeout = timeout
-        self._known: dict[str, tuple[float, str]] = {}
+        self._addresses: dict[str, str] = {}
+        self._ask_at: dict[str, float] = {}
+        # Its own threads: slow answers must not take those that work on interfaces.
+        self._threads = ThreadPoolExecutor(_LOOKUPS, "resolve")
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, endpoints: Iterable[str]) -> dict[str, Endpoint]:
         """Each endpoint that has an address now -> (IP literal, port); the others are left out."""
@@ -45,24 +68,28 @@ class Resolver:
             except ValueError:
                 continue  # the entry of a foreign or newer agent; a peer without endpoint
         names = {host for host, _ in split.values() if not _is_literal(host)}
-        await asyncio.gather(*(self._refresh(name) for name in names))
+        due = [name for name in names if self._clock() >= self._ask_at.get(name, float("-inf"))]
+        if due:
+            await self._ask(due)
         answers = {}
         for text, (host, port) in split.items():
-            address = host if _is_literal(host) else self._known.get(host, (0.0, ""))[1]
-            if address:
+            address = host if _is_literal(host) else self._addresses.get(host)
+            if address is not None:
                 answers[text] = (address, port)
         return answers
 
-    async def _refresh(self, name: str) -> None:
-        asked, _ = self._known.get(name, (float("-inf"), ""))
-        if self._clock() - asked < self._lifetime:
-            return
+    async def _ask(self, names: Iterable[str]) -> None:
+        """The last answer for a name stands until there is another."""
         loop = asyncio.get_running_loop()
-        try:
-            found = await asyncio.wait_for(loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM), self._timeout)
-        except (OSError, asyncio.TimeoutError):
-            return  # the last answer stands; the next resolve asks again
-        self._known[name] = (self._clock(), str(found[0][4][0]))
+        asked = {loop.run_in_executor(self._threads, self._lookup, name): name for name in names}
+        done, late = await asyncio.wait(asked, timeout=self._timeout)
+        for answer in late:
+            answer.cancel()
+        for answer, name in asked.items():
+            good = answer in done and not isinstance(answer.exception(), (OSError, ValueError))
+            self._ask_at[name] = self._clock() + (self._lifetime if good else self._retry)
+            if good:
+                self._addresses[name] = answer.result()
 
 
 def _is_literal(host: str) -> bool:

@@ -6,6 +6,8 @@ only after 15 s of unanswered packets (whitepaper, section 6.5).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 _MISSES = 3
 _PAUSE = 10.0  # seconds between renewals with one peer
 
@@ -16,6 +18,11 @@ class SilentSessions:
     def __init__(self) -> None:
         self._missed: dict[bytes, int] = {}
         self._renewed: dict[bytes, float] = {}
+
+    def watch(self, keys: Collection[bytes]) -> None:
+        """Only these nodes are probed from now on; forget the others."""
+        self._missed = {key: missed for key, missed in self._missed.items() if key in keys}
+        self._renewed = {key: when for key, when in self._renewed.items() if key in keys}
 
     def probed(self, key: bytes, answered: bool, now: float) -> bool:
         """Note a probe; True when the session should be renewed now (`now` in seconds)."""

@@ -16,6 +16,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE port (mesh TEXT PRIMARY KEY, port INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE sysctl (name TEXT PRIMARY KEY, original TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE device (name TEXT PRIMARY KEY, mesh TEXT NOT NULL, plane TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 RAISE_OWN_NUMBER = (

@@ -39,6 +39,15 @@ class MeshState:
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface that the agent made for a mesh, and on which plane."""
+
+    name: str
+    mesh: str
+    plane: str
+
+
 class Store:
     """An open state database. One call at a time, from any thread; every write is durable when it returns.
 
@@ -86,6 +95,23 @@ class Store:
         with self._transaction() as database:
             database.execute("DELETE FROM port")
             database.executemany("INSERT INTO port (mesh, port) VALUES (?, ?)", list(ports.items()))
+
+    def devices(self) -> list[Device]:
+        """The interfaces that are ours, by name."""
+        return [Device(*row) for row in self._rows("SELECT name, mesh, plane FROM device ORDER BY name")]
+
+    def keep_device(self, device: Device) -> None:
+        """Remember that an interface is ours, until `forget_device`."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO device (name, mesh, plane) VALUES (?, ?, ?)",
+                (device.name, device.mesh, device.plane),
+            )
+
+    def forget_device(self, name: str) -> None:
+        """The interface is gone."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM device WHERE name = ?", (name,))
 
     def sysctls(self) -> dict[str, str]:
         """Original values of the sysctls the agent has changed, by name."""

@@ -1,0 +1,132 @@
+"""Whole daemons in one process: real keys, certificates, TLS, store and API; WireGuard in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from smegmesh.control.client import Client
+from smegmesh.control.server import ControlServer
+from smegmesh.daemon.daemon import Daemon, Platform
+from smegmesh.daemon.host import Directories
+from smegmesh.dataplane.memory import MemoryPlane
+from smegmesh.dataplane.plane import Plane
+from smegmesh.dataplane.system import MemorySystem
+from smegmesh.declaration import load_agent
+from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
+from smegmesh.store import open_store
+from smegmesh.store.keys import ensure_keys
+
+DAY = 86400.0
+MESH = "prod"
+
+
+class Operator:
+    """Who holds the authority's key."""
+
+    def __init__(self) -> None:
+        self.authority, self._key = make_authority("test", 365, now=time.time() - DAY)
+
+    def certify(self, request: bytes, meshes: tuple[str, ...] = ("*",), **grants: tuple[str, ...]) -> bytes:
+        asked = read_request(request)
+        grant = Grant(asked.node_name, asked.node_key, meshes, **grants)
+        now = time.time()
+        return issue(self.authority, self._key, asked, grant, not_before=now - DAY, not_after=now + DAY)
+
+
+class Agent:
+    """One host: its files, its WireGuard in memory, and a daemon that can be started and stopped again and again."""
+
+    def __init__(self, name: str, directory: Path, operator: Operator) -> None:
+        self.name = name
+        self.directories = Directories(*(directory / part for part in ("etc", "state", "run")))
+        self.meshes_directory = self.directories.etc / "meshes.d"
+        self.authority = self.directories.etc / "authorities" / "default"
+        for path in (self.meshes_directory, self.authority, self.directories.state, self.directories.run):
+            path.mkdir(parents=True)
+        self.link_port = free_port()
+        self.address = f"127.0.0.1:{self.link_port}"
+        (self.directories.etc / "agent.yml").write_text(
+            f"node_name: {name}\nplane: memory\nlisten: 127.0.0.1\nlink_port: {self.link_port}\n"
+        )
+        self.keys, _ = ensure_keys(self.directories.state)
+        self.request = make_request(self.keys.identity, name, self.keys.node_key)
+        self.operator = operator
+        self.certify()
+        self.plane = MemoryPlane()
+        self.other_planes: dict[str, Plane] = {}
+        self.daemon: Daemon | None = None
+
+    def certify(self, operator: Operator | None = None, **grants: tuple[str, ...]) -> None:
+        """Install a new certificate, by another operator if given."""
+        operator = operator or self.operator
+        (self.authority / "authority.pem").write_bytes(operator.authority)
+        (self.authority / "node.pem").write_bytes(operator.certify(self.request, **grants))
+
+    def declare(self, *others: Agent, mesh: str = MESH, role: str = "peer", **more: object) -> None:
+        """Write a declaration with these others as bootstrap."""
+        lines = [f"owner: role\nmesh: {mesh}\nrole: {role}"]
+        lines += ["endpoint: 127.0.0.1"] if role == "peer" else []
+        lines += [f"{key}: {value}" for key, value in more.items()]
+        lines += ["bootstrap:"] if others else []
+        lines += [f'  - {{name: {other.name}, address: "{other.address}"}}' for other in others]
+        self.file(mesh).write_text("\n".join(lines) + "\n")
+
+    def file(self, mesh: str = MESH) -> Path:
+        return self.meshes_directory / f"{mesh}.yml"
+
+    async def start(self) -> Daemon:
+        settings = load_agent(self.directories.etc / "agent.yml")
+        self.store, problem = open_store(self.directories.state / "state.db")
+        platform = Platform(self.plane, self._plane_named, MemorySystem(), tunnels=False)
+        self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
+        self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)
+        await self.control.start()
+        await self.daemon.start()
+        return self.daemon
+
+    async def stop(self) -> None:
+        if self.daemon is None:
+            return
+        await self.daemon.stop()
+        await self.control.stop()
+        self.store.close()
+        self.daemon = None
+
+    def mesh(self, mesh: str = MESH) -> Any:
+        """The mesh in the status, None if it is not there."""
+        assert self.daemon is not None
+        return next((each for each in self.daemon.status().meshes if each.mesh == mesh), None)
+
+    def alive(self, count: int, mesh: str = MESH) -> bool:
+        status = self.mesh(mesh)
+        return status is not None and status.state == "up" and status.members.alive == count
+
+    async def ask(self, question: Callable[[Client], Any]) -> Any:
+        """Ask through the socket, as smegctl does."""
+        return await asyncio.to_thread(question, Client(self.directories.run / "api.sock", timeout=10))
+
+    def _plane_named(self, name: str) -> Plane:
+        return self.plane if name == self.plane.name else self.other_planes[name]
+
+
+Make = Callable[[str], Agent]
+Run = Callable[[Callable[[Make], Awaitable[None]]], None]
+
+
+async def eventually(condition: Callable[[], object], what: str, within: float = 8.0) -> None:
+    """Wait until a condition holds, looking whenever the loop has turned for a moment."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, f"not within {within:g} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

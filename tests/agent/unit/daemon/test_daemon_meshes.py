@@ -1,0 +1,284 @@
+"""Two and three daemons over loopback: joining, following declarations, leaving, coming back."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from daemons import MESH, Agent, Make, Operator, Run, eventually
+
+from smegmesh.control.client import Client
+from smegmesh.identity.keys import encode_key
+
+DEVICE = "smeg-prod"
+
+
+async def pair(make: Make) -> tuple[Agent, Agent]:
+    """Two peers that know each other."""
+    one, two = make("p1"), make("p2")
+    for agent in (one, two):
+        agent.declare(one, two)
+        await agent.start()
+    await eventually(lambda: one.alive(2) and two.alive(2), "both know each other")
+    return one, two
+
+
+def test_a_mesh_of_three_forms_and_is_seen_through_the_api(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two, client = make("p1"), make("p2"), make("c1")
+        for agent in (one, two, client):
+            agent.declare(one, two, role="client" if agent is client else "peer")
+            await agent.start()
+        await eventually(lambda: all(agent.alive(3) for agent in (one, two, client)), "everybody knows everybody")
+        await eventually(lambda: client.mesh().home and client.mesh().backup, "the client has named its peers")
+        await eventually(lambda: len({agent.mesh().digest for agent in (one, two, client)}) == 1, "equal maps")
+        members = await one.ask(lambda api: api.members(MESH))
+        assert [member["name"] for member in members] == ["c1", "p1", "p2"]
+        assert [member["own"] for member in members] == [False, True, False]
+        await eventually(lambda: len(one.plane.devices[DEVICE].peers) == 2, "both are WireGuard peers")
+        status = await two.ask(Client.status)
+        assert status["node_name"] == "p2"
+        assert status["problems"] == []
+
+    run(test)
+
+
+def test_leaving_takes_away_interface_member_and_state(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        number = two.mesh().number
+        two.file().unlink()
+        assert (await two.ask(Client.reload))["changed"] == [MESH]
+        assert two.plane.devices == {}
+        assert two.store.devices() == []
+        assert two.store.ports() == {}
+        assert two.store.load(MESH, two.keys.node_key).records == {}
+        assert two.store.load(MESH, two.keys.node_key).number >= number
+        await eventually(lambda: one.alive(1), "the other has dropped it")
+        two.declare(one)
+        await two.ask(Client.reload)
+        await eventually(lambda: one.alive(2) and two.alive(2), "it may come back")
+
+    run(test)
+
+
+def test_a_restart_keeps_the_interface_and_what_was_known(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        await eventually(lambda: len(two.plane.devices[DEVICE].peers) == 1, "the peer is set")
+        device = two.plane.devices[DEVICE]
+        await two.stop()
+        assert two.plane.devices[DEVICE] is device
+        await eventually(lambda: one.mesh().links == 0, "the link is gone")
+        assert one.alive(2), "an announced restart is not even mute"
+        await one.stop()
+        await two.start()
+        assert two.mesh().state == "up"
+        assert two.mesh().members.alive + two.mesh().members.mute + two.mesh().members.down == 2
+        assert two.plane.devices[DEVICE] == device
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mtu": 1380}, {"port": 51999}, {"role": "client"}, {"keepalive": 7}, {"alias": "web"}]
+)
+def test_a_change_keeps_the_interface(run: Run, change: dict[str, object]) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        deleted: list[str] = []
+        two.plane.delete = deleted.append  # type: ignore[method-assign]
+        two.declare(one, two, **change)
+        reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+        assert reloaded.changed == [MESH]
+        assert reloaded.problems == {}
+        await eventually(lambda: one.alive(2) and two.alive(2), "both know each other again")
+        assert deleted == []
+        assert two.mesh().role == change.get("role", "peer")
+        assert two.plane.devices[DEVICE].listen_port == change.get("port", 51820)
+
+    run(test)
+
+
+def test_another_bootstrap_changes_nothing_on_the_device(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        await eventually(lambda: len(two.plane.devices[DEVICE].peers) == 1, "the peer is set")
+        device = two.plane.devices[DEVICE]
+        two.declare(one)
+        await two.daemon.reload()  # type: ignore[union-attr]
+        assert two.plane.devices[DEVICE] is device
+        await eventually(lambda: two.mesh().links == 1, "linked again")
+        assert one.alive(2)
+        assert two.plane.devices[DEVICE] is device
+
+    run(test)
+
+
+def test_another_interface_name_takes_the_old_one_away(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        two.declare(one, interface="wg7")
+        await two.daemon.reload()  # type: ignore[union-attr]
+        assert two.plane.devices.keys() == {"wg7"}
+        assert [device.name for device in two.store.devices()] == ["wg7"]
+        assert two.mesh().state == "up"
+
+    run(test)
+
+
+def test_interfaces_of_an_earlier_time_are_taken_away_at_the_start(run: Run) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        for mesh in ("prod", "office", "test"):
+            agent.declare(mesh=mesh)
+        await agent.start()
+        assert agent.plane.devices.keys() == {"smeg-prod", "smeg-office", "smeg-test"}
+        await agent.stop()
+        agent.file("office").unlink()
+        agent.declare(mesh="prod", interface="wg7")
+        agent.file("test").write_text("colour: red\n")
+        agent.plane.create("foreign")
+        await agent.start()
+        assert agent.plane.devices.keys() == {"wg7", "smeg-test", "foreign"}
+        assert agent.store.ports().keys() == {"prod", "test"}
+        assert agent.mesh("test").state == "failed"
+
+    run(test)
+
+
+def test_interfaces_of_another_plane_are_taken_away_at_the_start(run: Run) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        agent.declare()
+        agent.plane.name = "kernel"
+        await agent.start()
+        await agent.stop()
+        before, agent.plane = agent.plane, type(agent.plane)()
+        agent.other_planes["kernel"] = before
+        await agent.start()
+        assert before.devices == {}
+        assert agent.plane.devices.keys() == {DEVICE}
+        assert [device.plane for device in agent.store.devices()] == ["memory"]
+
+    run(test)
+
+
+def test_a_directory_that_cannot_be_read_makes_nobody_leave(run: Run) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        agent.declare()
+        daemon = await agent.start()
+        moved = agent.meshes_directory.with_name("moved")
+        agent.meshes_directory.rename(moved)
+        agent.meshes_directory.write_text("not a directory")
+        reloaded = await daemon.reload()
+        assert reloaded.changed == []
+        assert agent.mesh().state == "up"
+        assert "cannot be listed" in daemon.status().problems[0]
+        await agent.stop()
+        await agent.start()
+        assert agent.plane.devices.keys() == {DEVICE}
+        assert agent.store.ports() == {MESH: 51820}
+        await agent.stop()
+        agent.meshes_directory.unlink()
+        moved.rename(agent.meshes_directory)
+
+    run(test)
+
+
+def test_a_bad_declaration_is_told_and_the_mesh_goes_on(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        two.file().write_text(two.file().read_text() + "colour: red\n")
+        two.declare(mesh="office")
+        reloaded = await two.ask(Client.reload)
+        assert reloaded["changed"] == ["office"]
+        assert "colour" in reloaded["problems"][MESH]
+        assert two.mesh().state == "up"
+        assert "colour" in two.mesh().problem
+        assert two.mesh("office").port != two.mesh().port
+        two.declare(one)
+        assert (await two.ask(Client.reload))["problems"] == {}
+        assert two.mesh().problem is None
+
+    run(test)
+
+
+def test_a_bad_certificate_on_reload_is_told_and_the_mesh_goes_on(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        good = (two.authority / "node.pem").read_bytes()
+        for bad in (b"nonsense", one.operator.certify(one.request), Operator().certify(two.request)):
+            (two.authority / "node.pem").write_bytes(bad)
+            reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+            assert "node.pem" in reloaded.problems[MESH]
+            assert two.alive(2)
+            assert two.mesh().problem == reloaded.problems[MESH]
+        two.declare(one, authority="missing")
+        assert "authority.pem cannot be read" in (await two.daemon.reload()).problems[MESH]  # type: ignore[union-attr]
+        assert two.alive(2)
+        two.declare(one)
+        (two.authority / "node.pem").write_bytes(good)
+        assert (await two.daemon.reload()).problems == {}  # type: ignore[union-attr]
+
+    run(test)
+
+
+def test_a_renewed_certificate_is_taken_while_links_stay(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        number, links = two.mesh().number, two.mesh().links
+        two.certify()
+        reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+        assert reloaded.changed == []
+        await eventually(lambda: two.mesh().number > number, "the entry names the new certificate")
+        assert two.mesh().links == links
+        await eventually(lambda: one.mesh().digest == two.mesh().digest, "the other has taken it")
+
+    run(test)
+
+
+def test_what_the_certificate_does_not_grant_is_refused_at_home(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        two.declare(one, advertise='["2001:db8:10::/48"]')
+        reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+        assert "advertise 2001:db8:10::/48" in reloaded.problems[MESH]
+        assert two.alive(2)
+        two.certify(prefixes=("2001:db8::/32",))
+        assert (await two.daemon.reload()).problems == {}  # type: ignore[union-attr]
+        await eventually(lambda: one.alive(2) and two.alive(2), "both know each other")
+
+    run(test)
+
+
+def test_under_another_authority_it_is_another_mesh(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        two.certify(Operator())
+        reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+        assert reloaded.problems == {}
+        await eventually(lambda: one.alive(1) and two.alive(1), "each is alone")
+        assert two.plane.devices.keys() == {DEVICE}
+        await two.stop()
+        two.certify()  # while it does not run
+        await two.start()
+        await eventually(lambda: one.alive(2) and two.alive(2), "together again")
+
+    run(test)
+
+
+def test_nothing_secret_is_shown_or_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        agent.declare()
+        daemon = await agent.start()
+        await agent.ask(Client.status)
+        shown = f"{daemon._host!r} {daemon.status()!r} {caplog.text}"
+        for form in (encode_key(agent.keys.tunnel_private), agent.keys.tunnel_private.hex()):
+            assert form not in shown
+        assert "PRIVATE" not in shown
+
+    with caplog.at_level(logging.DEBUG):
+        run(test)
