@@ -88,8 +88,8 @@ test-netns: setup ## agents in network namespaces of this machine
 test-molecule: setup ## the installed collection on hosts with systemd
 	@scripts/molecule default
 
-bench: setup ## figures, not verdicts
-	$(PYTEST) tests/agent/benchmark
+bench: setup ## measure, hold the bounds, write docs/benchmarks.md
+	python tests/agent/benchmark/run.py
 
 clean: ## remove what was built; keep the lab
 	rm -rf .venv .build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .ansible
