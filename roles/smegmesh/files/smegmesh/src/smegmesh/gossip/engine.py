@@ -8,14 +8,12 @@ conclusions from what they changed.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.removal import prune, revoke
-from smegmesh.crdt.verdict import Accusation
-from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.codec import (
     Message,
     Restart,
@@ -27,9 +25,11 @@ from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Persist, Probe, Send, ViewChanged
 from smegmesh.gossip.flood import Flood
+from smegmesh.gossip.forgetting import Forgetting
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
+from smegmesh.gossip.membership import Membership
 from smegmesh.gossip.observers import Observers, State
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Replica
@@ -81,15 +81,13 @@ class Engine:
         self._settings = settings
         self._authority = authority
         self._own = certificate.grant.node_key
-        self._declared: Entry | None = None
         self._events: list[Event] = []
         self._due = now + settings.alone_wait
         self._alone_until = now + settings.alone_wait
         self._changed = True
-        self._published = False
         self._observed_version = -1
         self._probed: frozenset[bytes] = frozenset()
-        self._down_since: dict[bytes, float] = {}
+        self._forgetting = Forgetting(settings.forget)
         self._replica = Replica(settings.mesh_id, authority, self._on_change)
         self._map = self._replica.map
         self._roster = Roster(settings.mesh_id, self._own, node_address)
@@ -100,11 +98,13 @@ class Engine:
         self._dialler = Dialler(random, settings.dial_timeout)
         self._upkeep = Upkeep(settings, random, self._links, now)
         self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
-        self._choice = HomeChoice(settings)
         self._topology = Topology(
             settings, self._own, self._map, self._roster, self._judgement, self._links, self._dialler
         )
         self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
+        self._membership = Membership(
+            settings, self._publisher, self._replica, self._judgement, self._persist, self._alarm
+        )
         self._durability = Durability(self._replica, settings.persist_delay, stored.certificates)
         self._conversation = Conversation(
             settings,
@@ -178,19 +178,15 @@ class Engine:
         """A ping through the tunnel was answered, or a second passed without an answer."""
         self._enter(now)
         self._observers.probed(node_key, answered)
-        if self._is_client():
-            self._choice.probed(node_key, answered, now)
+        if self._membership.is_client:
+            self._membership.choice.probed(node_key, answered, now)
         self._changed = True
         self._settle(now)
 
     def set_entry(self, entry: Entry, now: float) -> None:
         """What this node says of itself; a client's homes are filled in. Raises ValueError if it may not say it."""
-        self._publisher.check(replace(entry, home=None, backup=None))
+        self._membership.declare(entry)
         self._enter(now)
-        self._declared = entry
-        held = self._map.entries.get(self._own)
-        if held is not None and self._choice.home is None and entry.role is Role.CLIENT:
-            self._choice.home, self._choice.backup = held.entry.home, held.entry.backup
         self._changed = True
         self._settle(now)
 
@@ -214,9 +210,7 @@ class Engine:
         """Leave the mesh: say so to all links, then close them."""
         self._enter(now)
         if self._publisher.standing not in (Standing.LEFT, Standing.REVOKED):
-            self._publisher.become(Standing.LEFT)
-            self._replica.take(self._publisher.leave(), None)
-            self._persist()
+            self._membership.leave()
             self._close_all("this node leaves the mesh", now)
         self._settle(now)
 
@@ -229,8 +223,7 @@ class Engine:
 
     def prune(self, node_key: bytes, now: float) -> None:
         """Take out a member that is down for the forget time. Raises ValueError for any other."""
-        since = self._down_since.get(node_key)
-        if since is None or now < since + self._settings.forget:
+        if node_key not in self._forgetting.due(now):
             raise ValueError(
                 f"{encode_key(node_key)} is not down for {self._settings.forget:g} s: only such a member can be pruned"
             )
@@ -273,7 +266,7 @@ class Engine:
             self._leadership.heard(slot.key, self._now)
         else:
             self._membership_changed(slot.key)
-        if source is None or self._declared is None or self._declared.role is Role.PEER:
+        if source is None or not self._membership.is_client:
             self._flood.news(slot, self._links.ready(), source, sync)
 
     def _membership_changed(self, key: bytes) -> None:
@@ -319,11 +312,15 @@ class Engine:
         if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
             self._publisher.become(Standing.MEMBER)
         self._judge(now)
-        if self._declared is None or self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+        if self._membership.declared is None or self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
             return
         self._observe(now)
-        self._choose_homes(now)
-        self._publish(now)
+        if self._membership.is_client:
+            self._membership.choose_homes(self._topology, self._dialler, self._links, now)
+            self._roster.disqualify(self._membership.choice.unreachable)
+        member = self._publisher.standing is Standing.MEMBER
+        renew = member and self._leadership.refresh_due(now)
+        self._membership.publish(self._observers.accused(), renew=renew, now=now)
         self._lead(now)
         self._keep_links(now)
 
@@ -332,18 +329,21 @@ class Engine:
             liveness = self._judgement.liveness(key)
             self._roster.judge(key, liveness)
             if liveness is Liveness.DOWN:
-                self._down_since.setdefault(key, now)
+                self._forgetting.down(key, now)
             else:
-                self._down_since.pop(key, None)
-        forgotten = [key for key, since in self._down_since.items() if now >= since + self._settings.forget]
-        for key in forgotten:
+                self._forgetting.up(key)
+        for key in self._forgetting.due(now):
             self._prune(key)
 
     def _prune(self, key: bytes) -> None:
-        self._down_since.pop(key, None)
+        self._forgetting.up(key)
         signed = self._map.members.get(key)
-        if signed is not None and key != self._own:
+        if signed is None or key == self._own:
+            return
+        try:
             self._replica.take(prune(signed.record), None)
+        except MapFull:
+            self.counters["map_full"] += 1
 
     def _observe(self, now: float) -> None:
         self._observers.step(now)
@@ -360,74 +360,13 @@ class Engine:
             self._observers.observe(key, self._map.members[key].record, heard, presumed, now)
         self._observers.step(now)
 
-    def _choose_homes(self, now: float) -> None:
-        if not self._is_client():
-            return
-        candidates = self._topology.candidates(now)
-        good = [key for key in candidates if not self._dialler.struggles(key, self._settings.ping_timeout, now)]
-
-        def keeps(key: bytes) -> bool:
-            return key in self._judgement.rings and self._judgement.liveness(key) is not Liveness.DOWN
-
-        def takes(key: bytes) -> bool:
-            return key in good and self._links.to(key) is not None
-
-        if self._choice.home is not None or all(takes(key) for key in good):
-            self._choice.update(candidates, keeps, takes, now)
-        self._roster.disqualify(self._choice.unreachable)
-
-    def _entry(self) -> Entry:
-        assert self._declared is not None
-        if self._declared.role is Role.PEER:
-            return self._declared
-        return replace(self._declared, home=self._choice.home, backup=self._choice.backup)
-
-    def _publish(self, now: float) -> None:
-        if self._publisher.standing is not Standing.MEMBER:
-            return
-        if self._is_client() and self._choice.home is None:
-            return  # nobody could reach it, nor vouch for it
-        if self._published and self._publisher.foreign() and not self._publisher.may_raise(now, self._settings):
-            self._stop()
-            return
-        record = self._publisher.entry(self._entry())
-        if record is None and self._accused_by_the_dead():
-            record = self._publisher.again(self._entry())
-        if record is not None:
-            self._published = True
-            self._replica.take(record, None)
-            self._persist()
-        self._publish_verdict(renew=self._leadership.refresh_due(now))
-
-    def _accused_by_the_dead(self) -> bool:
-        return any(
-            self._judgement.liveness(writer) is not Liveness.ALIVE for writer in self._judgement.against(self._own)
-        )
-
-    def _publish_verdict(self, *, renew: bool) -> None:
-        accused: dict[bytes, Accusation] = {} if self._is_client() else self._observers.accused()
-        held = self._map.verdicts.get(self._own)
-        stale = held is not None and held.record.instance != self._publisher.instance
-        if renew or stale or accused != (held.accused if held is not None else {}):
-            self._replica.take(self._publisher.verdict(accused), None)
-            self._persist()
-
-    def _stop(self) -> None:
-        theirs, ours = ", ".join(self._publisher.elsewhere), ", ".join(self._entry().endpoints)
-        self._publisher.become(Standing.STOPPED)
-        self._alarm(
-            "cloned",
-            f"node key {encode_key(self._own)} is in use twice, here ({ours or 'no endpoint'}) and elsewhere "
-            f"({theirs or 'no endpoint'}): give one of the two a new key",
-        )
-
     def _lead(self, now: float) -> None:
         self._roster.lead(
             self._leadership.elect(self._roster.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now)
         )
 
     def _keep_links(self, now: float) -> None:
-        entry = self._entry()
+        entry = self._membership.entry()
         for link, action in self._upkeep.step(
             self._map.root, self._observers.__contains__, lambda link: self._topology.needs(link, entry, now), now
         ):
@@ -486,7 +425,7 @@ class Engine:
 
     def _ask_probes(self) -> None:
         wanted = self._observers.to_probe()
-        if self._is_client():
+        if self._membership.is_client:
             home = self.view().home_of(self._own)
             wanted = frozenset() if home is None else frozenset({home})
         if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
@@ -499,9 +438,6 @@ class Engine:
         self.counters[f"alarm_{kind}"] += 1
         self._events.append(Alarm(kind, text))
 
-    def _is_client(self) -> bool:
-        return self._declared is not None and self._declared.role is Role.CLIENT
-
     def _next_due(self, now: float) -> float:
         if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
             return self._durability.next_timer()
@@ -511,8 +447,8 @@ class Engine:
             self._upkeep.next_timer(self._observers.__contains__),
             self._observers.next_timer(),
             self._dialler.next_timer(),
-            self._choice.next_timer(),
-            min(self._down_since.values(), default=_NEVER) + self._settings.forget,
+            self._membership.choice.next_timer(),
+            self._forgetting.next_timer(),
         ]
         if self._publisher.standing is Standing.WAITING:
             due.append(self._alone_until)

@@ -1,0 +1,27 @@
+"""Forgetting: who is down for how long, and is to be pruned for it. Times are monotonic seconds."""
+
+from __future__ import annotations
+
+
+class Forgetting:
+    """Since when each member is down, as this node saw it without a break."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._since: dict[bytes, float] = {}
+
+    def down(self, key: bytes, now: float) -> None:
+        """A member is down."""
+        self._since.setdefault(key, now)
+
+    def up(self, key: bytes) -> None:
+        """A member is not down, or no member any more."""
+        self._since.pop(key, None)
+
+    def due(self, now: float) -> list[bytes]:
+        """Who has been down for the forget time."""
+        return [key for key, since in self._since.items() if now >= since + self._after]
+
+    def next_timer(self) -> float:
+        """When `due` may name somebody."""
+        return min(self._since.values(), default=float("inf")) + self._after

@@ -1,0 +1,132 @@
+"""Membership: what this node says of itself and of others, and when it says it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.record import Record
+from smegmesh.crdt.verdict import Accusation
+from smegmesh.gossip.client import HomeChoice
+from smegmesh.gossip.dialling import Dialler
+from smegmesh.gossip.links import Links
+from smegmesh.gossip.liveness import Judgement
+from smegmesh.gossip.publishing import Publisher, Standing
+from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.settings import Settings
+from smegmesh.gossip.topology import Topology
+from smegmesh.gossip.view import Liveness
+from smegmesh.identity.keys import encode_key
+
+Alarm = Callable[[str, str], None]
+
+
+class Membership:
+    """The own entry and verdict. `persist` is called after each record, before anything is sent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        replica: Replica,
+        judgement: Judgement,
+        persist: Callable[[], None],
+        alarm: Alarm,
+    ) -> None:
+        self.declared: Entry | None = None
+        self.choice = HomeChoice(settings)
+        self._settings = settings
+        self._publisher = publisher
+        self._replica = replica
+        self._map = replica.map
+        self._judgement = judgement
+        self._persist = persist
+        self._alarm = alarm
+        self._published = False
+
+    @property
+    def is_client(self) -> bool:
+        return self.declared is not None and self.declared.role is Role.CLIENT
+
+    def declare(self, entry: Entry) -> None:
+        """What this node is to say of itself, homes aside. Raises ValueError if it may not say it."""
+        self._publisher.check(replace(entry, home=None, backup=None))
+        self.declared = entry
+        held = self._map.entries.get(self._publisher.key)
+        if held is not None and self.choice.home is None and entry.role is Role.CLIENT:
+            self.choice.home, self.choice.backup = held.entry.home, held.entry.backup
+
+    def entry(self) -> Entry:
+        """What it says now, with the homes that it chose."""
+        assert self.declared is not None
+        if self.declared.role is Role.PEER:
+            return self.declared
+        return replace(self.declared, home=self.choice.home, backup=self.choice.backup)
+
+    def choose_homes(self, topology: Topology, dialler: Dialler, links: Links, now: float) -> None:
+        """For a client: choose where a choice ended, the first time when all good candidates had their chance."""
+        candidates = topology.candidates(now)
+        good = [key for key in candidates if not dialler.struggles(key, self._settings.ping_timeout, now)]
+
+        def keeps(key: bytes) -> bool:
+            return key in self._judgement.rings and self._judgement.liveness(key) is not Liveness.DOWN
+
+        def takes(key: bytes) -> bool:
+            return key in good and links.to(key) is not None
+
+        if self.choice.home is not None or all(takes(key) for key in good):
+            self.choice.update(candidates, keeps, takes, now)
+
+    def publish(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
+        """Say what differs from what the maps hold; `renew`: the verdict even if it does not."""
+        if self._publisher.standing is not Standing.MEMBER:
+            return
+        if self.is_client and self.choice.home is None:
+            return  # nobody could reach it, nor vouch for it
+        if self._published and self._publisher.foreign() and not self._publisher.may_raise(now, self._settings):
+            self._stop("cloned", self._in_use_twice())
+            return
+        try:
+            self._publish_entry()
+            self._publish_verdict({} if self.is_client else accused, renew=renew)
+        except ValueError as error:  # the mesh is full, or the numbers of this key are used up
+            self._stop("refused", str(error))
+
+    def leave(self) -> None:
+        """Take this node out of the mesh."""
+        self._publisher.become(Standing.LEFT)
+        self._say(self._publisher.leave())
+
+    def _publish_entry(self) -> None:
+        record = self._publisher.entry(self.entry())
+        if record is None and self._accused_by_the_dead():
+            record = self._publisher.again(self.entry())
+        if record is not None:
+            self._published = True
+            self._say(record)
+
+    def _accused_by_the_dead(self) -> bool:
+        writers = self._judgement.against(self._publisher.key)
+        return any(self._judgement.liveness(writer) is not Liveness.ALIVE for writer in writers)
+
+    def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool) -> None:
+        held = self._map.verdicts.get(self._publisher.key)
+        stale = held is not None and held.record.instance != self._publisher.instance
+        if renew or stale or accused != (held.accused if held is not None else {}):
+            self._say(self._publisher.verdict(accused))
+
+    def _say(self, record: Record) -> None:
+        self._replica.take(record, None)
+        self._persist()
+
+    def _stop(self, kind: str, text: str) -> None:
+        self._publisher.become(Standing.STOPPED)
+        self._alarm(kind, text)
+
+    def _in_use_twice(self) -> str:
+        theirs, ours = ", ".join(self._publisher.elsewhere), ", ".join(self.entry().endpoints)
+        return (
+            f"node key {encode_key(self._publisher.key)} is in use twice, here ({ours or 'no endpoint'}) and "
+            f"elsewhere ({theirs or 'no endpoint'}): give one of the two a new key"
+        )
