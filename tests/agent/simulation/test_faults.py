@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from smegmesh.crdt.entry import Role
+from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.gossip.events import Alarm
+from smegmesh.gossip.settings import Stored
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority_key
@@ -307,3 +309,40 @@ def test_a_mesh_is_deterministic_for_its_seed() -> None:
 
     assert trace(3) == trace(3)
     assert trace(3) != trace(4)
+
+
+@pytest.mark.parametrize(("peers", "clients"), [(1, 1), (1, 3), (2, 1), (2, 3), (3, 2)])
+def test_small_meshes_with_clients(peers: int, clients: int) -> None:
+    simulation = _mesh(peers, clients)
+    for name in list(simulation.nodes):
+        simulation.kill_host(name)
+        simulation.run_for(6)
+        alone = peers == 1 and name == "p0"
+        assert alone or not simulation.violations()
+        simulation.start(name)
+        _settle(simulation)
+        simulation.run_for(3)
+
+
+def test_clients_that_start_long_before_their_peers() -> None:
+    simulation = Simulation(1, 3, 2)
+    simulation.start("c0", "c1")
+    simulation.run_for(200)
+    assert not simulation.view("c0").members
+    simulation.start("p1")
+    _settle(simulation, 12)
+    simulation.start("p0", "p2")
+    _settle(simulation, 12)
+    entry = simulation.view("p0").members[simulation.key("c0")].entry
+    assert entry.home is not None
+
+
+def test_numbers_that_are_used_up_are_an_alarm_and_no_crash() -> None:
+    simulation = _mesh(2)
+    node = simulation.nodes["p0"]
+    simulation.kill_process("p0")
+    node.disk = Stored(node.disk.records, node.disk.certificates, MAX_NUMBER)
+    simulation.start("p0")
+    simulation.run_for(60)
+    assert [alarm.kind for alarm in node.alarms] == ["refused"]
+    assert "new key" in node.alarms[0].text

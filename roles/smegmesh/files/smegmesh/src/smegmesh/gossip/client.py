@@ -43,18 +43,25 @@ class HomeChoice:
         if probes.missed >= (self._settings.misses if probes.answered else self._settings.misses_first):
             self._until[key] = now + self._settings.disqualified
 
+    def forgive(self, key: bytes) -> None:
+        """A new link with a peer is a new chance."""
+        self._until.pop(key, None)
+
     def update(
         self, order: Iterable[bytes], keeps: Callable[[bytes], bool], takes: Callable[[bytes], bool], now: float
     ) -> bool:
-        """Choose anew where a choice ended; says whether that changed anything."""
+        """Choose anew where a choice ended; says whether that changed anything.
+
+        Who is unreachable is taken last: it may serve again before anybody else does.
+        """
         self._until = {key: until for key, until in self._until.items() if until > now}
         before = self.home, self.backup
         self.home, self.backup = choose(
-            order,
+            sorted(order, key=self._until.__contains__),
             self.home,
             self.backup,
             lambda key: key not in self._until and keeps(key),
-            lambda key: key not in self._until and takes(key),
+            takes,
         )
         self._probes = {key: probes for key, probes in self._probes.items() if key in (self.home, self.backup)}
         return before != (self.home, self.backup)

@@ -158,6 +158,7 @@ class Engine:
         if source is None:
             return
         if self._conversation.hear(source, frame, now):
+            self._membership.choice.forgive(source.node_key)
             self._changed = True
         if self._links.get(link) is not None:
             source.heard = max(source.heard, now)
@@ -317,7 +318,8 @@ class Engine:
         self._observe(now)
         if self._membership.is_client:
             self._membership.choose_homes(self._topology, self._dialler, self._links, now)
-            self._roster.disqualify(self._membership.choice.unreachable)
+            self._topology.shunned = self._membership.choice.unreachable
+            self._roster.disqualify(self._topology.shunned)
         member = self._publisher.standing is Standing.MEMBER
         renew = member and self._leadership.refresh_due(now)
         self._membership.publish(self._observers.accused(), renew=renew, now=now)

@@ -46,6 +46,7 @@ class Topology:
         self._near: set[bytes] = set()
         self._needed: set[bytes] = set()
         self._version = -1
+        self.shunned: frozenset[bytes] = frozenset()  # whom the tunnel of this node alone does not reach
         self.pruned: set[bytes] = set()
         self.preference = Preference(own)
 
@@ -69,7 +70,8 @@ class Topology:
             if self._judgement.liveness(key) is not Liveness.ALIVE:
                 continue
             found.append(key)
-            reachable += not self._dialler.struggles(key, self._settings.ping_timeout, now)
+            struggles = self._dialler.struggles(key, self._settings.ping_timeout, now)
+            reachable += not struggles and key not in self.shunned
         return found
 
     def wishes(self, entry: Entry, now: float) -> dict[Target, Wish]:
