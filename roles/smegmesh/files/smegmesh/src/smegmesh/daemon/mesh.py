@@ -210,7 +210,7 @@ class Mesh:
             self._host.links.close(event.link, event.reason)
         elif isinstance(event, Probe):
             self._watched = event.node_keys
-            self._sessions.watch(event.node_keys)
+            self._sessions.watch(event.node_keys, self._host.clock())
             self._watch()
         elif isinstance(event, ViewChanged):
             self.interface.view_changed()
@@ -240,23 +240,32 @@ class Mesh:
         if not self._host.tunnels:
             return
         members = self.view().members
-        keys = (self._watched | self._greeted) & members.keys()
+        wanted = self._watched | self._greeted | self._sessions.pending(self._host.clock())
         try:
-            self._prober.watch((key, members[key].address) for key in keys)
+            self._prober.watch((key, members[key].address) for key in wanted & members.keys())
         except PlaneError as error:
             if self._probe_problem is None:
                 self._log.error("%s", error)
             self._probe_problem = str(error)
 
     def _probed(self, node_key: bytes, answered: bool) -> None:
-        if node_key not in self._watched:
-            return
+        now = self._host.clock()
+        if node_key in self._watched:
+            if self._sessions.probed(node_key, answered, now):
+                self._renew(node_key)
+            self._input(self.engine.probe_result, node_key, answered)
+        elif answered:
+            self._sessions.probed(node_key, answered, now)
+            self._watch()
+        elif node_key not in self._sessions.pending(now):
+            self._watch()
+
+    def _renew(self, node_key: bytes) -> None:
         member = self.view().members.get(node_key)
-        if self._sessions.probed(node_key, answered, self._host.clock()) and member is not None:
+        if member is not None:
             task = self._loop.create_task(self.interface.renew(member.entry.tunnel_key), name="renew")
             self._renewing.add(task)
             task.add_done_callback(self._renewing.discard)
-        self._input(self.engine.probe_result, node_key, answered)
 
     def _entry(self) -> Entry:
         declaration = self.declaration

@@ -1,0 +1,177 @@
+"""The daemon's small edges: systemd, the journal, signals, silent sessions, worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smegmesh.daemon.journal import NodeLogger, configure_logging
+from smegmesh.daemon.notify import Notifier
+from smegmesh.daemon.sessions import SilentSessions
+from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.threads import in_thread
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """What systemd listens on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(5)
+        yield listening
+
+
+def test_the_manager_is_told(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    for tell, text in (
+        (lambda: notifier.ready("prod up"), b"READY=1\nSTATUS=prod up"),
+        (lambda: notifier.reloading(2.5), b"RELOADING=1\nMONOTONIC_USEC=2500000"),
+        (lambda: notifier.status("prod failed"), b"STATUS=prod failed"),
+        (notifier.alive, b"WATCHDOG=1"),
+        (notifier.stopping, b"STOPPING=1"),
+    ):
+        tell()
+        assert manager.recv(1000) == text
+
+
+def test_an_abstract_socket_is_reached_too() -> None:
+    name = f"smegmesh-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{name}")
+        Notifier({"NOTIFY_SOCKET": f"@{name}"}).alive()
+        listening.settimeout(5)
+        assert listening.recv(1000) == b"WATCHDOG=1"
+
+
+def test_without_a_manager_nothing_is_told(tmp_path: Path) -> None:
+    Notifier({}).ready("up")
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready("up")
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_gets_two_signs_in_its_time(environment: dict[str, str], interval: float | None) -> None:
+    assert Notifier(environment).watchdog_interval == interval
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_line_for_the_journal(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", journal=True)
+    log = NodeLogger(logging.getLogger("test"), {"mesh": "prod", "node": "p1"})
+    log.error("broken: %s", "one\ntwo")
+    log.warning("odd")
+    log.info("fine")
+    log.debug("not shown")
+    assert capsys.readouterr().err.splitlines() == [
+        "<3>mesh=prod node=p1: broken: one",
+        "<3>two",
+        "<4>mesh=prod node=p1: odd",
+        "<6>mesh=prod node=p1: fine",
+    ]
+
+
+def test_a_line_for_a_terminal(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning", journal=False)
+    NodeLogger(logging.getLogger("test"), {}).warning("odd")
+    assert capsys.readouterr().err.endswith(" WARNING odd\n")
+
+
+async def test_a_signal_wakes_who_waits_and_who_will() -> None:
+    signal = Signal()
+    waiting = asyncio.create_task(signal.wait(None))
+    await asyncio.sleep(0)
+    signal.set()
+    await waiting
+    assert not signal.is_set()
+    signal.set()
+    signal.set()
+    await signal.wait(None)
+    await signal.wait(0.001)
+
+
+async def test_a_cancellation_is_not_lost_when_the_signal_comes_with_it() -> None:
+    signal = Signal()
+    waiting = asyncio.create_task(signal.wait(10))
+    await asyncio.sleep(0)
+    signal.set()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_cancelled_caller_waits_for_its_thread() -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(5)
+        ended.set()
+        raise OSError("nobody hears this")
+
+    task = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(may_end.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_what_a_thread_says_is_passed_on() -> None:
+    assert await in_thread(max, 1, 2) == 2
+    with pytest.raises(ValueError, match="bad"):
+        await in_thread(_refuse)
+
+
+def _refuse() -> None:
+    raise ValueError("bad")
+
+
+def test_a_session_is_renewed_after_three_misses_and_then_seldom() -> None:
+    sessions = SilentSessions()
+    assert [sessions.probed(b"a", False, now) for now in range(1, 16)] == [now in (3, 13) for now in range(1, 16)]
+    assert not sessions.probed(b"a", True, 16)
+    assert [sessions.probed(b"a", False, now) for now in (17, 18, 19)] == [False, False, True]
+
+
+def test_who_was_renewed_is_pending_until_it_answers_or_has_forgotten() -> None:
+    sessions = SilentSessions()
+    for now in (1, 2, 3):
+        for key in (b"a", b"b"):
+            sessions.probed(key, False, now)
+    sessions.watch((), 4)
+    assert sessions.pending(4) == {b"a", b"b"}
+    sessions.probed(b"a", True, 5)
+    assert sessions.pending(182) == {b"b"}
+    assert sessions.pending(183) == frozenset()
+
+
+def test_sessions_do_not_count_for_each_other() -> None:
+    sessions = SilentSessions()
+    assert not any(sessions.probed(key, False, 1) for key in (b"a", b"b", b"c", b"a", b"b", b"c"))
+    sessions.watch({b"b"}, 1)
+    assert [sessions.probed(key, False, 2) for key in (b"a", b"b")] == [False, True]
