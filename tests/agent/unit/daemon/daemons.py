@@ -79,15 +79,20 @@ class Agent:
     def file(self, mesh: str = MESH) -> Path:
         return self.meshes_directory / f"{mesh}.yml"
 
-    async def start(self) -> Daemon:
+    def make(self) -> Daemon:
+        """A daemon that is not started."""
         settings = load_agent(self.directories.etc / "agent.yml")
         self.store, problem = open_store(self.directories.state / "state.db")
         platform = Platform(self.plane, self._plane_named, MemorySystem(), tunnels=False)
         self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
         self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)
-        await self.control.start()
-        await self.daemon.start()
         return self.daemon
+
+    async def start(self) -> Daemon:
+        daemon = self.make()
+        await self.control.start()
+        await daemon.start()
+        return daemon
 
     async def stop(self) -> None:
         if self.daemon is None:

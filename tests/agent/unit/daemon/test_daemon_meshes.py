@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import ssl
 
 import pytest
 from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.identity.keys import encode_key
+from smegmesh.store import MeshState
 
 DEVICE = "smeg-prod"
 
@@ -259,12 +261,30 @@ def test_under_another_authority_it_is_another_mesh(run: Run) -> None:
         two.certify(Operator())
         reloaded = await two.daemon.reload()  # type: ignore[union-attr]
         assert reloaded.problems == {}
-        await eventually(lambda: one.alive(1) and two.alive(1), "each is alone")
+        await eventually(lambda: one.alive(1), "it has left the first one")
+        assert two.mesh().links == 0
         assert two.plane.devices.keys() == {DEVICE}
         await two.stop()
-        two.certify()  # while it does not run
+        two.certify()
         await two.start()
         await eventually(lambda: one.alive(2) and two.alive(2), "together again")
+
+    run(test)
+
+
+def test_what_was_stored_under_another_authority_is_dropped_but_for_the_own_number(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = make("p1"), make("p2")
+        foreign = ssl.PEM_cert_to_DER_cert(Operator().certify(two.request).decode())
+        two.make()
+        two.store.commit(MESH, two.keys.node_key, MeshState({}, {bytes(32): foreign}, 40))
+        await two.stop()
+        for agent in (one, two):
+            agent.declare(one)
+            await agent.start()
+        await eventually(lambda: one.alive(2) and two.alive(2), "both know each other")
+        assert two.mesh().number > 40
+        assert bytes(32) not in two.store.load(MESH, two.keys.node_key).certificates
 
     run(test)
 

@@ -22,6 +22,7 @@ class HostState:
         self.peers: list[str] = []
         self.forwards = False
         self.refusal: str | None = None
+        self.drops: list[str] = []
         self.done: list[str] = []
 
     def install(self, devices: Collection[str]) -> None:
@@ -54,7 +55,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @asynccontextmanager
 async def following(host: HostState, store: Store) -> AsyncIterator[Forwarding]:
-    controls = Controls(host.install, host.remove, host.enable, host.restore)
+    controls = Controls(host.install, host.remove, host.enable, host.restore, lambda: host.drops)
     forwarding = Forwarding(store, lambda: host.devices, lambda: host.peers, controls, retry=0.01)
     forwarding.start()
     try:
@@ -103,6 +104,23 @@ async def test_a_refusal_is_told_and_tried_again(store: Store) -> None:
         host.refusal = None
         await eventually(lambda: forwarding.problem is None, "it is tried again")
         assert host.done == ["table smeg-a", "forward"]
+
+
+async def test_a_foreign_firewall_in_the_way_is_told(store: Store) -> None:
+    host = HostState()
+    host.devices, host.drops = ["smeg-a"], ["ip6 filter FORWARD"]
+    async with following(host, store) as forwarding:
+        await act(forwarding)
+        assert forwarding.obstacles == [], "who forwards nothing is not hindered"
+        host.peers = ["smeg-a"]
+        await act(forwarding)
+        assert forwarding.obstacles == [
+            "the firewall chain ip6 filter FORWARD drops what is forwarded: let it accept smeg-a"
+        ]
+        host.drops = []
+        await act(forwarding)
+        assert forwarding.obstacles == []
+        assert forwarding.problem is None
 
 
 async def test_originals_are_kept_although_the_disk_was_full(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from daemons import MESH, Agent, Operator
+from daemons import MESH, Agent, Make, Operator, Run
 
 from smegmesh.control.client import Client
+from smegmesh.daemon.notify import Notifier
+from smegmesh.daemon.service import Service
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 
@@ -26,6 +28,7 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(directory / "notify"))
         self._socket.settimeout(10)
+        self.address: str = self._socket.getsockname()
 
     @contextmanager
     def running(self, agent: Agent) -> Iterator[subprocess.Popen[str]]:
@@ -33,7 +36,7 @@ class Manager:
         environment = {
             **os.environ,
             "PYTHONPATH": str(SOURCE),
-            "NOTIFY_SOCKET": self._socket.getsockname(),
+            "NOTIFY_SOCKET": self.address,
             "WATCHDOG_USEC": "60000000",
             "JOURNAL_STREAM": "1:2",
         }
@@ -94,6 +97,19 @@ def test_the_life_of_a_service(agent: Agent, manager: Manager) -> None:
         assert "<6>mesh=prod node=p1: interface smeg-prod created" in said.splitlines()
         assert "Traceback" not in said
         assert not (agent.directories.run / "api.sock").exists()
+
+
+def test_who_is_stopped_while_starting_is_never_ready(run: Run, manager: Manager) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p2")
+        agent.declare()
+        daemon = agent.make()
+        daemon.stopping.set()
+        await Service(daemon, Notifier({"NOTIFY_SOCKET": manager.address})).run()
+        assert manager.told() == "STOPPING=1"
+        assert daemon.summary() == "no mesh declared"
+
+    run(test)
 
 
 def test_what_stops_the_start_is_one_line(agent: Agent, manager: Manager) -> None:

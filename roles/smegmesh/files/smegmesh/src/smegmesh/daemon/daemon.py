@@ -124,14 +124,14 @@ class Daemon:
             for name, problem in self._problems.items()
             if name not in self._meshes
         ]
-        forwarding = self._forwarding.problem if self._forwarding is not None else None
+        forwarding = [self._forwarding.problem, *self._forwarding.obstacles] if self._forwarding is not None else []
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
             node_key=encode_key(self._host.keys.node_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, forwarding, *self._host_problems) if problem],
+            problems=[problem for problem in (self._problem, *forwarding, *self._host_problems) if problem],
         )
 
     def summary(self) -> str:

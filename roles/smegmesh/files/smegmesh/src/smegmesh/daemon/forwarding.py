@@ -26,10 +26,14 @@ class Controls:
     remove: Callable[[], None] = firewall.remove
     enable: Callable[[], dict[str, str]] = enable_forwarding
     restore: Callable[[Mapping[str, str]], None] = restore_forwarding
+    foreign_drops: Callable[[], list[str]] = firewall.foreign_drops
 
 
 class Forwarding:
-    """Follows the set of mesh interfaces. `devices` says which there are, `peers` which of them forward."""
+    """Follows the set of mesh interfaces. `devices` says which there are, `peers` which of them forward.
+
+    `problem` says why the host is not as it should be; `obstacles` what of others is in the way.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Forwarding:
         retry: float = _RETRY,
     ) -> None:
         self.problem: str | None = None
+        self.obstacles: list[str] = []
         self._store = store
         self._devices = devices
         self._peers = peers
@@ -93,6 +98,17 @@ class Forwarding:
             await self._restore()
         if not devices:
             await in_thread(self._controls.remove)
+        self._tell(await in_thread(self._controls.foreign_drops) if forward else [], devices)
+
+    def _tell(self, chains: list[str], devices: list[str]) -> None:
+        obstacles = [
+            f"the firewall chain {chain} drops what is forwarded: let it accept {', '.join(devices)}"
+            for chain in chains
+        ]
+        for obstacle in obstacles:
+            if obstacle not in self.obstacles:
+                _log.warning("forwarding: %s", obstacle)
+        self.obstacles = obstacles
 
     # The store is asked in the event loop alone: it takes one call at a time.
 
