@@ -89,8 +89,7 @@ class Dialler:
         target: Target | None = None if dial is None else self._dials.get(dial)
         if target is None:
             target = node_key if node_key in self._targets else self._only_address()
-        for done in {target, node_key} - {None}:
-            assert done is not None
+        for done in (node_key,) if target in (None, node_key) else (target, node_key):
             attempts = self._targets.get(done)
             if attempts is not None:
                 self._dials.pop(attempts.dial or 0, None)

@@ -327,7 +327,7 @@ class Engine:
         self._keep_links(now)
 
     def _judge(self, now: float) -> None:
-        for key in self._judgement.update():
+        for key in sorted(self._judgement.update()):
             liveness = self._judgement.liveness(key)
             self._roster.judge(key, liveness)
             if liveness is Liveness.DOWN:
@@ -355,7 +355,7 @@ class Engine:
         observed = self._judgement.observed(self._own)
         for key in self._observers.keys() - observed:
             self._observers.forget(key)
-        for key in observed:
+        for key in sorted(observed):
             link = self._links.to(key)
             presumed = _FAILED.get(self._judgement.liveness(key))
             heard = None if link is None else link.heard

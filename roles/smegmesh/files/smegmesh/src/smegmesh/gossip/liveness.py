@@ -30,6 +30,7 @@ class Judgement:
         self.clients: dict[bytes, set[bytes]] = {}  # home or backup -> clients that name it
         self._members = members
         self._failed: dict[bytes, Liveness] = {}
+        self._suspects: set[bytes] = set()  # who is accused by anybody, as of the last `update`
 
     def changed(self, key: bytes, before: Entry | None, after: Entry | None) -> None:
         """A member came, went or changed its entry."""
@@ -63,9 +64,11 @@ class Judgement:
         if not self._stale:
             return set()
         self._stale = False
+        said = {key: self.against(key) for key in self._accusations.accused()}
+        self._suspects = {key for key, accusations in said.items() if accusations}
         failed: dict[bytes, Liveness] = {}
-        for key in self._accusations.accused():
-            verdict = self._judge(key)
+        for key in self._suspects:
+            verdict = self._judge(key, said[key])
             if verdict is not Liveness.ALIVE:
                 failed[key] = verdict
         failed |= dict.fromkeys(self._stranded(failed), Liveness.DOWN)
@@ -83,11 +86,11 @@ class Judgement:
         return {writer: accusation for writer, accusation in said.items() if writer in self._members}
 
     def observers(self, key: bytes) -> set[bytes]:
-        """Who may call this member down."""
+        """Who may call this member down, as of the last `update`."""
         entry = self._members[key].entry
         if entry.role is Role.CLIENT:
-            return {named for named in _named(entry) if named in self.rings and not self.against(named)}
-        return self.rings.nearest(key, lambda other: not self.against(other))
+            return {named for named in _named(entry) if named in self.rings and named not in self._suspects}
+        return self.rings.nearest(key, lambda other: other not in self._suspects)
 
     def observed(self, own: bytes) -> set[bytes]:
         """Whom this node observes: those for whom it is the nearest that nobody accuses, were it not accused itself."""
@@ -97,7 +100,7 @@ class Judgement:
         for walk in self.rings.walks(own):
             for other in walk:
                 found.add(other)
-                if not self.against(other):
+                if other not in self._suspects:
                     break
         return found
 
@@ -109,10 +112,7 @@ class Judgement:
         self._stale = True
         self.version += 1
 
-    def _judge(self, key: bytes) -> Liveness:
-        said = self.against(key)
-        if not said:
-            return Liveness.ALIVE
+    def _judge(self, key: bytes, said: Mapping[bytes, Accusation]) -> Liveness:
         observers = self.observers(key)
         accusing = [said[observer] for observer in observers if observer in said]
         needed = len(observers) // 2 + 1

@@ -78,11 +78,11 @@ class Topology:
         """Whom to dial."""
         wishes: dict[Target, Wish] = {}
         near = self._client_near(entry, now) if entry.role is Role.CLIENT else self._peer_near()
-        for key in near:
+        for key in sorted(near):  # sets have no order that a simulation could repeat
             self._wish(wishes, key, self._settings.redial_neighbour)
         if entry.role is Role.PEER:
             far = [key for key, state in self._judgement.failed().items() if state is Liveness.DOWN]
-            for key in (*far, *self.pruned):
+            for key in sorted({*far, *self.pruned}):
                 self._wish(wishes, key, self._settings.redial_other)
         alone = not self._links.ready()
         for address in self._settings.bootstrap:
