@@ -81,7 +81,7 @@ class _Inner:
     __slots__ = ("children", "digest")
 
     def __init__(self) -> None:
-        self.children: list[_Leaf | _Inner] = [_Leaf() for _ in range(FANOUT)]
+        self.children: list[_Leaf | _Inner] = [_Leaf() for _child in range(FANOUT)]
         self.digest: bytes | None = None
 
 
@@ -200,7 +200,7 @@ def _below(leaf: _Leaf, prefix: bytes, depth: int) -> _Leaf:
 
 
 def _sorted(leaf: _Leaf) -> tuple[Item, ...]:
-    return tuple(item for _, item in sorted(leaf.items.items()))
+    return tuple(item for _key, item in sorted(leaf.items.items()))
 
 
 def _walk(node: _Leaf | _Inner) -> Iterator[Item]:

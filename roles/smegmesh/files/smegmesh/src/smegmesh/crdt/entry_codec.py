@@ -163,7 +163,7 @@ def _check_services(services: Mapping[str, str]) -> None:
 
 def _check_endpoint(field: str, text: str) -> None:
     """`host:port`, `v4:port` or `[v6]:port`; a zone is meaningless on another host."""
-    host, _, port = text.rpartition(":")
+    host, _colon, port = text.rpartition(":")
     if not _PORT.fullmatch(port) or int(port) > 65535:
         raise RecordError(f"entry: {field} {text!r} has no port of 1 to 65535 at its end")
     if host.startswith("[") and host.endswith("]"):

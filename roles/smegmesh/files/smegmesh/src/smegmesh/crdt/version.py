@@ -29,7 +29,7 @@ class Relation(Enum):
 def version_vector(mesh: MeshMap) -> dict[bytes, int]:
     """Node key -> highest number seen; a revoked node's is that of `order.INFINITE`."""
     keys = mesh.entries.keys() | mesh.removals.keys() | mesh.verdicts.keys()
-    return {key: max(number for number, _ in mesh.orders(key)) for key in keys}
+    return {key: max(number for number, _hash in mesh.orders(key)) for key in keys}
 
 
 def compare(mine: VersionVector, theirs: VersionVector) -> Relation:

@@ -164,7 +164,7 @@ class Interface:
         return None, self._reconciler.check() if checking else []
 
     def _make_reconciler(self, endpoints: dict[str, Endpoint]) -> Reconciler:
-        hosts = [address for address, _ in endpoints.values()]
+        hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
         settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port)
         return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu)

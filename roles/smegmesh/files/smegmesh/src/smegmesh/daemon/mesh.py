@@ -27,6 +27,7 @@ from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.transport.tls import MeshTls
 
 _KEPT_ALARMS = 20
+_KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
 _RESTARTING = ("interface", "role", "mtu", "bootstrap")  # what a declaration changes only by a new start
 
@@ -49,6 +50,7 @@ class Mesh:
         self.declaration = declaration
         self.alarms: deque[str] = deque(maxlen=_KEPT_ALARMS)
         self.dial_problem: str | None = None
+        self._dial_failures: set[str] = set()  # those that were logged
         self._host = host
         self._credentials = credentials
         self._on_up = on_up
@@ -142,6 +144,7 @@ class Mesh:
     def link_up(self, link: int, certificate: NodeCertificate, dialled: bool) -> None:
         """A link to a member stands."""
         self.dial_problem = None
+        self._dial_failures.clear()
         self._input(self.engine.link_up, link, certificate, dialled)
 
     def link_down(self, link: int) -> None:
@@ -154,8 +157,11 @@ class Mesh:
 
     def dial_failed(self, dial: int, reason: str) -> None:
         """Nobody was reached, and why."""
-        if reason != self.dial_problem:
+        if reason not in self._dial_failures:
             self._log.warning("no link: %s", reason)
+            if len(self._dial_failures) == _KEPT_FAILURES:
+                self._dial_failures.clear()
+            self._dial_failures.add(reason)
         self.dial_problem = reason
         self._input(self.engine.dial_failed, dial)
 

@@ -67,7 +67,7 @@ class Resolver:
                 split[text] = split_endpoint(text)
             except ValueError:
                 continue  # the entry of a foreign or newer agent; a peer without endpoint
-        names = {host for host, _ in split.values() if not _is_literal(host)}
+        names = {host for host, _port in split.values() if not _is_literal(host)}
         due = [name for name in names if self._clock() >= self._ask_at.get(name, float("-inf"))]
         if due:
             await self._ask(due)
@@ -82,9 +82,11 @@ class Resolver:
         """The last answer for a name stands until there is another."""
         loop = asyncio.get_running_loop()
         asked = {loop.run_in_executor(self._threads, self._lookup, name): name for name in names}
-        done, late = await asyncio.wait(asked, timeout=self._timeout)
-        for answer in late:
-            answer.cancel()
+        try:
+            done, _ = await asyncio.wait(asked, timeout=self._timeout)
+        finally:
+            for answer in asked:
+                answer.cancel()  # nothing happens to those that are done
         for answer, name in asked.items():
             good = answer in done and not isinstance(answer.exception(), (OSError, ValueError))
             self._ask_at[name] = self._clock() + (self._lifetime if good else self._retry)

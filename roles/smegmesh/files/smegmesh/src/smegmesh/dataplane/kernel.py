@@ -173,7 +173,7 @@ def _own_link(route: Connection, device: str) -> _Link | None:
 
 
 def _read_link(payload: memoryview) -> _Link:
-    _, _, _, flags, _ = _LINK_HEADER.unpack_from(payload)
+    _family, _kind, _index, flags, _change = _LINK_HEADER.unpack_from(payload)
     parts = dict(attributes(payload[_LINK_HEADER.size :]))
     info = dict(attributes(parts.get(_LINK_INFO, memoryview(b""))))
     kind = bytes(info.get(_INFO_KIND, memoryview(b"hardware")))

@@ -143,7 +143,7 @@ class Connection:
 
     def dump(self, kind: int, payload: bytes) -> list[Message]:
         """All messages of a dump; asked again when a change came between them. NetlinkError if refused."""
-        for _ in range(_DUMP_ATTEMPTS):
+        for _attempt in range(_DUMP_ATTEMPTS):
             self._send([message(kind, REQUEST | DUMP, self._next(), payload)])
             answers = self._answers()
             if not any(answer.flags & DUMP_INTERRUPTED for answer in answers):
@@ -190,7 +190,7 @@ class Connection:
     def _receive(self) -> list[Message]:
         """The messages of one datagram from the kernel."""
         try:
-            data, _, flags, (sender, _) = self._socket.recvmsg(_RECEIVE_SIZE)
+            data, _ancillary, flags, (sender, _groups) = self._socket.recvmsg(_RECEIVE_SIZE)
         except TimeoutError as error:
             raise NetlinkError(errno.ETIMEDOUT, "the kernel did not answer in time") from error
         except OSError as error:

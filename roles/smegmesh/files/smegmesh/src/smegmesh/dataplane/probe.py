@@ -29,7 +29,7 @@ def decode_reply(packet: bytes, identifier: int) -> int | None:
     """The sequence number of a reply to an echo of ours, None if it is something else."""
     if len(packet) < _HEADER.size:
         return None
-    kind, _, _, held, sequence = _HEADER.unpack_from(packet)
+    kind, _code, _checksum, held, sequence = _HEADER.unpack_from(packet)
     return sequence if kind == _ECHO_REPLY and held == identifier else None
 
 
@@ -89,7 +89,7 @@ class Prober:
             self._sequence = (self._sequence + 1) % (1 << 16)
             self._waiting[self._sequence] = target
             self._send(self._sequence, target[1])
-        for key, _ in unanswered.values():
+        for key, _deadline in unanswered.values():
             self._callback(key, False)
 
     def _send(self, sequence: int, address: IPv6Address) -> None:

@@ -51,7 +51,7 @@ class Reconciler:
 
         PlaneError says why it cannot be; an interface that was just created is taken away again.
         """
-        created, _ = self._establish(plan, endpoints)
+        created, _changes = self._establish(plan, endpoints)
         return created
 
     def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
@@ -60,7 +60,7 @@ class Reconciler:
         After an error nothing is known: then the interface is looked at, and made again if it is gone.
         """
         if self._known is None:
-            _, changes = self._establish(plan, endpoints)
+            _created, changes = self._establish(plan, endpoints)
             return changes
         if self._plan is not None and self._plan.routes != plan.routes:
             self._system.ensure_routes(self.device, plan.routes)

@@ -92,7 +92,7 @@ def encode_endpoint(endpoint: Endpoint) -> str:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    host, _, port = text.rpartition(":")
+    host, _colon, port = text.rpartition(":")
     return host.strip("[]"), int(port)
 
 
@@ -102,7 +102,7 @@ def parse_device(lines: Iterable[str]) -> DeviceState:
     peers: dict[bytes, list[tuple[str, str]]] = {}
     fields: list[tuple[str, str]] = []
     for line in lines:
-        name, _, value = line.partition("=")
+        name, _equals, value = line.partition("=")
         if name == "public_key":
             fields = peers.setdefault(bytes.fromhex(value), [])
         elif peers:

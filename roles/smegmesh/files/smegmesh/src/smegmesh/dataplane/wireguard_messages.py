@@ -123,7 +123,7 @@ def encode_endpoint(endpoint: Endpoint) -> bytes:
     """
     host, number = endpoint
     port = _number(_PORT, number, "port")
-    address, _, zone = host.partition("%")
+    address, _percent, zone = host.partition("%")
     try:
         if ":" in address:
             return _SOCKADDR_IN6.pack(AF_INET6, port, inet_pton(AF_INET6, address), int(zone or 0))
@@ -162,7 +162,7 @@ class DeviceReader:
         """Take in one message (what follows the netlink header). ValueError if it is malformed."""
         for kind, data in attributes(payload[_GENERIC_HEADER.size :]):
             if kind == _PEERS:
-                for _, peer in attributes(data):
+                for _index, peer in attributes(data):
                     self._read_peer(dict(attributes(peer)))
             elif kind == _PUBLIC_KEY:
                 self.public_key = bytes(data)
@@ -175,7 +175,7 @@ class DeviceReader:
         key = bytes(parts[_KEY])
         self._peers.setdefault(key, parts)
         networks = self._allowed_ips.setdefault(key, [])
-        networks.extend(_read_network(nest) for _, nest in attributes(parts.get(_ALLOWED_IPS, memoryview(b""))))
+        networks.extend(_read_network(nest) for _index, nest in attributes(parts.get(_ALLOWED_IPS, memoryview(b""))))
 
     def state(self) -> DeviceState:
         """The device, from all that was read. A device without a key has one of zeros."""

@@ -24,7 +24,7 @@ class Preference:
         self._peers: list[tuple[bytes, bytes]] = []
 
     def __iter__(self) -> Iterator[bytes]:
-        return (key for _, key in self._peers)
+        return (key for _weight, key in self._peers)
 
     def put(self, key: bytes, present: bool) -> None:
         """Add a peer or take it out."""

@@ -23,7 +23,7 @@ class Rings:
     """The peers by node key on `count` rings. A key need not be on the rings to have neighbours."""
 
     def __init__(self, count: int) -> None:
-        self._rings: list[list[_Place]] = [[] for _ in range(count)]
+        self._rings: list[list[_Place]] = [[] for _ring in range(count)]
         self._keys: dict[bytes, tuple[_Place, ...]] = {}
 
     def __contains__(self, key: bytes) -> bool:

@@ -29,7 +29,7 @@ class Clock:
     def run_until(self, time: float) -> None:
         """Let time pass."""
         while self._calls and self._calls[0][0] <= time:
-            self.now, _, call = heappop(self._calls)
+            self.now, _order, call = heappop(self._calls)
             call()
         self.now = max(self.now, time)
 
@@ -97,7 +97,7 @@ class Network:
         elif target not in self.listening:
             self._clock.at(self._clock.now + self.trip() + self.trip(), on_fail)
         else:
-            done = self._clock.now + sum(self.trip() for _ in range(_HANDSHAKE))
+            done = self._clock.now + sum(self.trip() for _message in range(_HANDSHAKE))
             self._clock.at(done, lambda: self._established(source, target, on_up, on_fail))
 
     def send(self, host: str, number: int, deliver: Callable[[End], None]) -> None:
