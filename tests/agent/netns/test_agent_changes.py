@@ -1,0 +1,47 @@
+"""A declaration that changes under traffic, and what an agent finds that was left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from agents import Agent, eventually
+from test_agents import Pinging, complete
+
+pytestmark = pytest.mark.netns
+
+
+def test_no_packet_is_lost_over_a_change(make: Callable[[str], Agent]) -> None:
+    one, two = make("p1"), make("p2")
+    for agent in (one, two):
+        agent.declare("peer", [one.host, two.host])
+        agent.start()
+    eventually(lambda: complete(one, 2) and complete(two, 2), 20, "both know each other")
+    eventually(lambda: one.host.pings(two.address), 10, "and reach each other")
+    pinging = Pinging(one, two)
+    two.declare("peer", [one.host])
+    assert complete(two, 2)
+    two.declare("peer", [one.host], mtu=1400, keepalive=20)
+    assert "mtu 1400" in two.host.run("ip", "link", "show", "smeg-prod")
+    two.declare("peer", [one.host], alias="web")
+    eventually(lambda: one.members()["p2"]["alias"] == "web", 10, "the other knows the last change")
+    eventually(lambda: complete(one, 2) and complete(two, 2), 10, "both know each other")
+    assert pinging.lost() == 0
+
+
+def test_an_interface_nobody_declares_any_more_is_taken_away_at_the_start(make: Callable[[str], Agent]) -> None:
+    agent = make("p1")
+    agent.declare("peer", [agent.host])
+    agent.start()
+    eventually(lambda: complete(agent, 1), 20, "it is up")
+    agent.declare("peer", [agent.host], interface="wg7")
+    eventually(lambda: complete(agent, 1), 10, "it is up again")
+    links = agent.host.run("ip", "link")
+    assert "wg7" in links and "smeg-prod" not in links
+    agent.stop()
+    assert "wg7" in agent.host.run("ip", "link")
+    (agent.etc / "meshes.d" / "prod.yml").unlink()
+    agent.start()
+    eventually(lambda: "wg7" not in agent.host.run("ip", "link"), 10, "it is gone")
+    eventually(lambda: agent.host.run("nft", "list", "tables").strip() == "", 10, "the table too")
+    assert agent.host.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").strip() == "0"
