@@ -89,7 +89,7 @@ class Prober:
             self._sequence = (self._sequence + 1) % (1 << 16)
             self._waiting[self._sequence] = target
             self._send(self._sequence, target[1])
-        for key, _deadline in unanswered.values():
+        for key, _address in unanswered.values():
             self._callback(key, False)
 
     def _send(self, sequence: int, address: IPv6Address) -> None:
