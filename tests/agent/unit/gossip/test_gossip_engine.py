@@ -396,8 +396,10 @@ def test_a_revocation_is_told_to_the_revoked_before_the_link_closes(table: Table
     one, other, third = (table.party(f"p{number}") for number in range(3))
     table.link(one, other)
     table.link(one, third)
+    other.events.clear()
     one.engine.revoke(make_revocation(authority_key(), MESH, other.key), table.now)
     table.pump()
+    assert not other.found(Persist), "it has nothing more to say"
     assert [alarm.kind for alarm in other.found(Alarm) if isinstance(alarm, Alarm)] == ["revoked"]
     assert list(one.engine.links().values()) == [third.key]
     assert other.key not in third.engine.view().members

@@ -60,6 +60,7 @@ __all__ = [
 _NEVER = float("inf")
 #: What is published may call for more to be published, but not for ever.
 _ROUNDS = 8
+_OUT = (Standing.LEFT, Standing.REVOKED)
 _FAILED = {Liveness.MUTE: State.MUTE, Liveness.DOWN: State.DOWN}
 
 
@@ -134,7 +135,7 @@ class Engine:
         new = Link(link, key, certificate, dialled, up=now, heard=now)
         if key == self._own:
             self._events.append(Close(link, "leads to this node itself"))
-        elif self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+        elif self._publisher.standing in _OUT:
             self._events.append(Close(link, "this node is not in the mesh"))
         elif not certificate.grant.allows_mesh(self._settings.mesh_id):
             self._events.append(Close(link, "its certificate does not grant the mesh"))
@@ -210,7 +211,7 @@ class Engine:
     def leave(self, now: float) -> None:
         """Leave the mesh: say so to all links, then close them."""
         self._enter(now)
-        if self._publisher.standing not in (Standing.LEFT, Standing.REVOKED):
+        if self._publisher.standing not in _OUT:
             self._membership.leave()
             self._close_all("this node leaves the mesh", now)
         self._settle(now)
@@ -293,7 +294,7 @@ class Engine:
     def _settle(self, now: float) -> None:
         if not self._changed:
             return
-        for _ in range(_ROUNDS):
+        for _round in range(_ROUNDS):
             if not self._changed:
                 break
             self._changed = False
@@ -313,7 +314,7 @@ class Engine:
         if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
             self._publisher.become(Standing.MEMBER)
         self._judge(now)
-        if self._membership.declared is None or self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+        if self._membership.declared is None or self._publisher.standing in _OUT:
             return
         self._observe(now)
         if self._membership.is_client:
@@ -402,10 +403,9 @@ class Engine:
             self._close(link, reason)
 
     def _close_revoked(self, now: float) -> None:
-        if self._map.revoked(self._own) and self._publisher.standing is not Standing.REVOKED:
+        if self._map.revoked(self._own) and self._publisher.standing not in _OUT:
             self._alarm("revoked", "the authority has revoked this node: it is out of the mesh for good")
-            if self._publisher.standing is not Standing.LEFT:
-                self._publisher.become(Standing.REVOKED)
+            self._publisher.become(Standing.REVOKED)
             self._close_all("this node is revoked", now)
         for link in self._links:
             if self._map.revoked(link.node_key):
@@ -430,7 +430,7 @@ class Engine:
         if self._membership.is_client:
             home = self.view().home_of(self._own)
             wanted = frozenset() if home is None else frozenset({home})
-        if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+        if self._publisher.standing in _OUT:
             wanted = frozenset()
         if wanted != self._probed:
             self._probed = wanted
@@ -441,7 +441,7 @@ class Engine:
         self._events.append(Alarm(kind, text))
 
     def _next_due(self, now: float) -> float:
-        if self._publisher.standing in (Standing.LEFT, Standing.REVOKED):
+        if self._publisher.standing in _OUT:
             return self._durability.next_timer()
         due = [
             self._durability.next_timer(),
