@@ -10,6 +10,8 @@ import resource
 import time
 from random import Random
 
+import pytest
+
 from smegmesh.gossip.codec import Hello, decode
 from smegmesh.gossip.view import Liveness
 from smegmesh.simulation.credentials import credentials
@@ -62,6 +64,7 @@ def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+@pytest.mark.timeout(_SECONDS + 120)
 def test_mutated_frames() -> None:
     corpus = _corpus()
     hellos = [frame for frame in corpus if isinstance(decode(frame), Hello)]

@@ -11,18 +11,19 @@ from random import Random
 
 import pytest
 
+from smegmesh.gossip.settings import Stored
 from smegmesh.simulation.mesh import Simulation
 
 _SECONDS = float(os.environ.get("SIM_SECONDS", "20"))
 _FAULTS = (
     *("host", "process", "doom", "start", "start", "start", "freeze", "thaw"),
-    *("partition", "one way", "heal", "heal", "loss", "leave", "disk"),
+    *("partition", "one way", "heal", "heal", "loss", "leave", "disk", "copy"),
 )
 _SEED = os.environ.get("SIM_SEED")
 
 
-def _disturb(simulation: Simulation, random: Random, lost: set[str]) -> None:
-    """One random fault, or the end of one; `lost` collects whose disk was lost."""
+def _disturb(simulation: Simulation, random: Random, lost: set[str], old: dict[str, Stored]) -> None:
+    """One random fault, or the end of one; `lost` collects whose disk was lost, `old` copies of disks."""
     names = list(simulation.nodes)
     running = simulation.running()
     stopped = [name for name in names if simulation.nodes[name].engine is None]
@@ -39,8 +40,13 @@ def _disturb(simulation: Simulation, random: Random, lost: set[str]) -> None:
         simulation.kill_process(name)
     elif fault == "disk" and stopped:
         name = random.choice(stopped)
+        if random.random() < 0.5 and name in old:
+            simulation.nodes[name].disk = old[name]
+        else:
+            simulation.lose_disk(name)
         lost.add(name)
-        simulation.lose_disk(name)
+    elif fault == "copy":
+        old.update({name: node.disk for name, node in simulation.nodes.items()})
     elif fault == "start" and stopped:
         simulation.start(random.choice(stopped))
     elif fault == "freeze" and len(running) > 1:
@@ -85,10 +91,11 @@ def run(seed: int) -> None:
     simulation = Simulation(seed, random.randint(2, 9), random.randint(0, 3))
     simulation.start()
     lost: set[str] = set()
+    old: dict[str, Stored] = {}
     until = simulation.clock.now + 120
     while simulation.clock.now < until:
         simulation.run_for(random.choice((0.01, 0.1, 1, 4, 10)))
-        _disturb(simulation, random, lost)
+        _disturb(simulation, random, lost, old)
         assert not _numbers_are_durable(simulation, lost)
     _end_all_faults(simulation)
     simulation.run_until(lambda: not simulation.violations(), 60)
