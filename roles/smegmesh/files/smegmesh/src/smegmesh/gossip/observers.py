@@ -8,7 +8,7 @@
     DOWN      no frame and no answer, or mute for ten minutes         down
 
 A verdict falls when the patience (three missed pings) is over, or earlier: mute when the
-link is lost, no dial succeeds and the tunnel answers; down when then a probe was missed.
+link is lost, no dial succeeds and the tunnel answers; down when then two probes were missed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ MAY_BECOME = {
     State.MUTE: {State.REACHED, State.AWAY, State.DOWN},
     State.DOWN: {State.REACHED, State.AWAY, State.MUTE},
 }
+
+#: Probes in a row that a host on which nobody listens any more has to miss: one may be lost by chance.
+_DEAF = 2
 
 PROBED = frozenset(State) - {State.REACHED}
 
@@ -223,7 +226,7 @@ class Observers:
 
     def _judge(self, node: Observation, now: float) -> None:
         lost = node.refused and not node.linked
-        if now < node.heard + self._patience and not (lost and (node.answered or node.missed)):
+        if now < node.heard + self._patience and not (lost and (node.answered or node.missed >= _DEAF)):
             return
         node.become(State.MUTE if node.answered else State.DOWN, now)
 
