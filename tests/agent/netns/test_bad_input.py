@@ -56,6 +56,19 @@ def test_a_wireguard_port_in_use_fails_that_mesh_alone(make: Callable[[str], Age
         eventually(lambda: up(agent), 15, "another port mends it without a restart")
 
 
+def test_a_refused_port_is_not_remembered(make: Callable[[str], Agent]) -> None:
+    agent = make("p1")
+    agent.declare("peer", [agent.host])
+    agent.start()
+    eventually(lambda: up(agent), 15, "it is up on a port of its own choice")
+    chosen = agent.mesh()["port"]
+    with occupied(agent, "SOCK_DGRAM", 51999):
+        with pytest.raises(AssertionError, match="51999"):
+            agent.declare("peer", [agent.host], port=51999)
+        eventually(lambda: up(agent), 15, "it is up as before")
+        assert agent.mesh()["port"] == chosen
+
+
 def test_a_certificate_of_another_authority_or_an_expired_one_is_refused(make: Callable[[str], Agent]) -> None:
     good, bad = make("p1"), make("p2")
     good.declare("peer", [good.host])

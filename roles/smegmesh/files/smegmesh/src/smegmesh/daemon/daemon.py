@@ -192,7 +192,7 @@ class Daemon:
                     changed.add(name)
             except (TlsSettingsError, StoreError, ValueError) as error:
                 self._note(name, error)
-        self._keep_ports(ports, known)
+        self._keep_ports(wanted, ports, known)
         return changed
 
     async def _stop(self, name: str, *, leave: bool) -> None:
@@ -228,13 +228,15 @@ class Daemon:
         running = {mesh.interface.port for name, mesh in self._meshes.items() if name not in wanted}
         return choose_ports(wanted.values(), self._host.store.ports(), busy=running | set(others.values()))
 
-    def _keep_ports(self, ports: Mapping[str, int], known: bool) -> None:
+    def _keep_ports(self, wanted: Mapping[str, Declaration], ports: Mapping[str, int], known: bool) -> None:
+        """Remember the ports that were chosen here. A declared one is the file's to say: it may be refused."""
         held = self._host.store.ports()
-        others = {name: port for name, port in held.items() if name in self._problems or not known}
-        if {**others, **ports} == held:
+        kept = {name: port for name, port in held.items() if name in wanted or name in self._problems or not known}
+        kept |= {name: ports[name] for name, declaration in wanted.items() if declaration.port is None}
+        if kept == held:
             return
         try:
-            self._host.store.keep_ports({**others, **ports})
+            self._host.store.keep_ports(kept)
         except StoreError as error:
             self._note("", error)
 

@@ -83,7 +83,7 @@ class Resolver:
         loop = asyncio.get_running_loop()
         asked = {loop.run_in_executor(self._threads, self._lookup, name): name for name in names}
         try:
-            done, _ = await asyncio.wait(asked, timeout=self._timeout)
+            done, _pending = await asyncio.wait(asked, timeout=self._timeout)
         finally:
             for answer in asked:
                 answer.cancel()  # nothing happens to those that are done

@@ -184,7 +184,11 @@ class Links:
     async def _handshake(self, mesh_id: str, sock: socket.socket) -> str | None:
         """Make a link of a connected socket; None when it is up, else why not."""
         loop = asyncio.get_running_loop()
-        session = TlsSession(self._contexts[mesh_id].dial, server_side=False, server_name=mesh_id)
+        contexts = self._contexts.get(mesh_id)
+        if contexts is None:  # dropped meanwhile, and `wait_for` before Python 3.12 may swallow a cancellation
+            sock.close()
+            return "the mesh was left"
+        session = TlsSession(contexts.dial, server_side=False, server_name=mesh_id)
         link = self._link(session, dialled=True)
         outcome: asyncio.Future[str | None] = loop.create_future()
         self._outcomes[link] = outcome
