@@ -12,6 +12,7 @@ import os
 ROOT = "/opt/smegmesh"
 CURRENT = ROOT + "/current"
 SMEGCTL = CURRENT + "/bin/smegctl"
+COMMAND = "/usr/local/bin/smegctl"
 USER = "smegmesh"
 CONFIGURATION = "/etc/smegmesh"
 DECLARATIONS = CONFIGURATION + "/meshes.d"

@@ -130,17 +130,34 @@ def apply_units(module, version):
 
 
 def make_current(module, version):
-    """The link that the unit starts from, switched in one step."""
-    target = os.path.join("versions", version)
-    if os.path.islink(agent.CURRENT) and os.readlink(agent.CURRENT) == target:
-        return []
+    """The link that the unit starts from, and the command on everybody's path."""
+    changes = []
+    if _link(module, agent.CURRENT, os.path.join("versions", version)):
+        changes.append("make version %s current" % version)
+    if os.path.lexists(agent.COMMAND) and not is_our_command():
+        module.warn("%s is not the agent's and was left alone: use %s" % (agent.COMMAND, agent.SMEGCTL))
+    elif _link(module, agent.COMMAND, agent.SMEGCTL):
+        changes.append("link %s" % agent.COMMAND)
+    return changes
+
+
+def is_our_command():
+    """Whether the command on everybody's path is the agent's."""
+    return os.path.islink(agent.COMMAND) and os.readlink(agent.COMMAND) == agent.SMEGCTL
+
+
+def _link(module, path, target):
+    """Point a link at a target in one step; whether that changed it."""
+    if os.path.islink(path) and os.readlink(path) == target:
+        return False
     if not module.check_mode:
-        temporary = agent.CURRENT + ".new"
+        temporary = path + ".new"
         if os.path.lexists(temporary):
             os.unlink(temporary)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         os.symlink(target, temporary)
-        os.replace(temporary, agent.CURRENT)
-    return ["make version %s current" % version]
+        os.replace(temporary, path)
+    return True
 
 
 def remove_old(module, version, keep):

@@ -23,6 +23,8 @@ def remove(module):
     """Remove all of it; what is already gone is no error. Returns what was done, or would be."""
     units = [os.path.join(installation.UNIT_DIRECTORY, name) for name in installation.UNITS]
     found = [path for path in list(TREES) + units if os.path.lexists(path)]
+    if installation.is_our_command():
+        found.append(agent.COMMAND)
     interfaces = _interfaces(module)
     changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
     if installation.user_exists():

@@ -16,7 +16,6 @@ ENGINE = os.environ.get("SMEGMESH_LAB_ENGINE", "docker")
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 SIXTH = Path(__file__).with_name("sixth.yml")
 MESH = "trial"
-SMEGCTL = "/opt/smegmesh/current/bin/smegctl"
 
 
 def engine(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -41,12 +40,12 @@ class Host:
         engine("start", f"molecule-{self.name}")
 
     def members(self) -> dict[str, dict[str, object]]:
-        return {member["name"]: member for member in json.loads(self.run(SMEGCTL, "members", MESH, "--json"))[MESH]}
+        return {member["name"]: member for member in json.loads(self.run("smegctl", "members", MESH, "--json"))[MESH]}
 
     @cached_property
     def address(self) -> str:
         """On the overlay; it follows from the host's key, so it stays."""
-        (mesh,) = json.loads(self.run(SMEGCTL, "status", "--json"))["meshes"]
+        (mesh,) = json.loads(self.run("smegctl", "status", "--json"))["meshes"]
         return mesh["address"]
 
     def agent_process(self) -> str:

@@ -5,19 +5,18 @@ import json
 import pytest
 
 testinfra_hosts = ["peers", "clients"]
-SMEGCTL = "/opt/smegmesh/current/bin/smegctl"
 
 
 @pytest.fixture
 def status(host):
     with host.sudo():
-        return json.loads(host.check_output(f"{SMEGCTL} status --json"))
+        return json.loads(host.check_output("smegctl status --json"))
 
 
 @pytest.fixture
 def members(host):
     with host.sudo():
-        return json.loads(host.check_output(f"{SMEGCTL} members trial --json"))["trial"]
+        return json.loads(host.check_output("smegctl members trial --json"))["trial"]
 
 
 def test_the_agent_runs_and_starts_at_boot(host):
