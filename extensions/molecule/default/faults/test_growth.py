@@ -31,6 +31,10 @@ def test_a_sixth_host(hosts: dict[str, Host]) -> None:
     untouched = traces(sixth)
     agents = {host: host.agent_process() for host in hosts.values()}
 
+    foretold = play("site", "--limit", "p4", "--check", "--diff")
+    assert "mesh: trial" in foretold
+    assert traces(sixth) == untouched, "a check changed the host"
+
     play("site", "--limit", "p4")
     joined = seconds_until(lambda: not unreachable(everyone), within=20)
     print(f"sixth host: all six reach each other {joined:.1f} s after the run on it alone")
