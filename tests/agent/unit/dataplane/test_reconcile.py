@@ -97,6 +97,17 @@ def test_an_interface_that_is_there_is_adopted_untouched(
     assert plane.applied == []
 
 
+def test_a_foreign_interface_of_the_same_name_is_left_alone(plane: CountingPlane, system: MemorySystem) -> None:
+    theirs = DeviceSettings(generate_private_key(), 4242)
+    plane.create(DEVICE)
+    plane.configure(DEVICE, theirs)
+    plane.apply(DEVICE, [PeerChange(A, allowed_ips=frozenset({TWO}))])
+    before = plane.dump(DEVICE)
+    with pytest.raises(PlaneError, match="with another key"):
+        Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420).bring_up(PLAN, ENDPOINTS)
+    assert plane.dump(DEVICE) == before
+
+
 def test_the_same_plan_again_changes_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
     assert reconciler.apply(PLAN, ENDPOINTS) == []

@@ -15,8 +15,10 @@ from smegmesh.dataplane.plane import (
     PlaneError,
 )
 from smegmesh.dataplane.system import System
-from smegmesh.identity.keys import public_key
+from smegmesh.identity.keys import KEY_LENGTH, public_key
 from smegmesh.routing.plan import Plan
+
+_NO_KEY = bytes(KEY_LENGTH)
 
 
 class Reconciler:
@@ -49,7 +51,8 @@ class Reconciler:
     def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
         """Create or adopt the interface and make it what the plan says; True if it was created.
 
-        PlaneError says why it cannot be; an interface that was just created is taken away again.
+        PlaneError says why it cannot be; an interface that was just created is taken away again,
+        and one that somebody else made is left as it is.
         """
         created, _changes = self._establish(plan, endpoints)
         return created
@@ -116,7 +119,10 @@ class Reconciler:
         self._known = None
         created = self._plane.create(self.device)
         try:
-            self._configure(self._plane.dump(self.device))
+            state = self._plane.dump(self.device)
+            if not created and self._plan is None:
+                self._check_ours(state)
+            self._configure(state)
             # Peers before the link goes up: faster, and no packet meets a half-made interface.
             changes = self._set_peers(plan, endpoints, self._plane.dump(self.device))
             self._system.set_link(self.device, mtu=self._mtu, up=True)
@@ -128,6 +134,14 @@ class Reconciler:
                 self.take_down()
             raise
         return created, changes
+
+    def _check_ours(self, state: DeviceState) -> None:
+        """An interface that is there has our key, or none yet; any other is somebody else's."""
+        if state.public_key not in (self._public_key, _NO_KEY):
+            raise PlaneError(
+                f"interface {self.device}: there is one already, with another key: it is left alone; "
+                f"declare another name, or take it away (`ip link delete {self.device}`) if nobody needs it"
+            )
 
     def _set_peers(self, plan: Plan, endpoints: Mapping[str, Endpoint], state: DeviceState) -> list[PeerChange]:
         changes = diff(plan, endpoints, state, self._applied)
