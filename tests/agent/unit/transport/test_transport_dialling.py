@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from link_hosts import LOOPBACK, Hosts, Operator, Run
@@ -84,6 +87,25 @@ def test_addresses_that_are_none(run: Run, operator: Operator) -> None:
             "a1: not an address: write host:port or [v6]:port; "
             "bad..name:4000: name not found; [fe80::1%nowhere0]:4000: name not found"
         )
+
+    run(test)
+
+
+def test_names_are_looked_up_while_all_common_threads_are_busy(run: Run, operator: Operator, dead_port: int) -> None:
+    tls = operator.admit("a")
+
+    async def test(hosts: Hosts) -> None:
+        a = await hosts.make().listen(prod=tls)
+        done = threading.Event()
+        with ThreadPoolExecutor(1) as common:
+            asyncio.get_running_loop().set_default_executor(common)
+            busy = asyncio.ensure_future(asyncio.to_thread(done.wait, 20))
+            try:
+                a.links.dial("prod", 1, [f"localhost:{dead_port}"])
+                assert "refused" in await a.dial_failed()
+            finally:
+                done.set()
+                await busy
 
     run(test)
 

@@ -11,7 +11,9 @@ import errno
 import re
 import socket
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.sockets import SocketAddress, set_options
@@ -37,10 +39,12 @@ def parse_address(text: str) -> tuple[str, int]:
     return match["v6"] or match["host"], int(match["port"])
 
 
-async def resolve(addresses: Iterable[str], settings: LinkSettings, failures: list[str]) -> list[Target]:
-    """The targets of all addresses, in order, names resolved at once; what fails is noted in `failures`."""
+async def resolve(
+    addresses: Iterable[str], settings: LinkSettings, lookups: Executor, failures: list[str]
+) -> list[Target]:
+    """The targets of all addresses, in order, names resolved by `lookups`; what fails is noted in `failures`."""
     texts = list(dict.fromkeys(addresses))[:_MAX_ADDRESSES]
-    found = await asyncio.gather(*(_resolve_one(text, settings) for text in texts), return_exceptions=True)
+    found = await asyncio.gather(*(_resolve_one(text, settings, lookups) for text in texts), return_exceptions=True)
     targets: list[Target] = []
     for text, result in zip(texts, found, strict=True):
         if isinstance(result, Exception):
@@ -52,14 +56,14 @@ async def resolve(addresses: Iterable[str], settings: LinkSettings, failures: li
     return list(dict.fromkeys(targets))
 
 
-async def _resolve_one(text: str, settings: LinkSettings) -> list[Target]:
+async def _resolve_one(text: str, settings: LinkSettings, lookups: Executor) -> list[Target]:
     host, port = parse_address(text)
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         loop = asyncio.get_running_loop()
-        lookup = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        infos = await asyncio.wait_for(lookup, settings.connect_timeout)
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        infos = await asyncio.wait_for(loop.run_in_executor(lookups, lookup), settings.connect_timeout)
     return [Target(text, info[0], info[4]) for info in infos]
 
 

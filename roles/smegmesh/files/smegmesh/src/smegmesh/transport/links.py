@@ -19,6 +19,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.transport.bucket import TokenBucket
@@ -31,6 +32,7 @@ from smegmesh.transport.tls import MeshContext, MeshContexts, MeshTls, TlsSessio
 log = logging.getLogger(__name__)
 
 _DEFAULTS = LinkSettings()
+_LOOKUPS = 4  # names at a time
 
 OnUp = Callable[[str, int, NodeCertificate, bool], None]
 OnFrame = Callable[[str, int, bytes], None]
@@ -67,6 +69,7 @@ class Links:
         self._dials: dict[asyncio.Task[None], str] = {}
         self._outcomes: dict[Link, asyncio.Future[str | None]] = {}
         self._stopping = False
+        self._lookups = _lookup_threads()
         self._log_bucket = TokenBucket(rate=1, burst=30, now=monotonic())
 
     # Life
@@ -105,6 +108,8 @@ class Links:
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+        self._lookups = _lookup_threads()  # for the next start
         await asyncio.sleep(0)  # what the last links have scheduled
 
     # Meshes
@@ -169,7 +174,7 @@ class Links:
         self._on_dial_failed(mesh_id, dial, "; ".join(failures) or "no address")
 
     async def _dial_addresses(self, mesh_id: str, addresses: tuple[str, ...], failures: list[str]) -> bool:
-        targets = await resolve(addresses, self._settings, failures)
+        targets = await resolve(addresses, self._settings, self._lookups, failures)
         while targets:
             connected = await connect_first(targets, self._settings, failures)
             if connected is None:
@@ -267,3 +272,8 @@ class Links:
         outcome = self._outcomes.get(link)
         if outcome is not None and not outcome.done():
             outcome.set_result(failure)
+
+
+def _lookup_threads() -> ThreadPoolExecutor:
+    """Own threads, begun when needed: a dead name server must not take those that work on interfaces."""
+    return ThreadPoolExecutor(_LOOKUPS, "dial")
