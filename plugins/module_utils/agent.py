@@ -38,7 +38,7 @@ def smegctl(module, arguments, request=None, as_agent=False):
     """
     command = [SMEGCTL] + arguments + ["--json"]
     if as_agent and os.geteuid() == 0:
-        command = ["runuser", "-u", USER, "--"] + command
+        command = [module.get_bin_path("runuser", True), "-u", USER, "--"] + command
     data = None if request is None else json.dumps(request)
     code, out, err = module.run_command(command, data=data, cwd="/", handle_exceptions=False)
     try:

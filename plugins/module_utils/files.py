@@ -19,10 +19,19 @@ def read(path):
         return None
 
 
+def make_directory(path):
+    """Make a directory, and those above it, for everyone to read, whatever the umask; what is there stays as it is."""
+    if os.path.isdir(path):
+        return
+    make_directory(os.path.dirname(path))
+    os.mkdir(path)
+    os.chmod(path, 0o755)
+
+
 def write(path, content, mode):
     """Write bytes to C(path) atomically, with its directory made if it is missing."""
     directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    make_directory(directory)
     descriptor, temporary = tempfile.mkstemp(prefix=".smegmesh-", dir=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -49,9 +49,16 @@ def user_exists():
     return True
 
 
-def has_version(version):
-    """Whether a version was installed to the end."""
-    return os.path.exists(os.path.join(VERSIONS, version, ".complete"))
+def has_version(module, version):
+    """Whether a version was installed to the end, and the Python it was installed for is still there.
+
+    A new release of the distribution may bring another, which does not look where the libraries are.
+    """
+    directory = os.path.join(VERSIONS, version)
+    python = os.path.join(directory, "bin", "python")
+    if not os.path.exists(os.path.join(directory, ".complete")) or not os.access(python, os.X_OK):
+        return False
+    return module.run_command([python, "-I", "-c", "import smegmesh"])[0] == 0
 
 
 def apply_layout(module):
@@ -60,18 +67,30 @@ def apply_layout(module):
     if not user_exists():
         changes.append("add the system user %s" % agent.USER)
         if not module.check_mode:
-            command = ["useradd", "--system", "--user-group", "--home-dir", agent.STATE, "--no-create-home"]
-            command += ["--shell", "/usr/sbin/nologin", "--comment", "smegmesh agent", agent.USER]
+            command = [module.get_bin_path("useradd", True), "--system", "--user-group", "--home-dir", agent.STATE]
+            command += ["--no-create-home", "--shell", "/usr/sbin/nologin", "--comment", "smegmesh agent", agent.USER]
             run(module, command, "add the system user")
     for path, owner, mode in DIRECTORIES:
         if _is_directory(path, owner, mode):
             continue
         changes.append("make the directory %s" % path)
         if not module.check_mode:
-            os.makedirs(path, exist_ok=True)
-            os.chown(path, pwd.getpwnam(owner).pw_uid, grp.getgrnam(owner).gr_gid)
-            os.chmod(path, mode)
+            _make_directory(path, owner, mode)
     return changes
+
+
+def _make_directory(path, owner, mode):
+    """Make or mend a directory. Some lie in one of the agent's own, so a link in its place is not followed."""
+    try:
+        files.make_directory(path)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise agent.AgentError("%s is not a directory (%s): remove it" % (path, error.strerror)) from error
+    try:
+        os.fchown(directory, pwd.getpwnam(owner).pw_uid, grp.getgrnam(owner).gr_gid)
+        os.fchmod(directory, mode)
+    finally:
+        os.close(directory)
 
 
 def _is_directory(path, owner, mode):
@@ -87,7 +106,7 @@ def install_version(module, version, bundle, python, from_index):
     """A virtual environment of its own for the version; complete, or not there."""
     directory = os.path.join(VERSIONS, version)
     shutil.rmtree(directory, ignore_errors=True)
-    os.mkdir(directory, 0o755)
+    files.make_directory(directory)
     try:
         _fill(module, directory, bundle, python, from_index)
     except BaseException:

@@ -34,17 +34,23 @@ def remove(module):
     _leave(module)
     _stop(module)
     for name in interfaces:
-        module.run_command(["ip", "link", "delete", name])
-    module.run_command(["nft", "delete", "table", "inet", "smegmesh"])
+        _attempt(module, "ip", "link", "delete", name)
+    _attempt(module, "nft", "delete", "table", "inet", "smegmesh")
     with contextlib.suppress(OSError):
         os.rmdir("/run/wireguard")  # sockets of others may be in it
     for path in found:
         shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
-    module.run_command(["systemctl", "daemon-reload"])
-    module.run_command(["systemctl", "reset-failed", "smegd.service", "smegmesh-devices.service"])
+    _attempt(module, "systemctl", "daemon-reload")
+    _attempt(module, "systemctl", "reset-failed", "smegd.service", "smegmesh-devices.service")
     if installation.user_exists():
-        installation.run(module, ["userdel", agent.USER], "remove the system user")
+        installation.run(module, [module.get_bin_path("userdel", True), agent.USER], "remove the system user")
     return changes
+
+
+def _attempt(module, name, *arguments):
+    """Run a program that need not succeed, nor be there: exit status and output."""
+    program = module.get_bin_path(name)
+    return module.run_command([program] + list(arguments))[:2] if program else (127, "")
 
 
 def _leave(module):
@@ -52,9 +58,10 @@ def _leave(module):
     if not agent.installed():
         return
     local = agent.STATE + "/local.d"
-    for name in os.listdir(local) if os.path.isdir(local) else []:
-        os.unlink(os.path.join(local, name))
-    module.run_command(["systemctl", "start", agent.SERVICE])
+    # The directory is the agent's, so a link in its place is not followed.
+    if os.path.isdir(local) and not os.path.islink(local):
+        shutil.rmtree(local)
+    _attempt(module, "systemctl", "start", agent.SERVICE)
     for owner in ("play", "role"):
         try:
             agent.smegctl(module, ["apply"], {"declarations": [], "purge_owner": owner})
@@ -75,8 +82,10 @@ def _leave(module):
 def _stop(module):
     units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
     units.append(r"system-smegmesh\x2dwg.slice")
-    module.run_command(["systemctl", "disable", "smegd.service", "smegmesh-devices.path"])
-    installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
+    _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
+    # Nothing runs in an image that is being built.
+    if os.path.isdir("/run/systemd/system"):
+        installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
 
 
 def _interfaces(module):
@@ -86,6 +95,6 @@ def _interfaces(module):
         # Where it does not run, its interfaces are found by name.
         with contextlib.suppress(agent.AgentError):
             named = {mesh.get("interface") for mesh in agent.smegctl(module, ["status"])["meshes"]}
-    code, out, _err = module.run_command(["ip", "-json", "link", "show"])
+    code, out = _attempt(module, "ip", "-json", "link", "show")
     links = [link["ifname"] for link in json.loads(out)] if code == 0 and out.strip() else []
     return [name for name in links if name in named or name.startswith("smeg-")]

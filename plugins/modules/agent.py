@@ -93,7 +93,8 @@ from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, h
 def present(module, changes):
     """Install the version; returns what the action plugin has to send first, if anything."""
     version, bundle = module.params["_version"], module.params["_bundle"]
-    if not installation.has_version(version):
+    there = installation.has_version(module, version)
+    if not there:
         if module.check_mode:
             changes.append("install version %s" % version)
             return None
@@ -105,7 +106,7 @@ def present(module, changes):
         if bundle is None:
             return host.platform(python)
     changes.extend(installation.apply_layout(module))
-    if not installation.has_version(version):
+    if not there:
         installation.install_version(module, version, bundle, python["path"], module.params["method"] == "index")
         changes.append("install version %s" % version)
     changes.extend(installation.apply_units(module, version))

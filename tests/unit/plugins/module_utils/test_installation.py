@@ -1,0 +1,71 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the installation does with a host that is not as tidy as it should be."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+
+import pytest
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, files, installation
+
+
+class Module:
+    """As much of AnsibleModule as is asked for."""
+
+    check_mode = False
+
+    def run_command(self, command, **_options):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(name="own_umask")
+def fixture_own_umask():
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+@pytest.mark.usefixtures("own_umask")
+def test_directories_are_readable_whatever_the_umask(tmp_path):
+    path = tmp_path / "authorities" / "default" / "node.pem"
+    files.write(str(path), b"x", 0o644)
+    assert [mode(path), mode(path.parent), mode(path.parent.parent)] == [0o644, 0o755, 0o755]
+
+
+def test_a_link_in_place_of_a_directory_is_not_followed(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.mkdir(mode=0o755)
+    link = tmp_path / "local.d"
+    link.symlink_to(target)
+    me = installation.pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(installation, "DIRECTORIES", ((str(link), me, 0o700),))
+    monkeypatch.setattr(installation, "user_exists", lambda: True)
+    with pytest.raises(agent.AgentError, match=r"local\.d is not a directory .*: remove it"):
+        installation.apply_layout(Module())
+    assert mode(target) == 0o755
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("python", ["#!/bin/sh\nexit 0\n", "#!/bin/sh\nexit 1\n", None])
+def test_a_version_counts_while_its_python_finds_it(tmp_path, monkeypatch, complete, python):
+    monkeypatch.setattr(installation, "VERSIONS", str(tmp_path))
+    program = tmp_path / "1" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    if python is None:
+        program.symlink_to(tmp_path / "gone")
+    else:
+        program.write_text(python)
+        program.chmod(0o755)
+    if complete:
+        (tmp_path / "1" / ".complete").touch()
+    assert installation.has_version(Module(), "1") is (complete and python is not None and "exit 0" in python)
