@@ -35,11 +35,12 @@ class ActionModule(ActionBase):
         options["certificate"] = self._loader.path_dwim(options["certificate"])
         options["key"] = self._loader.path_dwim(options["key"])
         try:
-            if self._task.check_mode:
-                result.update(self._ensure(options))
-            else:
+            answer = self._ensure(options, make=False)
+            # What is good needs no place that can be written to.
+            if answer["changed"] and not self._task.check_mode:
                 with controller_files.lock(os.path.dirname(options["key"])):
-                    result.update(self._ensure(options))
+                    answer = self._ensure(options, make=True)
+            result.update(answer)
         except (certificates.CertificateProblem, identity.IdentityUnavailable) as error:
             raise AnsibleActionFail(str(error)) from error
         except OSError as error:
@@ -48,10 +49,10 @@ class ActionModule(ActionBase):
             ) from error
         return result
 
-    def _ensure(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _ensure(self, options: dict[str, t.Any], *, make: bool) -> dict[str, t.Any]:
         pem = controller_files.read(self._loader, options["certificate"])
         reason = self._reason(options, pem)
-        if reason and not self._task.check_mode:
+        if reason and make:
             pem = self._make(options)
         answer: dict[str, t.Any] = {"changed": reason is not None}
         if reason:
