@@ -40,6 +40,14 @@ def test_least_peer_has_defaults() -> None:
     assert (declaration.authority, declaration.port, declaration.keepalive) == ("default", None, 25)
 
 
+@pytest.mark.parametrize("text", [r'"\ud800"', r'"a\0b"', "|\n  two\n  lines\n", r'"smeg-prod\n"'])
+def test_what_cannot_be_printed_is_no_text(text: str) -> None:
+    error = error_of(PEER + f"description: {text}\n")
+    assert error.where == "description" and "cannot be printed" in error.what
+    assert str(error).isprintable()
+    assert "cannot be printed" in error_of(PEER + r'"\ud800": 1' + "\n").what
+
+
 def test_every_key_arrives() -> None:
     declaration = parse(
         PEER

@@ -28,7 +28,7 @@ def parse_request(text: str) -> Request:
     """JSON from standard input; DeclarationError for anything malformed."""
     try:
         return read_request(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DeclarationError(INPUT, "", f"is not JSON: {error}", "send the declarations as one JSON object") from None
 
 

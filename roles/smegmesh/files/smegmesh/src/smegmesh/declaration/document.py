@@ -110,6 +110,7 @@ class _Reader:
             if key_node.tag != "tag:yaml.org,2002:str":
                 what = f"key `{key}` (line {line}) is not read as text by YAML"
                 raise DeclarationError(self._file, where_text(where), what, f'write it in quotes: "{key}"')
+            self._check_printable(key, where)
             if key in data:
                 what = f"key `{key}` is given twice (again in line {line})"
                 raise DeclarationError(self._file, where_text((*where, key)), what, "keep one of them")
@@ -126,9 +127,16 @@ class _Reader:
             what = f"YAML reads `{text}` as {kind}, which no key takes"
             raise DeclarationError(self._file, where_text(where), what, f'write it in quotes: "{text}"')
         if kind == "str":
+            self._check_printable(text, where)
             return text
         constructor = yaml.constructor.SafeConstructor()
         try:
             return constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             raise DeclarationError(self._file, where_text(where), f"bad {kind} `{text}`: {error}", "mend it") from None
+
+    def _check_printable(self, text: str, where: Where) -> None:
+        """Every key and value is one line for people; YAML's escapes can make what is no text at all."""
+        if not text.isprintable():
+            what = f"{text!r} holds characters that cannot be printed"
+            raise DeclarationError(self._file, where_text(where), what, "write it in one line, without them")
