@@ -17,14 +17,18 @@ _DIRECTORY_MODE = 0o755
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make the directory if it is missing (its parent's owner gets it) and keep other writers out meanwhile."""
-    if not directory.is_dir():
+    """Make the directory if it is missing (its parent's owner gets it) and keep other writers out meanwhile.
+
+    OSError for a symbolic link: root writes here, and local.d is in a directory of the agent's user.
+    """
+    made = not os.path.lexists(directory)
+    if made:
         directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
-        parent = directory.parent.stat()
-        if os.geteuid() == 0:
-            os.chown(directory, parent.st_uid, parent.st_gid)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        if made and os.geteuid() == 0:
+            parent = directory.parent.stat()
+            os.fchown(descriptor, parent.st_uid, parent.st_gid)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
