@@ -75,7 +75,7 @@ def other_mesh(agent: Agent) -> None:
         (no_authority, "authority.pem", "cannot be read: No such file"),
         (broken_authority, "authority.pem", ""),
         (no_certificate, "node.pem", "cannot be read: No such file"),
-        (broken_certificate, "node.pem", "holds no certificate"),
+        (broken_certificate, "node.pem", "not a certificate in PEM"),
         (other_authority, "node.pem", "authority"),
         (other_identity, "node.pem", "not for this host's identity key"),
         (other_node_key, "node.pem", "not for this host's node key"),

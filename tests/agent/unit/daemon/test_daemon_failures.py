@@ -25,6 +25,7 @@ class FailingPlane(MemoryPlane):
     def __init__(self) -> None:
         super().__init__()
         self.refusal: str | None = None
+        self.fault: Exception | None = None
         self.deletion: str | None = None
         self.creating = threading.Event()
         self.may_create = threading.Event()
@@ -46,6 +47,8 @@ class FailingPlane(MemoryPlane):
         super().configure(device, settings)
 
     def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
+        if self.fault:
+            raise self.fault
         if self.refusal:
             raise PlaneError(self.refusal)
         super().apply(device, changes)
@@ -109,6 +112,22 @@ def test_an_interface_that_fails_is_told_and_mended(run: Run) -> None:
         agent.declare(port=51998)
         assert (await daemon.reload()).problems == {MESH: plane.refusal}
         assert plane.devices[DEVICE].listen_port == 51999, "what runs is left alone"
+
+    run(test)
+
+
+def test_a_fault_of_ours_is_told_and_tried_again(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = make("p1"), make("p2")
+        plane = failing(one)
+        for agent in (one, two):
+            agent.declare(one, two)
+        await one.start()
+        plane.fault = KeyError("what no plane should raise")
+        await two.start()
+        await eventually(lambda: "unexpected KeyError" in (one.mesh().problem or ""), "it is told")
+        plane.fault = None
+        await eventually(lambda: one.mesh().state == "up" and len(plane.devices[DEVICE].peers) == 1, "it goes on")
 
     run(test)
 

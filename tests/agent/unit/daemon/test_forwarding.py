@@ -22,10 +22,13 @@ class HostState:
         self.peers: list[str] = []
         self.forwards = False
         self.refusal: str | None = None
+        self.fault: Exception | None = None
         self.drops: list[str] = []
         self.done: list[str] = []
 
     def install(self, devices: Collection[str]) -> None:
+        if self.fault:
+            raise self.fault
         if self.refusal:
             raise PlaneError(self.refusal)
         self.done.append(f"table {' '.join(devices)}")
@@ -104,6 +107,17 @@ async def test_a_refusal_is_told_and_tried_again(store: Store) -> None:
         host.refusal = None
         await eventually(lambda: forwarding.problem is None, "it is tried again")
         assert host.done == ["table smeg-a", "forward"]
+
+
+async def test_a_fault_of_ours_is_told_and_tried_again(store: Store) -> None:
+    host = HostState()
+    host.devices = host.peers = ["smeg-a"]
+    host.fault = ValueError("what nft should not have said")
+    async with following(host, store) as forwarding:
+        await act(forwarding)
+        assert "unexpected ValueError" in (forwarding.problem or "")
+        host.fault = None
+        await eventually(lambda: forwarding.problem is None, "it is tried again")
 
 
 async def test_a_foreign_firewall_in_the_way_is_told(store: Store) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from ipaddress import IPv6Network
 
 import pytest
 
-from smegmesh.daemon.resolver import Resolver, split_endpoint
+from smegmesh.daemon.resolver import Resolver, outside
 
 
 class Names:
@@ -45,24 +46,6 @@ def make(names: Names) -> Iterator[Callable[..., Resolver]]:
     names.open.set()
     for resolver in made:
         resolver.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("198.18.0.1:51820", ("198.18.0.1", 51820)),
-        ("[2001:db8::1]:1", ("2001:db8::1", 1)),
-        ("host.example:65535", ("host.example", 65535)),
-    ],
-)
-def test_split_endpoint(text: str, parts: tuple[str, int]) -> None:
-    assert split_endpoint(text) == parts
-
-
-@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:0", "host:65536", "host:x", "2001:db8::1:51820"])
-def test_split_endpoint_names_what_is_wrong(text: str) -> None:
-    with pytest.raises(ValueError, match="endpoint"):
-        split_endpoint(text)
 
 
 async def test_literals_ask_nobody(names: Names, make: Callable[..., Resolver]) -> None:
@@ -117,3 +100,9 @@ async def test_a_name_that_can_be_none_is_left_out() -> None:
 async def resolve(resolver: Resolver) -> str | None:
     found = await resolver.resolve(["a.example:1"])
     return found["a.example:1"][0] if found else None
+
+
+def test_an_endpoint_within_the_mesh_itself_is_none() -> None:
+    found = {"[fd00::1]:1": ("fd00::1", 1), "[fd01::1]:1": ("fd01::1", 1), "198.18.0.1:1": ("198.18.0.1", 1)}
+    kept = outside([IPv6Network("fd00::/64")], found)
+    assert kept == {"[fd01::1]:1": ("fd01::1", 1), "198.18.0.1:1": ("198.18.0.1", 1)}

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from smegmesh.declaration import Declaration
-from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate
+from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, certificate_der
 from smegmesh.identity.grant import Grant
 from smegmesh.identity.keys import encode_key, same_key
 from smegmesh.store.keys import HostKeys
@@ -44,7 +41,7 @@ def load_credentials(directory: Path, declaration: Declaration, keys: HostKeys) 
         raise CredentialError(f"{authority_file}: {error}: {_CERTIFY}") from None
     certificate_pem = _read(certificate_file)
     try:
-        certificate = authority.verify(_der(certificate_pem))
+        certificate = authority.verify(certificate_der(certificate_pem))
         _check_binding(certificate, keys)
         _check_grant(certificate.grant, declaration)
     except CertificateError as error:
@@ -71,13 +68,6 @@ def _check_grant(grant: Grant, declaration: Declaration) -> None:
             raise CertificateError(
                 f"the certificate does not let {name} advertise {prefix}, as {declaration.file} says"
             )
-
-
-def _der(pem: bytes) -> bytes:
-    try:
-        return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-    except ValueError:
-        raise CertificateError("holds no certificate in PEM form") from None
 
 
 def _read(path: Path) -> bytes:

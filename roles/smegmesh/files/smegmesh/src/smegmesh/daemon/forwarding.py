@@ -83,6 +83,9 @@ class Forwarding:
                 if self.problem != str(error):
                     _log.error("forwarding: %s", error)
                 self.problem = str(error)
+            except Exception as error:  # a fault of ours, told and tried again like any other: nobody else follows
+                _log.exception("forwarding could not be followed")
+                self.problem = f"forwarding: unexpected {type(error).__name__}: see `journalctl -u smegd`"
             else:
                 self.problem = None
             if not self._dirty.is_set():

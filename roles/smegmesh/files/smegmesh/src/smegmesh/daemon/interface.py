@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.resolver import outside
 from smegmesh.daemon.signal import Signal
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PlaneError
@@ -121,7 +122,11 @@ class Interface:
             checking = self._host.clock() >= check_at or self._failures > 0
             if checking:
                 check_at = self._host.clock() + CHECK_INTERVAL
-            await self._follow(checking)
+            try:
+                await self._follow(checking)
+            except Exception as error:  # a fault of ours, told and tried again like any other: nobody else follows
+                self._log.exception("interface %s could not be followed", self.device)
+                self._failed(f"interface {self.device}: unexpected {type(error).__name__}: see `journalctl -u smegd`")
             if not self._dirty.is_set():
                 self._idle.set()
 
@@ -135,8 +140,9 @@ class Interface:
         """Bring the interface up, or apply the current plan to it; a failure is kept and tried again."""
         plan = make_plan(self._view(), self._policy)
         wanted = {peer.endpoint for peer in plan.peers.values() if peer.endpoint is not None}
-        endpoints = await self._host.resolver.resolve(wanted)
-        self._unresolved = len(endpoints) < len(wanted)
+        resolved = await self._host.resolver.resolve(wanted)
+        self._unresolved = len(resolved) < len(wanted)
+        endpoints = outside(plan.routes, resolved)
         try:
             async with self._device_lock:
                 created, repaired = await in_thread(self._apply, plan, endpoints, checking)

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 
-Endpoint = tuple[str, int]
+from smegmesh.dataplane.plane import Endpoint
+from smegmesh.transport.dialling import parse_address
+
 _LOOKUPS = 4  # at a time
-
-
-def split_endpoint(text: str) -> Endpoint:
-    """`host:port` or `[v6]:port` -> (host, port); ValueError names what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"endpoint {text!r}: an IPv6 address needs brackets, as in [2001:db8::1]:51820")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"endpoint {text!r} is not host:port")
-    return host, int(port)
 
 
 def _look_up(name: str) -> str:
@@ -64,7 +54,7 @@ class Resolver:
         split = {}
         for text in endpoints:
             try:
-                split[text] = split_endpoint(text)
+                split[text] = parse_address(text)
             except ValueError:
                 continue  # the entry of a foreign or newer agent; a peer without endpoint
         names = {host for host, _port in split.values() if not _is_literal(host)}
@@ -92,6 +82,16 @@ class Resolver:
             self._ask_at[name] = self._clock() + (self._lifetime if good else self._retry)
             if good:
                 self._addresses[name] = answer.result()
+
+
+def outside(overlay: Iterable[IPv6Network], endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """The endpoints that are not in the mesh itself: packets to those would go round in their own tunnel."""
+    networks = tuple(overlay)
+    return {
+        text: endpoint
+        for text, endpoint in endpoints.items()
+        if not any(ip_address(endpoint[0]) in network for network in networks)
+    }
 
 
 def _is_literal(host: str) -> bool:
