@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from smegmesh.dataplane.netlink import (
     connection,
 )
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PeerChange, PlaneError
+from smegmesh.dataplane.port import port_refusal
 
 KIND = "wireguard"
 NAME_LIMIT = 15
@@ -207,28 +207,17 @@ def _set_listen_port(device: str, port: int) -> None:
     """Set the port; PlaneError if it is in use."""
     with connection(ROUTE) as route:
         link = _own_link(route, device)
+    # A link that is down would take any port now and could not go up later. Another refusal (no IPv6
+    # here, a port that only binding takes a privilege for) is not WireGuard's.
+    if link is not None and not link.up and port_refusal(port) == errno.EADDRINUSE:
+        raise _port_in_use(device, port)
     try:
-        if link is not None and not link.up:
-            # It would take any port now and could not go up later.
-            _check_port_is_free(port)
         _set_device([wireguard.set_listen_port(device, port)])
-    except OSError as error:
+    except NetlinkError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise PlaneError(
-            f"interface {device}: UDP port {port} is in use; choose another one for it, or end what holds it"
-        ) from error
+        raise _port_in_use(device, port) from error
 
 
-def _check_port_is_free(port: int) -> None:
-    """OSError EADDRINUSE if something on this host has the UDP port."""
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((host, port))
-        except OSError as error:
-            # Another refusal (no IPv6 here, a port that only binding takes a privilege for) is not WireGuard's.
-            if error.errno == errno.EADDRINUSE:
-                raise
+def _port_in_use(device: str, port: int) -> PlaneError:
+    return PlaneError(f"interface {device}: UDP port {port} is in use; choose another one for it, or end what holds it")

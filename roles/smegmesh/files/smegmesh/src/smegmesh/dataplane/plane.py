@@ -29,16 +29,6 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerSettings:
-    """What a peer of a device should be. keepalive is in seconds, 0 is off."""
-
-    endpoint: Endpoint | None = None
-    allowed_ips: frozenset[Network] = frozenset()
-    keepalive: int = 0
-    preshared_key: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class PeerState:
     """A peer as the device holds it. handshake is seconds since the epoch, None for never."""
 

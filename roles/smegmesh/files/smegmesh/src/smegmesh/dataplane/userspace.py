@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import socket
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from smegmesh.dataplane.launcher import SOCKET_DIRECTORY, Launcher, answers, socket_path
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PeerChange, PlaneError
+from smegmesh.dataplane.port import port_refusal
 from smegmesh.dataplane.uapi import UapiError, call, encode_changes, parse_device
 from smegmesh.identity.keys import public_key
 
@@ -54,8 +55,11 @@ class UserspacePlane:
 
     def _set_port(self, device: str, port: int, old: int) -> None:
         # A device that is not up yet takes any port and fails silently later, so look first.
-        if not _port_is_free(port):
+        refusal = port_refusal(port)
+        if refusal == errno.EADDRINUSE:
             raise _port_in_use(device, port)
+        if refusal is not None:
+            raise PlaneError(f"{device}: UDP port {port} cannot be had: {os.strerror(refusal)}: choose another port")
         try:
             self._set(device, [f"listen_port={port}"])
         except UapiError as error:
@@ -71,18 +75,3 @@ class UserspacePlane:
 
 def _port_in_use(device: str, port: int) -> PlaneError:
     return PlaneError(f"{device}: UDP port {port} is in use: choose another port or stop its user (ss -lunp)")
-
-
-def _port_is_free(port: int) -> bool:
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            if error.errno != errno.EAFNOSUPPORT:
-                raise PlaneError(f"UDP port {port} cannot be had: {error.strerror}") from error
-    return True
