@@ -129,6 +129,15 @@ async def test_many_ask_at_once(path: Path) -> None:
     assert {answer["node_name"] for answer in answers} == {"a1"}
 
 
+async def test_a_connection_that_cannot_be_served_is_not_the_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(path):
+        with monkeypatch.context() as broken:
+            broken.setitem(sys.modules, "smegmesh.control.routes", None)  # cannot be imported
+            with pytest.raises(NotRunning):
+                await ask(Client(path).status)
+        assert (await ask(Client(path).status))["node_name"] == "a1"
+
+
 async def test_the_socket_is_for_the_group_alone_from_the_start(path: Path) -> None:
     async with running(path, "root"):
         status = path.stat()

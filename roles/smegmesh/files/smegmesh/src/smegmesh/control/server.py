@@ -64,9 +64,13 @@ class ControlServer:
                 _log.warning("control socket: cannot accept: %s", error)
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
-            runner = self._runner = self._runner or await self._load()
-            assert runner.server is not None
-            await loop.connect_accepted_socket(runner.server, connection)
+            try:
+                runner = self._runner = self._runner or await self._load()
+                assert runner.server is not None
+                await loop.connect_accepted_socket(runner.server, connection)
+            except Exception:  # whatever became of this one, the next may be served
+                _log.exception("control socket: a connection could not be served")
+                connection.close()
 
     async def _load(self) -> web.AppRunner:
         with ThreadPoolExecutor(1, "control-load") as thread:  # the loop's own threads may all be busy
