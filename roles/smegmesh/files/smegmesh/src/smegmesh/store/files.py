@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from smegmesh.store.durable import sync
 from smegmesh.store.errors import StoreDamaged, StoreError
 from smegmesh.store.schema import MIGRATIONS, RAISE_OWN_NUMBER, migrate, schema_version, table_names
 
@@ -128,10 +129,10 @@ def _make_new(path: Path, migrations: tuple[str, ...]) -> None:
     _make_empty(new)
     with closing(sqlite3.connect(new, isolation_level=None)) as database:
         migrate(database, migrations)
-    _sync(new)
+    sync(new)
     _remove_companions(path)  # a log left behind by another database would be replayed into this one
     os.replace(new, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _replace_damaged(path: Path, migrations: tuple[str, ...], damage: str) -> tuple[sqlite3.Connection, str]:
@@ -159,13 +160,13 @@ def _roll_back(path: Path, found: int, known: int) -> str:
     with closing(sqlite3.connect(restored)) as older:
         older.executemany(RAISE_OWN_NUMBER, own)
         older.commit()
-    _sync(restored)
+    sync(restored)
     aside = _free_name(path, f"schema-{found}")
     # The copy is in place before the newer file goes, so no crash leaves this path empty.
     _remove_companions(path)
     os.link(path, aside)
     os.replace(restored, path)
-    _sync(path.parent)
+    sync(path.parent)
     return (
         f"{path} was of schema {found}, newer than this agent's {known}: the backup {backup.name} was restored "
         f"with the own numbers of the newer file, which is kept as {aside.name}"
@@ -176,14 +177,14 @@ def _back_up(database: sqlite3.Connection, backup: Path) -> None:
     new = backup.with_name(f"{backup.name}.new")
     _copy(database, new)
     os.replace(new, backup)
-    _sync(backup.parent)
+    sync(backup.parent)
 
 
 def _copy(source: sqlite3.Connection, target: Path) -> None:
     _make_empty(target)
     with closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
-    _sync(target)
+    sync(target)
 
 
 def _free_name(path: Path, word: str) -> Path:
@@ -198,7 +199,7 @@ def _move(path: Path, target: Path) -> None:
         source = path.with_name(path.name + companion)
         if os.path.lexists(source):
             os.replace(source, target.with_name(target.name + companion))
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _make_empty(path: Path) -> None:
@@ -210,11 +211,3 @@ def _make_empty(path: Path) -> None:
 def _remove_companions(path: Path) -> None:
     for companion in _COMPANIONS:
         path.with_name(path.name + companion).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smegmesh.identity.keys import IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.store.durable import sync
 from smegmesh.store.errors import StoreError
 
 KEYS_DIRECTORY = "keys"
@@ -88,7 +89,7 @@ def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bo
         return False
     finally:
         new.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync(path.parent)
     return True
 
 
@@ -111,11 +112,3 @@ def _read(path: Path) -> bytes:
         if mode & 0o077:
             raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
         return stream.read(_MAX_SIZE)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
