@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import identity
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.declarations import (
@@ -42,6 +42,11 @@ class ActionModule(ActionBase):
             )
         except identity.IdentityUnavailable as error:
             raise AnsibleActionFail(str(error)) from error
+        except AnsibleUndefinedVariable as error:
+            raise AnsibleActionFail(
+                f"a variable of a host in the inventory cannot be worked out: {error}: write it without facts, "
+                "since other hosts' files are made from it too"
+            ) from error
         except DeclarationProblems as error:
             count = len(error.problems)
             result.update(

@@ -92,6 +92,8 @@ def plan_host(inventory: Inventory, host: str) -> HostPlan:
                 f"smegmesh_overrides of host {host}: it is not in mesh {mesh_id}: "
                 f"add it to one of {_list(_groups_of(inventory, mesh_id))} or remove the override"
             )
+    if declarations:
+        _link_port(inventory.host_vars(host), host)
     problems.extend(_port_clashes(host, declarations))
     if problems:
         raise DeclarationProblems(problems)
@@ -333,7 +335,15 @@ def _own_endpoint(variables: Mapping[str, t.Any], host: str) -> str:
 def _link_address(inventory: Inventory, host: str, endpoint: str | None) -> str:
     variables = inventory.host_vars(host)
     address = split_endpoint(endpoint or _own_endpoint(variables, host))[0]
-    return join_endpoint(address, int(variables.get("smegmesh_link_port") or DEFAULT_LINK_PORT))
+    return join_endpoint(address, _link_port(variables, host))
+
+
+def _link_port(variables: Mapping[str, t.Any], host: str) -> int:
+    """The TCP port of the host's links; a template may have made text of the number."""
+    port = str(variables.get("smegmesh_link_port") or DEFAULT_LINK_PORT)
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise DeclarationProblems([f"smegmesh_link_port of host {host}: must be a port from 1 to 65535, not {port!r}"])
+    return int(port)
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int | None]:

@@ -209,6 +209,15 @@ def test_bootstrap_honours_each_hosts_own_endpoint_role_and_link_port():
     ]
 
 
+@pytest.mark.parametrize("port", [-1, 70000, "abc", "40 00"])
+@pytest.mark.parametrize("host", ["p", "c"])
+def test_a_link_port_that_is_none_is_named(port, host):
+    world = small(host_vars={host: {"smegmesh_link_port": port}})
+    assert world.problems("c") == [
+        f"smegmesh_link_port of host {host}: must be a port from 1 to 65535, not {str(port)!r}"
+    ]
+
+
 def test_adding_a_host_at_the_end_changes_nobody_elses_plan():
     before = {host: World().plan(host) for group in GROUPS.values() for host in group}
     world = World()
