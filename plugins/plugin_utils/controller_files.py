@@ -13,13 +13,23 @@ import tempfile
 import typing as t
 from collections.abc import Iterator
 
+from ansible.parsing.vault import AnsibleVaultError
+
 
 def read(loader: t.Any, path: str) -> bytes | None:
-    """A file's content, decrypted in memory if Ansible Vault encrypted it; None if there is none."""
+    """A file's content, decrypted in memory if Ansible Vault encrypted it; None if there is none.
+
+    Raises AnsibleVaultError, which names the file, if it cannot be decrypted.
+    """
     path = loader.path_dwim(path)
     if not os.path.exists(path):
         return None
-    content: bytes = loader._get_file_contents(path)[0]
+    try:
+        content: bytes = loader._get_file_contents(path)[0]
+    except AnsibleVaultError as error:
+        raise AnsibleVaultError(
+            f"{path} cannot be decrypted: {str(error).rstrip(".")}: give its password with --ask-vault-pass or --vault-password-file"
+        ) from error
     return content
 
 

@@ -12,7 +12,7 @@ import types
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible.template import Templar
 from ansible_collections.smegmesh.wireguard.plugins.action.mesh_certificate import ActionModule
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity
@@ -121,6 +121,13 @@ def test_the_key_may_be_a_vaulted_file(site, host):
     site.key.write_bytes(VaultLib(SECRET).encrypt(plain, SECRET[0][1]))
     assert site.run(host)["changed"]
     assert "ANSIBLE_VAULT" in site.key.read_text()
+
+
+def test_a_key_that_cannot_be_decrypted_is_named(site, host):
+    site.key.write_bytes(VaultLib(SECRET).encrypt(site.key.read_text(), SECRET[0][1]))
+    site.loader.set_vault_secrets([("default", VaultSecret(b"wrong"))])
+    with pytest.raises(AnsibleVaultError, match=r"authority\.key cannot be decrypted: .*--ask-vault-pass"):
+        site.run(host)
 
 
 def test_the_key_may_be_a_variable(site, host):
