@@ -28,7 +28,8 @@ def read(loader: t.Any, path: str) -> bytes | None:
         content: bytes = loader._get_file_contents(path)[0]
     except AnsibleVaultError as error:
         raise AnsibleVaultError(
-            f"{path} cannot be decrypted: {str(error).rstrip(".")}: give its password with --ask-vault-pass or --vault-password-file"
+            f"{path} cannot be decrypted: {str(error).rstrip('.')}: "
+            "give its password with --ask-vault-pass or --vault-password-file"
         ) from error
     return content
 
