@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
+import msgspec
 import pytest
-from gossip_table import MESH, Table
+from gossip_table import MESH, Party, Table
 
 from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, sign_record
-from smegmesh.gossip.codec import Hello, Items, Nodes, Ping, Restart, Root, WantCertificates, encode
+from smegmesh.gossip.codec import (
+    SOFT_FRAME,
+    Hello,
+    Items,
+    Message,
+    Nodes,
+    Ping,
+    Restart,
+    Root,
+    Slot,
+    WantCertificates,
+    WantItems,
+    WantNodes,
+    encode,
+)
 from smegmesh.gossip.engine import Alarm, Close, Dial, Persist, Probe, Send, Stored, ViewChanged
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
@@ -406,6 +421,54 @@ def test_a_revocation_is_told_to_the_revoked_before_the_link_closes(table: Table
     assert other.engine.links() == {}
     table.link(other, third)
     assert other.key not in third.engine.links().values()
+
+
+def _answers(party: Party, link: int, question: Message, now: float) -> list[bytes]:
+    party.engine.receive(link, encode(question), now)
+    return [event.frame for event in party.engine.events() if isinstance(event, Send)]
+
+
+def test_what_is_asked_for_often_is_sent_once(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    link, _far = table.link(one, other)
+    fingerprint = credentials("p0", edition=0).certificate.fingerprint
+    for question, once in (
+        (WantItems([Slot(MapKind.ENTRY, one.key)] * 16_384), WantItems([Slot(MapKind.ENTRY, one.key)])),
+        (WantCertificates([fingerprint] * 16_384), WantCertificates([fingerprint])),
+        (WantNodes([b""] * 1024), WantNodes([b""])),
+    ):
+        assert _answers(one, link, question, table.now) == _answers(one, link, once, table.now) != []
+
+
+def test_answers_fit_frames_whatever_is_asked(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    link, _far = table.link(one, other)
+    for number in range(14):  # with these, all prefixes of a leaf's path list a nearly full leaf
+        table.link(one, table.party(f"q{number}"))
+    prefixes = [bytes(nibbles) for depth in range(3) for nibbles in product(range(16), repeat=depth)]
+    frames = _answers(one, link, WantNodes(prefixes * 3), table.now)
+    assert len(frames) > 1
+    assert max(map(len, frames)) <= SOFT_FRAME
+
+
+def test_what_waits_for_unknown_certificates_is_bounded_in_bytes(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    link, _far = table.link(one, other)
+    body = encode_entry(replace(table.entry("stranger"), unknown={"later": msgspec.msgpack.encode(bytes(60_000))}))
+    own = credentials("stranger")
+    for number in range(320):
+        record = sign_record(
+            own.identity,
+            Kind.ENTRY,
+            MESH,
+            own.certificate.grant.node_key,
+            number + 1,
+            b"instance",
+            bytes(30) + number.to_bytes(2, "big"),
+            body,
+        )
+        one.engine.receive(link, _items(record), table.now)
+    assert 200 <= len(one.engine._replica._waiting) <= 16 * 1024 * 1024 // 60_000
 
 
 def test_a_revocation_by_anybody_else_is_an_error_of_the_caller(table: Table) -> None:

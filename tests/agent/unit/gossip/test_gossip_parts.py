@@ -219,10 +219,10 @@ def test_a_node_that_dialled_again_or_started_anew_has_lost_the_older_link() -> 
 
 
 def test_what_waits_is_bounded() -> None:
-    waiting: Waiting[int] = Waiting(3)
+    waiting: Waiting[int] = Waiting(3 * 100_000)
     for number in range(5):
-        waiting.put(bytes([number // 2]), bytes([number]), number)
-    waiting.put(b"\x02", b"\x04", 44)
+        waiting.put(bytes([number // 2]), bytes([number]), 90_000, number)
+    waiting.put(b"\x02", b"\x04", 90_000, 44)
     assert len(waiting) == 3
     assert waiting.take(b"\x00") == []
     assert waiting.take(b"\x01") == [2, 3]

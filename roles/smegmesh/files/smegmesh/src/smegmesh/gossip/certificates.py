@@ -55,27 +55,38 @@ class Certificates:
         return True
 
 
+#: What a waiting thing costs beside its own bytes, about.
+_OVERHEAD = 1024
+
+
 class Waiting(Generic[T]):
-    """Things that wait for a certificate, the oldest given up when there are too many."""
+    """Things that wait for a certificate, the oldest given up when they have more than `limit` bytes together.
+
+    They are not verified yet: whoever is certified can send any number of them.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._things: OrderedDict[bytes, dict[bytes, T]] = OrderedDict()
-        self._count = 0
+        self._things: OrderedDict[bytes, dict[bytes, tuple[int, T]]] = OrderedDict()
+        self._bytes = 0
 
-    def put(self, fingerprint: bytes, key: bytes, thing: T) -> None:
-        """Let a thing wait; one of equal key replaces it."""
+    def put(self, fingerprint: bytes, key: bytes, size: int, thing: T) -> None:
+        """Let a thing of `size` bytes wait; one of equal key replaces it."""
         things = self._things.setdefault(fingerprint, {})
-        self._count += key not in things
-        things[key] = thing
-        while self._count > self._limit:
-            self._count -= len(self._things.popitem(last=False)[1])
+        old, _thing = things.get(key, (0, None))
+        things[key] = size + _OVERHEAD, thing
+        self._bytes += size + _OVERHEAD - old
+        while self._bytes > self._limit:
+            self._forget(self._things.popitem(last=False)[1])
 
     def take(self, fingerprint: bytes) -> list[T]:
         """What waited for this certificate."""
         things = self._things.pop(fingerprint, {})
-        self._count -= len(things)
-        return list(things.values())
+        self._forget(things)
+        return [thing for _size, thing in things.values()]
 
     def __len__(self) -> int:
-        return self._count
+        return sum(map(len, self._things.values()))
+
+    def _forget(self, things: Mapping[bytes, tuple[int, T]]) -> None:
+        self._bytes -= sum(size for size, _thing in things.values())

@@ -11,7 +11,9 @@ from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.record import RecordError
 from smegmesh.gossip.antientropy import answer_root, descend, describe
 from smegmesh.gossip.codec import (
+    MAX_FRAME,
     MAX_ITEMS,
+    SOFT_FRAME,
     FrameError,
     Hello,
     Items,
@@ -35,10 +37,11 @@ from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Replica
 from smegmesh.gossip.settings import Settings
-from smegmesh.identity.certificate import CertificateError
+from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
-#: Certificates of a frame: each has a few kilobytes at most in practice.
-_CERTIFICATES = 64
+#: Certificates of a frame, and nodes of the digest tree (each a leaf of 16 items of 90 bytes at most).
+_CERTIFICATES = MAX_FRAME // MAX_CERTIFICATE - 1
+_NODES = SOFT_FRAME // (16 * 96)
 
 
 class Conversation:
@@ -90,7 +93,7 @@ class Conversation:
         elif isinstance(message, Same):
             self._agree(link, message.root, now)
         elif isinstance(message, WantNodes):
-            self._send(link, describe(self._map.tree, message.prefixes))
+            self._describe(link, message.prefixes)
         elif isinstance(message, Nodes):
             give, questions = descend(self._map.tree, message)
             for question in questions:
@@ -169,11 +172,16 @@ class Conversation:
             self._send(link, WantCertificates(fingerprints[at : at + MAX_ITEMS]))
 
     def _give(self, link: Link, slots: list[Slot]) -> None:
-        for items in pack(self._replica, slots, sync=True):
+        for items in pack(self._replica, dict.fromkeys(slots), sync=True):
             self._send(link, items)
 
+    def _describe(self, link: Link, prefixes: list[bytes]) -> None:
+        wanted = list(dict.fromkeys(prefixes))
+        for at in range(0, len(wanted), _NODES):
+            self._send(link, describe(self._map.tree, wanted[at : at + _NODES]))
+
     def _give_certificates(self, link: Link, fingerprints: list[bytes]) -> None:
-        known = (self._replica.certificates.get(fingerprint) for fingerprint in fingerprints)
+        known = (self._replica.certificates.get(fingerprint) for fingerprint in dict.fromkeys(fingerprints))
         ders = [certificate.der for certificate in known if certificate is not None]
         for at in range(0, len(ders), _CERTIFICATES):
             self._send(link, Items(certificates=ders[at : at + _CERTIFICATES], sync=True))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from smegmesh.crdt.record import Record
 from smegmesh.gossip.codec import MAX_ITEMS, SOFT_FRAME, Items, Slot
 from smegmesh.gossip.links import Link
-from smegmesh.gossip.replica import Replica, Thing
+from smegmesh.gossip.replica import Replica, Thing, size_of
 
 
 class Flood:
@@ -87,7 +87,7 @@ class _Batch:
         if not self.size:
             return True
         room = len(self._records) + len(self._removals) < MAX_ITEMS
-        return room and self.size + _size(thing) + len(escort) <= SOFT_FRAME
+        return room and self.size + size_of(thing) + len(escort) <= SOFT_FRAME
 
     def add(self, thing: Thing, escort: bytes) -> None:
         if isinstance(thing, Record):
@@ -96,13 +96,7 @@ class _Batch:
             self._removals.append(thing.encode())
         if escort:
             self._certificates[escort] = None
-        self.size += _size(thing) + len(escort)
+        self.size += size_of(thing) + len(escort)
 
     def items(self, sync: bool) -> Items:
         return Items(self._records, self._removals, list(self._certificates), sync)
-
-
-def _size(thing: Thing) -> int:
-    if isinstance(thing, Record):
-        return len(thing.header) + len(thing.signature) + len(thing.body)
-    return len(thing.encode())

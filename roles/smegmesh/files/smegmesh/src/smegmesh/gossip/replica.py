@@ -18,13 +18,20 @@ from smegmesh.gossip.codec import Slot
 from smegmesh.identity.certificate import Authority, NodeCertificate
 
 _SEEN = 65_536
-_WAITING = 16_384
+_WAITING = 16 * 1024 * 1024  # bytes
 
 
 Thing = Record | Removal
 _Triple = tuple[bytes, bytes, bytes]
 _encode_triple = msgspec.msgpack.Encoder().encode
 _decode_triple = msgspec.msgpack.Decoder(_Triple).decode
+
+
+def size_of(thing: Thing) -> int:
+    """Bytes of what a slot holds, as it goes over the wire."""
+    if isinstance(thing, Record):
+        return len(thing.header) + len(thing.signature) + len(thing.body)
+    return len(thing.encode())
 
 
 class Replica:
@@ -66,7 +73,7 @@ class Replica:
             return None
         certificate = None if thing.certificate is None else self.certificates.get(thing.certificate)
         if certificate is None and thing.certificate is not None:
-            self._waiting.put(thing.certificate, thing.seen, (thing, link, sync))
+            self._waiting.put(thing.certificate, thing.seen, size_of(thing), (thing, link, sync))
             return thing.certificate
         slot = self._merge(thing, certificate)
         self._note(seen or thing.seen)
