@@ -67,18 +67,22 @@ options:
     description: Seconds between keepalives.
     type: int
   bridge:
-    description: Whether this host forwards between this mesh and its other bridged meshes.
+    description:
+      - Whether this host forwards between this mesh and its other bridged meshes.
+      - This version carries it in certificates and entries; no agent acts on it yet.
     type: bool
   advertise:
-    description: Prefixes outside the overlay that are reached through this host.
+    description:
+      - Prefixes outside the overlay that are reached through this host.
+      - This version carries them in certificates and entries; no agent acts on them yet.
     type: list
     elements: str
   accept_routes:
-    description: Prefixes of others that this host uses.
+    description: Prefixes of others that this host uses. No agent acts on them yet.
     type: list
     elements: str
   accept_default:
-    description: Whether this host uses an advertised default route.
+    description: Whether this host uses an advertised default route. No agent acts on it yet.
     type: bool
   mtu:
     description: MTU of the interface. Left out, the agent takes it from the underlay.
