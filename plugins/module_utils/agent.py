@@ -40,7 +40,11 @@ def smegctl(module, arguments, request=None, as_agent=False):
     if as_agent and os.geteuid() == 0:
         command = [module.get_bin_path("runuser", True), "-u", USER, "--"] + command
     data = None if request is None else json.dumps(request)
-    code, out, err = module.run_command(command, data=data, cwd="/", handle_exceptions=False)
+    try:
+        code, out, err = module.run_command(command, data=data, cwd="/", handle_exceptions=False)
+    except OSError as error:
+        # As where the Python it was installed for is gone with an older release of the distribution.
+        raise AgentError("%s cannot be run (%s): run the role smegmesh again" % (SMEGCTL, error.strerror)) from error
     try:
         answer = json.loads(out)
     except ValueError:

@@ -69,3 +69,9 @@ def test_a_version_counts_while_its_python_finds_it(tmp_path, monkeypatch, compl
     if complete:
         (tmp_path / "1" / ".complete").touch()
     assert installation.has_version(Module(), "1") is (complete and python is not None and "exit 0" in python)
+
+
+def test_an_agent_that_cannot_be_run_is_an_error_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(agent, "SMEGCTL", str(tmp_path / "smegctl"))
+    with pytest.raises(agent.AgentError, match=r"smegctl cannot be run \(No such file or directory\): run the role"):
+        agent.smegctl(Module(), ["status"])
