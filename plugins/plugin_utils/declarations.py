@@ -12,6 +12,7 @@ C(smegmesh_overrides). A later scalar wins (and is reported), lists unite.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import typing as t
 from collections.abc import Callable, Mapping, Sequence
 
@@ -94,6 +95,7 @@ def plan_host(inventory: Inventory, host: str) -> HostPlan:
             )
     if declarations:
         _link_port(inventory.host_vars(host), host)
+        _check_listen(inventory.host_vars(host), host)
     problems.extend(_port_clashes(host, declarations))
     if problems:
         raise DeclarationProblems(problems)
@@ -344,6 +346,15 @@ def _link_port(variables: Mapping[str, t.Any], host: str) -> int:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise DeclarationProblems([f"smegmesh_link_port of host {host}: must be a port from 1 to 65535, not {port!r}"])
     return int(port)
+
+
+def _check_listen(variables: Mapping[str, t.Any], host: str) -> None:
+    """An agent that is restarted with an address it cannot listen on would not come back."""
+    listen = str(variables.get("smegmesh_listen") or "::")
+    try:
+        ipaddress.ip_address(listen)
+    except ValueError:
+        raise DeclarationProblems([f"smegmesh_listen of host {host}: must be an IP address, not {listen!r}"]) from None
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int | None]:

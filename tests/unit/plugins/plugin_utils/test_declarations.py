@@ -209,6 +209,11 @@ def test_bootstrap_honours_each_hosts_own_endpoint_role_and_link_port():
     ]
 
 
+def test_a_listen_address_that_is_none_is_named():
+    world = small(host_vars={"p": {"smegmesh_listen": "all"}})
+    assert world.problems("p") == ["smegmesh_listen of host p: must be an IP address, not 'all'"]
+
+
 @pytest.mark.parametrize("port", [-1, 70000, "abc", "40 00"])
 @pytest.mark.parametrize("host", ["p", "c"])
 def test_a_link_port_that_is_none_is_named(port, host):
