@@ -11,7 +11,7 @@ from smegmesh.daemon import effects
 from smegmesh.daemon.effects import Effects
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.gossip.events import Close, Event, Persist, Probe, Send, ViewChanged
-from smegmesh.store import StoreError
+from smegmesh.store import StoreDamaged, StoreError
 
 
 class Disk:
@@ -22,12 +22,16 @@ class Disk:
         self.attempts = 0
         self.done: list[Event] = []
         log = NodeLogger(logging.getLogger("test"), {"mesh": "prod"})
-        self.effects = Effects(self.commit, self.done.append, log, retry=0.01)
+        self.damage: StoreDamaged | None = None
+        self.given_up: list[StoreDamaged] = []
+        self.effects = Effects(self.commit, self.done.append, self.given_up.append, log, retry=0.01)
 
     def commit(self, event: Persist) -> None:
         self.attempts += 1
         if self.full:
             raise StoreError("no space left on the disk")
+        if self.damage:
+            raise self.damage
         self.done.append(event)
 
 
@@ -99,3 +103,12 @@ async def test_a_long_wait_keeps_what_nobody_makes_good(monkeypatch: pytest.Monk
     assert Close(7, "silent") in disk.done
     assert disk.done[-1] == Probe(frozenset({b"k"}))
     assert len(disk.done) <= 20
+
+
+async def test_a_damaged_database_is_given_up_and_nothing_follows() -> None:
+    disk = Disk()
+    disk.damage = StoreDamaged("state.db: damaged")
+    disk.effects.add([persist(1), Send(1, b"a")])
+    disk.effects.close()
+    assert disk.given_up == [disk.damage]
+    assert disk.done == []

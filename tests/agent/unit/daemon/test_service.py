@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from daemons import MESH, Agent, Make, Operator, Run
+from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.daemon.notify import Notifier
 from smegmesh.daemon.service import Service
+from smegmesh.store import StoreDamaged
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 
@@ -108,6 +110,20 @@ def test_who_is_stopped_while_starting_is_never_ready(run: Run, manager: Manager
         await Service(daemon, Notifier({"NOTIFY_SOCKET": manager.address})).run()
         assert manager.told() == "STOPPING=1"
         assert daemon.summary() == "no mesh declared"
+
+    run(test)
+
+
+def test_a_database_found_damaged_ends_the_service_in_failure(run: Run, manager: Manager) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p3")
+        agent.declare()
+        daemon = agent.make()
+        service = asyncio.create_task(Service(daemon, Notifier({"NOTIFY_SOCKET": manager.address})).run())
+        await eventually(lambda: daemon.summary() == "prod up", "it is up")
+        daemon._host.give_up(StoreDamaged("state.db: damaged"))
+        with pytest.raises(StoreDamaged, match="damaged"):
+            await service
 
     run(test)
 

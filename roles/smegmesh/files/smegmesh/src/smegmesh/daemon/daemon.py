@@ -24,7 +24,7 @@ from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
-from smegmesh.store import Device, Store, StoreError
+from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
 from smegmesh.transport.tls import TlsSettingsError
@@ -66,6 +66,7 @@ class Daemon:
         """`problem` is what had to be mended before the start, for the status."""
         loop = asyncio.get_running_loop()
         self.stopping = asyncio.Event()
+        self.failure: StoreDamaged | None = None
         self._settings = settings
         self._started = loop.time()
         self._problem = problem
@@ -88,6 +89,7 @@ class Daemon:
             tunnels=platform.tunnels,
             resolver=Resolver(loop.time),
             clock=loop.time,
+            give_up=self._give_up,
         )
         self._meshes: dict[str, Mesh] = {}
         self._problems: dict[str, str] = {}
@@ -101,6 +103,10 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.start()
         await self.reload()
+
+    def _give_up(self, failure: StoreDamaged) -> None:
+        self.failure = failure
+        self.stopping.set()
 
     async def stop(self) -> None:
         """End; interfaces stay as they are, so that no packet is lost until the next start."""

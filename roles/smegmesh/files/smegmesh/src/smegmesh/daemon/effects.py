@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.gossip.events import Alarm, Close, Event, Persist, Probe, ViewChanged
-from smegmesh.store import StoreError
+from smegmesh.store import StoreDamaged, StoreError
 
 STORE_RETRY = 5.0  # seconds between attempts at a commit that failed
 MOST_HELD = 4096  # events; beyond it those that others make good again are dropped
@@ -18,19 +18,22 @@ class Effects:
     """Events are carried out at once; what follows a commit that failed waits until it can be made.
 
     `commit` raises StoreError; `carry_out` gets all events but Persist. `problem` says
-    why events wait now, None if they do not.
+    why events wait now, None if they do not. A damaged database is not mended by waiting:
+    `give_up` is called with it.
     """
 
     def __init__(
         self,
         commit: Callable[[Persist], None],
         carry_out: Callable[[Event], None],
+        give_up: Callable[[StoreDamaged], None],
         log: NodeLogger,
         retry: float = STORE_RETRY,
     ) -> None:
         self.problem: str | None = None
         self._commit = commit
         self._carry_out = carry_out
+        self._give_up = give_up
         self._log = log
         self._retry = retry
         self._waiting: deque[Event] = deque()
@@ -68,6 +71,8 @@ class Effects:
             if self.problem is None:
                 self._log.error("%s", error)
             self.problem = str(error)
+            if isinstance(error, StoreDamaged):
+                self._give_up(error)
             return False
         if self.problem is not None:
             self._log.info("the state can be written again")

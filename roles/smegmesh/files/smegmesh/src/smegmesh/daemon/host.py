@@ -12,7 +12,7 @@ from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import System
 from smegmesh.identity.certificate import Authority
 from smegmesh.identity.clock import CertificateClock
-from smegmesh.store import Store
+from smegmesh.store import Store, StoreDamaged
 from smegmesh.store.keys import KEYS_DIRECTORY, HostKeys
 from smegmesh.transport.links import Links
 
@@ -40,7 +40,8 @@ class Directories:
 class Host:
     """The services and facts a mesh runs on. `clock` is monotonic seconds.
 
-    Without `tunnels` the plane carries no packets, so there is nothing to probe.
+    Without `tunnels` the plane carries no packets, so there is nothing to probe. `give_up`
+    ends the agent: the manager starts it again, and the start mends what this run cannot.
     """
 
     directories: Directories
@@ -53,6 +54,7 @@ class Host:
     tunnels: bool
     resolver: Resolver
     clock: Callable[[], float]
+    give_up: Callable[[StoreDamaged], None]
     certificate_clocks: dict[bytes, CertificateClock] = field(default_factory=dict)
 
     def clock_of(self, authority: Authority) -> CertificateClock:

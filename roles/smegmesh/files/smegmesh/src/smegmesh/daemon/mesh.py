@@ -67,7 +67,8 @@ class Mesh:
         self.engine = self._make_engine()
         self.interface = Interface(host, declaration, port, self.engine.view, self._interface_up, log)
         self._prober = Prober(declaration.interface, self._probed)
-        self._effects = Effects(partial(host.store.commit, self.mesh_id, host.keys.node_key), self._carry_out, log)
+        commit = partial(host.store.commit, self.mesh_id, host.keys.node_key)
+        self._effects = Effects(commit, self._carry_out, host.give_up, log)
         self.engine.set_entry(self._entry(), host.clock())
 
     @property

@@ -26,7 +26,7 @@ class Service:
         self._reload.set()
 
     async def run(self) -> None:
-        """Start, serve, stop. What `Daemon.start` raises; then nothing goes on."""
+        """Start, serve, stop. Raises what `Daemon.start` raises, and why the daemon gave up, if it did."""
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._daemon.start()
@@ -37,6 +37,8 @@ class Service:
                     asyncio.create_task(self._keep_alive(), name="watchdog"),
                 ]
             await self._daemon.stopping.wait()
+            if self._daemon.failure is not None:
+                raise self._daemon.failure
         finally:
             self._notifier.stopping()
             await self._daemon.stop()
