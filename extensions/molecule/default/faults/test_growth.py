@@ -32,7 +32,7 @@ def test_a_sixth_host(hosts: dict[str, Host]) -> None:
     agents = {host: host.agent_process() for host in hosts.values()}
 
     foretold = play("site", "--limit", "p4", "--check", "--diff")
-    assert "mesh: trial" in foretold
+    assert '+  "mesh": "trial"' in foretold
     assert traces(sixth) == untouched, "a check changed the host"
 
     play("site", "--limit", "p4")
