@@ -99,7 +99,7 @@ def _find_damage(database: sqlite3.Connection, path: Path) -> str | None:
             return "truncated"
         answer = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
         if answer != "ok":
-            return answer.splitlines()[0]
+            return answer.splitlines()[-1]  # the first may be a heading
         if schema_version(database) < 1 or "own" not in table_names(database):
             return "not a state database"
     except sqlite3.DatabaseError as error:
