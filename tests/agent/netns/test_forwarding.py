@@ -16,8 +16,8 @@ pytestmark = pytest.mark.netns
 
 
 def eventually(true: Callable[[], bool]) -> bool:
-    """Ask until it holds, for two seconds at most."""
-    deadline = time.monotonic() + 2
+    """Ask until it holds, for ten seconds at most: a router's address alone is checked for duplicates for up to two."""
+    deadline = time.monotonic() + 10
     while not true():
         if time.monotonic() > deadline:
             return False
