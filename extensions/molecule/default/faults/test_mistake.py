@@ -19,7 +19,6 @@ def test_one_hosts_mistake_keeps_all_others_as_they_are(hosts: dict[str, Host], 
     inventory = tmp_path / "mistake.yml"
     inventory.write_text(MISTAKE)
     said = play("site", "-i", str(inventory), succeeds=False)
-    assert "it is not in mesh nowhere" in said
     changed = dict(re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", said, re.MULTILINE))
     assert set(changed.values()) == {"0"}
     assert hosts["p2"].members()["c1"]["alias"] is None
