@@ -65,6 +65,11 @@ class View:
             usable.sort(key=lambda key: key in self.unreachable)
         return usable[0] if usable else None
 
+    def changed_since(self, before: View) -> set[bytes]:
+        """Node keys of the members that came, went or are another member than in an earlier view."""
+        keys = self.members.keys() | before.members.keys()
+        return {key for key in keys if self.members.get(key) != before.members.get(key)}
+
     def _lives(self, key: bytes) -> bool:
         member = self.members.get(key)
         return member is not None and member.liveness is not Liveness.DOWN
