@@ -1,11 +1,14 @@
-"""Merkle tree over the items of a mesh's maps.
+"""The digest tree: a persistent Merkle trie over what a map holds of each node.
 
-Two trees are equal exactly when their sets of items are; where they differ, a descent
-visits O(d log n) nodes for d differing items. (Merkle 1987; as used for anti-entropy by
-Dynamo, DeCandia et al. 2007.) An item's place is the SHA-256 of its map and key, so that
-the tree is balanced unless somebody grinds certified keys. It branches 16-fold, by the
-nibbles of the place; a prefix with at most 16 items is a leaf. The structure is hence a
+It is the store of a map and its summary at once. Two trees are equal exactly when what they
+hold is; where they differ, a descent visits O(d log n) branches for d differing nodes.
+(Merkle 1987; as used for anti-entropy by Dynamo, DeCandia et al. 2007.) A node's place is its
+hash, so that the tree is balanced unless somebody grinds certified keys. It branches 16-fold,
+by the nibbles of the place; a prefix with at most 16 nodes is a leaf. The structure is hence a
 function of the set alone. There is no delete, as the maps only grow.
+
+Branches are immutable (a trie with path copying: Driscoll et al., "Making data structures
+persistent", 1989): a snapshot costs nothing, and two states are compared by what they do not share.
 
 A prefix is a byte string with one nibble (0 to 15) a byte; the root's is empty. Any
 prefix of up to 64 nibbles may be asked for, also below a leaf.
@@ -15,31 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from hashlib import sha256
-from typing import NamedTuple
 
-from smegmesh.crdt.order import Order
+from smegmesh.crdt.held import Held, Item, MapKind, place_of
+from smegmesh.crdt.pool import Branch, Inner, Leaf, Pool
 
 FANOUT = 16
-LEAF_ITEMS = 16
+LEAF_NODES = 16
+#: A node has up to one item in each of the three maps.
+LEAF_ITEMS = LEAF_NODES * len(MapKind)
 MAX_DEPTH = 64
 
-
-class MapKind(IntEnum):
-    """The map an item is of."""
-
-    ENTRY = 1
-    REMOVAL = 2
-    VERDICT = 3
-
-
-class Item(NamedTuple):
-    """That a map holds this order for a key."""
-
-    kind: MapKind
-    key: bytes
-    order: Order
+_EMPTY = Leaf(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +48,7 @@ class Children:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a peer's node says against the own tree.
+    """What a peer's branch says against the own tree.
 
     `descend`: prefixes to ask the peer for next. `here`: items the peer lacks or
     has lower; `there`: items of the peer that the own tree lacks or has lower.
@@ -69,71 +59,71 @@ class Comparison:
     there: tuple[Item, ...] = ()
 
 
-class _Leaf:
-    __slots__ = ("digest", "items")
-
-    def __init__(self) -> None:
-        self.items: dict[bytes, Item] = {}
-        self.digest: bytes | None = None
-
-
-class _Inner:
-    __slots__ = ("children", "digest")
-
-    def __init__(self) -> None:
-        self.children: list[_Leaf | _Inner] = [_Leaf() for _child in range(FANOUT)]
-        self.digest: bytes | None = None
-
-
 class DigestTree:
-    """The tree; digests are computed when they are asked for."""
+    """The present state, and how to ask it; digests are computed when they are asked for."""
 
-    __slots__ = ("_root",)
+    __slots__ = ("_pool", "_root")
 
-    def __init__(self) -> None:
-        self._root: _Leaf | _Inner = _Leaf()
+    def __init__(self, pool: Pool, root: Branch = _EMPTY) -> None:
+        self._pool = pool
+        self._root = root
+
+    def snapshot(self) -> DigestTree:
+        """This state, which later puts do not change."""
+        return DigestTree(self._pool, self._root)
+
+    def get(self, key: bytes) -> Held | None:
+        """What is held of a node."""
+        branch, place, depth = self._root, place_of(key), 0
+        while type(branch) is Inner:
+            branch = branch.children[place[depth]]
+            depth += 1
+        for held in branch.nodes:  # type: ignore[union-attr]  # no Inner is left
+            if held.key == key:
+                return held
+        return None
+
+    def put(self, held: Held) -> None:
+        """Add a node, or replace what is held of it."""
+        self._root = self._put(self._root, held, 0)
+
+    def __iter__(self) -> Iterator[Held]:
+        return _walk(self._root)
+
+    def near(self, place: bytes) -> tuple[Held, ...]:
+        """The nodes of the leaf that a place belongs to: all that share its first 16 nibbles are there."""
+        branch, depth = self._root, 0
+        while isinstance(branch, Inner):
+            branch = branch.children[place[depth]]
+            depth += 1
+        return branch.nodes
+
+    def differing(self, before: DigestTree) -> Iterator[bytes]:
+        """The keys of all nodes of which another state held something else. Costs what does not coincide."""
+        return _differing(before._root, self._root)
 
     @property
     def root(self) -> bytes:
         """Digest of the whole set."""
         return _digest(self._root)
 
-    def put(self, item: Item) -> None:
-        """Add an item, or replace the one of its map and key."""
-        place = _place(item)
-        parent, nibble, depth = None, 0, 0
-        node = self._root
-        while isinstance(node, _Inner):
-            node.digest = None
-            parent, nibble = node, _nibble(place, depth)
-            node = node.children[nibble]
-            depth += 1
-        node.items[place] = item
-        node.digest = None
-        if len(node.items) > LEAF_ITEMS:
-            inner = _split(node, depth)
-            if parent is None:
-                self._root = inner
-            else:
-                parent.children[nibble] = inner
-
-    def node(self, prefix: bytes = b"") -> Children | Items:
-        """The node at a prefix. ValueError if it is no prefix."""
-        node = self._find(prefix)
-        if isinstance(node, _Inner):
-            return Children(tuple(_digest(child) for child in node.children))
-        return Items(_sorted(node))
+    def branch(self, prefix: bytes = b"") -> Children | Items:
+        """What is at a prefix. ValueError if it is no prefix."""
+        branch = self._find(prefix)
+        if isinstance(branch, Inner):
+            return Children(tuple(_digest(child) for child in branch.children))
+        return Items(tuple(_items(branch)))
 
     def digest(self, prefix: bytes) -> bytes:
-        """Digest of the items under a prefix. ValueError if it is no prefix."""
+        """Digest of what is under a prefix. ValueError if it is no prefix."""
         return _digest(self._find(prefix))
 
     def items(self, prefix: bytes = b"") -> Iterator[Item]:
         """All items under a prefix, by place. ValueError if it is no prefix."""
-        return _walk(self._find(prefix))
+        return (item for held in _walk(self._find(prefix)) for item in held.items())
 
     def compare(self, prefix: bytes, theirs: Children | Items) -> Comparison:
-        """Hold a peer's node at a prefix against the own one. ValueError if either cannot be."""
+        """Hold a peer's branch at a prefix against the own one. ValueError if either cannot be."""
         if isinstance(theirs, Items):
             return self._compare_items(prefix, theirs)
         if len(theirs.digests) != FANOUT or len(prefix) >= MAX_DEPTH:
@@ -143,7 +133,7 @@ class DigestTree:
         return Comparison(descend=tuple(child for child, digest in pairs if self.digest(child) != digest))
 
     def _compare_items(self, prefix: bytes, theirs: Items) -> Comparison:
-        if len(theirs.items) > LEAF_ITEMS or not all(_is_under(prefix, item) for item in theirs.items):
+        if len(theirs.items) > LEAF_ITEMS or not all(place_of(item.key).startswith(prefix) for item in theirs.items):
             raise ValueError(f"a leaf has at most {LEAF_ITEMS} items, all under its prefix")
         mine = {(item.kind, item.key): item for item in self.items(prefix)}
         there = []
@@ -155,70 +145,75 @@ class DigestTree:
                 del mine[item.kind, item.key]
         return Comparison(here=tuple(mine.values()), there=tuple(there))
 
-    def _find(self, prefix: bytes) -> _Leaf | _Inner:
-        """The node at a prefix; below a leaf a new leaf with the items there."""
+    def _put(self, branch: Branch, held: Held, depth: int) -> Branch:
+        if type(branch) is Inner:
+            children, nibble = branch.children, held.place[depth]
+            child = self._put(children[nibble], held, depth + 1)
+            return self._pool.inner((*children[:nibble], child, *children[nibble + 1 :]))
+        nodes: tuple[Held, ...] = branch.nodes  # type: ignore[union-attr]  # no Inner is left
+        at = 0
+        for other in nodes:
+            if other.place >= held.place:
+                break
+            at += 1
+        replaces = at < len(nodes) and nodes[at].place == held.place
+        return self._grow((*nodes[:at], held, *nodes[at + replaces :]), depth)
+
+    def _grow(self, nodes: tuple[Held, ...], depth: int) -> Branch:
+        """A leaf, or what it splits into."""
+        if not nodes:
+            return _EMPTY
+        if len(nodes) <= LEAF_NODES:
+            return self._pool.leaf(nodes)
+        groups = (tuple(held for held in nodes if held.place[depth] == nibble) for nibble in range(FANOUT))
+        return self._pool.inner(tuple(self._grow(group, depth + 1) for group in groups))
+
+    def _find(self, prefix: bytes) -> Branch:
+        """The branch at a prefix; below a leaf a new leaf with the nodes there."""
         if len(prefix) > MAX_DEPTH or any(nibble >= FANOUT for nibble in prefix):
             raise ValueError(f"a prefix is at most {MAX_DEPTH} bytes of 0 to {FANOUT - 1}, not {prefix.hex()}")
-        node = self._root
-        for depth, nibble in enumerate(prefix):
-            if not isinstance(node, _Inner):
-                return _below(node, prefix, depth)
-            node = node.children[nibble]
-        return node
+        branch = self._root
+        for nibble in prefix:
+            if not isinstance(branch, Inner):
+                return Leaf(tuple(held for held in branch.nodes if held.place.startswith(prefix)))
+            branch = branch.children[nibble]
+        return branch
 
 
-def _place(item: Item) -> bytes:
-    return sha256(bytes([item.kind]) + item.key).digest()
-
-
-def _nibble(place: bytes, depth: int) -> int:
-    byte = place[depth // 2]
-    return byte & 15 if depth % 2 else byte >> 4
-
-
-def _is_under(prefix: bytes, item: Item, start: int = 0) -> bool:
-    place = _place(item)
-    return all(_nibble(place, depth) == prefix[depth] for depth in range(start, len(prefix)))
-
-
-def _split(leaf: _Leaf, depth: int) -> _Inner:
-    inner = _Inner()
-    for place, item in leaf.items.items():
-        child = inner.children[_nibble(place, depth)]
-        assert isinstance(child, _Leaf)
-        child.items[place] = item
-    for nibble, child in enumerate(inner.children):
-        if isinstance(child, _Leaf) and len(child.items) > LEAF_ITEMS:
-            inner.children[nibble] = _split(child, depth + 1)
-    return inner
-
-
-def _below(leaf: _Leaf, prefix: bytes, depth: int) -> _Leaf:
-    below = _Leaf()
-    below.items = {place: item for place, item in leaf.items.items() if _is_under(prefix, item, depth)}
-    return below
-
-
-def _sorted(leaf: _Leaf) -> tuple[Item, ...]:
-    return tuple(item for _key, item in sorted(leaf.items.items()))
-
-
-def _walk(node: _Leaf | _Inner) -> Iterator[Item]:
-    if isinstance(node, _Inner):
-        for child in node.children:
+def _walk(branch: Branch) -> Iterator[Held]:
+    if isinstance(branch, Inner):
+        for child in branch.children:
             yield from _walk(child)
     else:
-        yield from _sorted(node)
+        yield from branch.nodes
 
 
-def _digest(node: _Leaf | _Inner) -> bytes:
-    if node.digest is None:
-        if isinstance(node, _Inner):
-            node.digest = sha256(b"\1" + b"".join(_digest(child) for child in node.children)).digest()
+def _items(leaf: Leaf) -> Iterator[Item]:
+    return (item for held in leaf.nodes for item in held.items())
+
+
+def _digest(branch: Branch) -> bytes:
+    if branch.digest is None:
+        if isinstance(branch, Inner):
+            branch.digest = sha256(b"\1" + b"".join(map(_digest, branch.children))).digest()
         else:
-            node.digest = sha256(b"\0" + b"".join(map(_packed, _sorted(node)))).digest()
-    return node.digest
+            branch.digest = sha256(b"\0" + b"".join(map(_packed, _items(branch)))).digest()
+    return branch.digest
 
 
 def _packed(item: Item) -> bytes:
     return bytes([item.kind]) + item.key + item.order[0].to_bytes(8, "big") + item.order[1]
+
+
+def _differing(before: Branch, after: Branch) -> Iterator[bytes]:
+    if before is after:
+        return
+    if isinstance(before, Inner) and isinstance(after, Inner):
+        for old, new in zip(before.children, after.children, strict=True):
+            yield from _differing(old, new)
+        return
+    rest = {held.key: held for held in _walk(before)}
+    for held in _walk(after):
+        if rest.pop(held.key, None) is not held:
+            yield held.key
+    yield from rest

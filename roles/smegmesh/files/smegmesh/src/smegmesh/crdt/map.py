@@ -14,13 +14,14 @@ is the price of the limit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from smegmesh.crdt.digest import DigestTree, Item, MapKind
+from smegmesh.crdt.digest import DigestTree
+from smegmesh.crdt.held import Held, MapKind
 from smegmesh.crdt.order import INFINITE, Order
+from smegmesh.crdt.pool import Pool
 from smegmesh.crdt.record import RecordError, check_mesh
 from smegmesh.crdt.removal import Removal
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict
@@ -43,44 +44,93 @@ class Merged(Generic[T]):
     replaced: T | None = None
 
 
+class Column(Mapping[bytes, T]):
+    """One of the maps: node key -> what it holds. A live, read-only view."""
+
+    __slots__ = ("_read", "_tree")
+
+    def __init__(self, tree: DigestTree, read: Callable[[Held], T | None]) -> None:
+        self._tree = tree
+        self._read = read
+
+    def __getitem__(self, key: bytes) -> T:
+        held = self._tree.get(key)
+        value = None if held is None else self._read(held)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (held.key for held in self._tree if self._read(held) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _key in self)
+
+
 class MeshMap:
     """The maps of one mesh. It trusts what it is given: statements and removals that were checked."""
 
-    __slots__ = ("_entries", "_members", "_removals", "_tree", "_verdicts", "max_horizons", "max_members", "mesh_id")
+    __slots__ = (
+        "_horizons",
+        "_members",
+        "_pool",
+        "_tree",
+        "_verdicts",
+        "max_horizons",
+        "max_members",
+        "mesh_id",
+    )
 
-    def __init__(self, mesh_id: str, *, max_members: int = MAX_MEMBERS, max_horizons: int = MAX_HORIZONS) -> None:
+    def __init__(
+        self,
+        mesh_id: str,
+        *,
+        max_members: int = MAX_MEMBERS,
+        max_horizons: int = MAX_HORIZONS,
+        pool: Pool | None = None,
+    ) -> None:
         self.mesh_id = mesh_id
         self.max_members = max_members
         self.max_horizons = max_horizons
-        self._entries: dict[bytes, SignedEntry] = {}
-        self._removals: dict[bytes, Removal] = {}
-        self._verdicts: dict[bytes, SignedVerdict] = {}
-        self._members: dict[bytes, SignedEntry] = {}
-        self._tree = DigestTree()
+        self._pool = Pool() if pool is None else pool
+        self._tree = DigestTree(self._pool)
+        self._members = self._horizons = self._verdicts = 0
+
+    def copy(self) -> MeshMap:
+        """A map that holds the same and goes its own way."""
+        copy = MeshMap(self.mesh_id, max_members=self.max_members, max_horizons=self.max_horizons, pool=self._pool)
+        copy._tree = self._tree.snapshot()
+        copy._members, copy._horizons, copy._verdicts = self._members, self._horizons, self._verdicts
+        return copy
 
     @property
-    def entries(self) -> Mapping[bytes, SignedEntry]:
-        """The highest entry of every node, covered or not. A live, read-only view, as are the next three."""
-        return MappingProxyType(self._entries)
+    def entries(self) -> Column[SignedEntry]:
+        """The highest entry of every node, covered or not."""
+        return Column(self._tree, lambda held: held.entry)
 
     @property
-    def members(self) -> Mapping[bytes, SignedEntry]:
+    def members(self) -> Column[SignedEntry]:
         """The entries of the nodes that are present."""
-        return MappingProxyType(self._members)
+        return Column(self._tree, lambda held: held.member)
 
     @property
-    def removals(self) -> Mapping[bytes, Removal]:
+    def removals(self) -> Column[Removal]:
         """The highest removal of every node that has one."""
-        return MappingProxyType(self._removals)
+        return Column(self._tree, lambda held: held.removal)
 
     @property
-    def verdicts(self) -> Mapping[bytes, SignedVerdict]:
+    def verdicts(self) -> Column[SignedVerdict]:
         """The highest verdict of every writer, member or not; for a reading use `verdict`."""
-        return MappingProxyType(self._verdicts)
+        return Column(self._tree, lambda held: held.verdict)
+
+    @property
+    def horizons(self) -> int:
+        """How many nodes have a removal."""
+        return self._horizons
 
     @property
     def tree(self) -> DigestTree:
-        """Digests over all three maps; to be read only."""
+        """What is held of everybody, with digests; to be read only."""
         return self._tree
 
     @property
@@ -88,14 +138,24 @@ class MeshMap:
         """Equal on two maps exactly when all three of their maps are (evidence of equal horizons aside)."""
         return self._tree.root
 
+    def get(self, node_key: bytes) -> Held | None:
+        """What is held of a node."""
+        return self._tree.get(node_key)
+
+    def member(self, node_key: bytes) -> SignedEntry | None:
+        """The entry of a node that is present."""
+        held = self._tree.get(node_key)
+        return held.entry if held is not None and held.present else None
+
     def present(self, node_key: bytes) -> bool:
         """Whether the node is a member."""
-        return node_key in self._members
+        held = self._tree.get(node_key)
+        return held is not None and held.present
 
     def horizon(self, node_key: bytes) -> Order | None:
         """The highest order of the node that is removed."""
-        removal = self._removals.get(node_key)
-        return None if removal is None else removal.horizon
+        held = self._tree.get(node_key)
+        return None if held is None else held.order(MapKind.REMOVAL)
 
     def revoked(self, node_key: bytes) -> bool:
         """Whether the authority removed the node for good."""
@@ -103,7 +163,8 @@ class MeshMap:
 
     def verdict(self, node_key: bytes) -> SignedVerdict | None:
         """The verdict of a member; what others said does not count."""
-        return self._verdicts.get(node_key) if node_key in self._members else None
+        held = self._tree.get(node_key)
+        return held.verdict if held is not None and held.present else None
 
     def floor(self, node_key: bytes) -> int:
         """The highest number seen of a node, in entry, horizon or verdict; 0 if none.
@@ -114,64 +175,57 @@ class MeshMap:
 
     def orders(self, node_key: bytes) -> list[Order]:
         """What the maps hold of a node: its orders in entries, removals and verdicts."""
-        found = [
-            statement.order
-            for statement in (self._entries.get(node_key), self._verdicts.get(node_key))
-            if statement is not None
-        ]
-        horizon = self.horizon(node_key)
-        return found if horizon is None else [*found, horizon]
+        held = self._tree.get(node_key)
+        return [] if held is None else [item.order for item in held.items()]
 
     def merge_entry(self, new: SignedEntry) -> Merged[SignedEntry]:
         """Take an entry if it is higher than the one held. Raises MapFull."""
         check_mesh(new.record.mesh_id, self.mesh_id)
         key = new.record.node_key
-        old = self._entries.get(key)
-        if old is not None and new.order <= old.order:
+        held = self._tree.get(key)
+        if held is None:
+            return self._take(None, self._pool.held(key, new, None, None), None)
+        if held.entry is not None and new.order <= held.entry.order:
             return Merged(False)
-        self._check_room(key, new.order)
-        self._entries[key] = new
-        self._settle(key)
-        self._tree.put(Item(MapKind.ENTRY, key, new.order))
-        return Merged(True, old)
+        return self._take(held, self._pool.held(key, new, held.removal, held.verdict), held.entry)
 
     def merge_removal(self, new: Removal) -> Merged[Removal]:
         """Take a removal if its horizon is higher than the one held. Raises MapFull."""
         key = new.node_key
-        old = self._removals.get(key)
-        if old is not None and new.horizon <= old.horizon:
+        held = self._tree.get(key)
+        if held is None:
+            return self._take(None, self._pool.held(key, None, new, None), None)
+        if held.removal is not None and new.horizon <= held.removal.horizon:
             return Merged(False)
-        if old is None and len(self._removals) >= self.max_horizons:
-            raise MapFull(f"mesh {self.mesh_id} holds {self.max_horizons} horizons, no more fit")
-        self._removals[key] = new
-        self._settle(key)
-        self._tree.put(Item(MapKind.REMOVAL, key, new.horizon))
-        return Merged(True, old)
+        return self._take(held, self._pool.held(key, held.entry, new, held.verdict), held.removal)
 
     def merge_verdict(self, new: SignedVerdict) -> Merged[SignedVerdict]:
         """Take a verdict if it is higher than the one held. Raises MapFull."""
         check_mesh(new.record.mesh_id, self.mesh_id)
         key = new.record.node_key
-        old = self._verdicts.get(key)
-        if old is not None and new.order <= old.order:
+        held = self._tree.get(key)
+        if held is None:
+            return self._take(None, self._pool.held(key, None, None, new), None)
+        if held.verdict is not None and new.order <= held.verdict.order:
             return Merged(False)
-        if old is None and len(self._verdicts) >= self.max_members + len(self._removals):
-            raise MapFull(f"mesh {self.mesh_id} holds {len(self._verdicts)} verdicts, no more fit")
-        self._verdicts[key] = new
-        self._tree.put(Item(MapKind.VERDICT, key, new.order))
-        return Merged(True, old)
+        return self._take(held, self._pool.held(key, held.entry, held.removal, new), held.verdict)
 
-    def _check_room(self, key: bytes, order: Order) -> None:
-        if key not in self._members and len(self._members) >= self.max_members and self._above_horizon(key, order):
-            raise MapFull(f"mesh {self.mesh_id} has {self.max_members} members, no more fit")
+    def _take(self, before: Held | None, after: Held, replaced: T | None) -> Merged[T]:
+        if before is None or replaced is None or before.present != after.present:
+            self._count(before, after)
+        self._tree.put(after)
+        return Merged(True, replaced)
 
-    def _above_horizon(self, key: bytes, order: Order) -> bool:
-        horizon = self.horizon(key)
-        return horizon is None or horizon < order
-
-    def _settle(self, key: bytes) -> None:
-        entry = self._entries.get(key)
-        if entry is not None and self._above_horizon(key, entry.order):
-            self._members[key] = entry
-        else:
-            self._members.pop(key, None)
+    def _count(self, before: Held | None, after: Held) -> None:
+        """Keep count of what is limited. Raises MapFull."""
+        members = self._members + after.present - (before is not None and before.present)
+        horizons = self._horizons + (before is None or before.removal is None) * (after.removal is not None)
+        verdicts = self._verdicts + (before is None or before.verdict is None) * (after.verdict is not None)
+        for count, held, limit, name in (
+            (members, self._members, self.max_members, "members"),
+            (horizons, self._horizons, self.max_horizons, "horizons"),
+            (verdicts, self._verdicts, self.max_members + horizons, "verdicts"),
+        ):
+            if held < count > limit:
+                raise MapFull(f"mesh {self.mesh_id} holds {limit} {name}, no more fit")
+        self._members, self._horizons, self._verdicts = members, horizons, verdicts

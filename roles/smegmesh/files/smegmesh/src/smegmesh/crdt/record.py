@@ -127,6 +127,11 @@ class Record(SignedHeader):
     body: bytes
 
     @property
+    def triple(self) -> tuple[bytes, bytes, bytes]:
+        """What travels."""
+        return self.header, self.signature, self.body
+
+    @property
     def seen(self) -> bytes:
         """SHA-256 of all bytes: the key of duplicate suppression."""
         return sha256(self.header + self.signature + self.body).digest()

@@ -17,12 +17,13 @@ from smegmesh.crdt.verdict import Accusation, decode_verdict
 from smegmesh.identity.certificate import Grant, NodeCertificate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SignedEntry:
-    """An entry its node may make, with the record to relay."""
+    """An entry its node may make, with the record to relay and the certificate it was checked against."""
 
     record: Record
     entry: Entry
+    certificate: NodeCertificate
 
     @property
     def order(self) -> Order:
@@ -30,12 +31,13 @@ class SignedEntry:
         return self.record.order
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SignedVerdict:
-    """A verdict by its writer (accused node key -> accusation), with the record to relay."""
+    """A verdict by its writer (accused node key -> accusation), with record and certificate."""
 
     record: Record
     accused: Mapping[bytes, Accusation]
+    certificate: NodeCertificate
 
     @property
     def order(self) -> Order:
@@ -49,14 +51,14 @@ def accept_entry(record: Record, mesh_id: str, certificate: NodeCertificate) -> 
     record.check(mesh_id, certificate)
     entry = decode_entry(record.body)
     _check_grant(entry, mesh_id, certificate.grant)
-    return SignedEntry(record, entry)
+    return SignedEntry(record, entry, certificate)
 
 
 def accept_verdict(record: Record, mesh_id: str, certificate: NodeCertificate) -> SignedVerdict:
     """The verdict of a record, if it is by the certificate's owner. Raises RecordError."""
     _expect(record, Kind.VERDICT)
     record.check(mesh_id, certificate)
-    return SignedVerdict(record, decode_verdict(record.body))
+    return SignedVerdict(record, decode_verdict(record.body), certificate)
 
 
 def _expect(record: Record, kind: Kind) -> None:

@@ -6,9 +6,11 @@ a node gets rid of those whose writers are down themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from smegmesh.crdt.verdict import Accusation
+
+_NOTHING: Mapping[bytes, Accusation] = {}
 
 
 class Accusations:
@@ -18,24 +20,34 @@ class Accusations:
         self._by_writer: dict[bytes, Mapping[bytes, Accusation]] = {}
         self._by_accused: dict[bytes, dict[bytes, Accusation]] = {}
 
-    def replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> bool:
-        """Take a writer's verdict in place of its former one; says whether it is another."""
-        if self._by_writer.get(writer, {}) == accused:
-            return False
-        for key in self._by_writer.pop(writer, ()):
-            writers = self._by_accused[key]
+    def replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> set[bytes]:
+        """Take a writer's verdict in place of its former one; returns those of whom it says something else."""
+        before = self._by_writer.get(writer, _NOTHING)
+        if accused == before:
+            return set()
+        changed = {key for key in before.keys() | accused.keys() if before.get(key) != accused.get(key)}
+        for key in changed:
+            said = accused.get(key)
+            writers = self._by_accused.setdefault(key, {})
+            if said is not None:
+                writers[writer] = said
+                continue
             del writers[writer]
             if not writers:
                 del self._by_accused[key]
         if accused:
             self._by_writer[writer] = accused
-            for key, accusation in accused.items():
-                self._by_accused.setdefault(key, {})[writer] = accusation
-        return True
+        else:
+            del self._by_writer[writer]
+        return changed
 
-    def accused(self) -> list[bytes]:
-        """Every node that any writer accuses, void or not."""
-        return list(self._by_accused)
+    def by(self, writer: bytes) -> Iterable[bytes]:
+        """Whom a writer accuses."""
+        return self._by_writer.get(writer, _NOTHING)
+
+    def any_against(self, key: bytes) -> bool:
+        """Whether anybody accuses a node, void or not."""
+        return key in self._by_accused
 
     def against(self, key: bytes, number: int) -> dict[bytes, Accusation]:
         """The accusations against a node whose entry has this number, by writer."""

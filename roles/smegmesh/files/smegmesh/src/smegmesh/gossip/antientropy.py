@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smegmesh.crdt.digest import Children, DigestTree, Item, Items
+from smegmesh.crdt.digest import Children, DigestTree, Items
+from smegmesh.crdt.held import Item
 from smegmesh.gossip.codec import MAX_ITEMS, MAX_NODES, Nodes, Root, Same, Slot, WantItems, WantNodes
 
 
@@ -22,7 +23,7 @@ def describe(tree: DigestTree, prefixes: Iterable[bytes]) -> Nodes:
     inner = []
     leaves = []
     for prefix in prefixes:
-        node = tree.node(prefix)
+        node = tree.branch(prefix)
         if isinstance(node, Children):
             inner.append((prefix, list(node.digests)))
         else:

@@ -1,40 +1,57 @@
-"""The certificates of a mesh's writers, by fingerprint, and what waits for one."""
+"""The certificates of a mesh's writers, and what waits for one."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Generic, TypeVar
 
+from smegmesh.crdt.held import Held
+from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.removal import Removal
+from smegmesh.gossip.sharing import Statement
 from smegmesh.identity.certificate import Authority, NodeCertificate
 
 T = TypeVar("T")
 
 
 class Certificates:
-    """Verified certificates; each is verified once."""
+    """Verified certificates: those of the statements in the map, and those that none of them is under."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, mesh: MeshMap) -> None:
         self._authority = authority
-        self._known: dict[bytes, NodeCertificate] = {}
-        self._relayed: set[bytes] = set()
+        self._map = mesh
+        self._loose: dict[bytes, NodeCertificate] = {}
 
-    def __contains__(self, fingerprint: bytes) -> bool:
-        return fingerprint in self._known
+    def copy(self, mesh: MeshMap) -> Certificates:
+        """The same certificates beside a copy of the map."""
+        copy = Certificates(self._authority, mesh)
+        copy._loose = self._loose.copy()
+        return copy
 
-    def get(self, fingerprint: bytes) -> NodeCertificate | None:
-        return self._known.get(fingerprint)
+    def get(self, node_key: bytes, fingerprint: bytes) -> NodeCertificate | None:
+        """The certificate of a node by its fingerprint."""
+        return _certificate_in(self._map.get(node_key), fingerprint) or self._loose.get(fingerprint)
 
-    def add(self, certificate: NodeCertificate) -> bool:
-        """Take a verified certificate; says whether it was new."""
-        new = certificate.fingerprint not in self._known
-        self._known.setdefault(certificate.fingerprint, certificate)
-        return new
+    def under(self, node_key: bytes, statements: Iterable[Statement]) -> dict[bytes, NodeCertificate]:
+        """The certificates that these statements of a node are under, by fingerprint."""
+        found = {}
+        for statement in statements:
+            fingerprint = statement.certificate if isinstance(statement, Removal) else statement.record.certificate
+            certificate = None if fingerprint is None else self.get(node_key, fingerprint)
+            if certificate is not None:
+                found[certificate.fingerprint] = certificate
+        return found
+
+    def add(self, certificate: NodeCertificate) -> None:
+        """Take a verified certificate."""
+        if _certificate_in(self._map.get(certificate.grant.node_key), certificate.fingerprint) is None:
+            self._loose[certificate.fingerprint] = certificate
 
     def read(self, der: bytes) -> NodeCertificate | None:
-        """Verify and take a certificate; None if it was known. Raises CertificateError."""
-        if sha256(der).digest() in self._known:
+        """Verify and take a certificate; None if it was at hand. Raises CertificateError."""
+        if sha256(der).digest() in self._loose:
             return None
         certificate = self._authority.verify(der)
         self.add(certificate)
@@ -43,16 +60,33 @@ class Certificates:
     def load(self, stored: Mapping[bytes, bytes]) -> None:
         """Take what an earlier run kept; raises CertificateError."""
         for der in stored.values():
-            certificate = self._authority.verify(der)
-            self.add(certificate)
-            self._relayed.add(certificate.fingerprint)
+            self.add(self._authority.verify(der))
 
-    def first_relay(self, fingerprint: bytes) -> bool:
-        """Whether nothing under this certificate was relayed yet; it then travels along, once."""
-        if fingerprint in self._relayed or fingerprint not in self._known:
-            return False
-        self._relayed.add(fingerprint)
-        return True
+    def used(self, before: Held | None, after: Held, certificate: NodeCertificate) -> bool:
+        """Something under a certificate was merged; says whether it is the first of its node.
+
+        The map has it then. One that only a removal names is kept here, as entries may go on
+        under another while newcomers still have to verify the removal.
+        """
+        fingerprint = certificate.fingerprint
+        if _removed_under(after, fingerprint):
+            self._loose[fingerprint] = certificate
+        elif fingerprint in self._loose:
+            del self._loose[fingerprint]
+        return not _removed_under(before, fingerprint) and _certificate_in(before, fingerprint) is None
+
+
+def _removed_under(held: Held | None, fingerprint: bytes) -> bool:
+    return held is not None and held.removal is not None and held.removal.certificate == fingerprint
+
+
+def _certificate_in(held: Held | None, fingerprint: bytes) -> NodeCertificate | None:
+    if held is not None:
+        if held.entry is not None and held.entry.certificate.fingerprint == fingerprint:
+            return held.entry.certificate
+        if held.verdict is not None and held.verdict.certificate.fingerprint == fingerprint:
+            return held.verdict.certificate
+    return None
 
 
 #: What a waiting thing costs beside its own bytes, about.

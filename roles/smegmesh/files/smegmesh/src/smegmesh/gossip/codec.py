@@ -11,10 +11,11 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from smegmesh.crdt.digest import FANOUT, MAX_DEPTH, MapKind
+from smegmesh.crdt.digest import FANOUT, LEAF_ITEMS, MAX_DEPTH
+from smegmesh.crdt.held import MapKind
 
-#: The protocol range of this version: N and N-1 once there are two.
-PROTOCOLS = (1, 1)
+#: The protocol range of this version: N and N-1 once two were released.
+PROTOCOLS = (2, 2)
 
 MAX_FRAME = 1 << 20
 #: Records go in frames of about this size, so that pings are not stuck behind them for long.
@@ -35,7 +36,7 @@ class Slot(NamedTuple):
 Prefix = Annotated[bytes, msgspec.Meta(max_length=MAX_DEPTH)]
 Digests = Annotated[list[Hash], msgspec.Meta(min_length=FANOUT, max_length=FANOUT)]
 Order = tuple[Annotated[int, msgspec.Meta(ge=0)], Hash]
-Leaf = Annotated[list[tuple[MapKind, Hash, Order]], msgspec.Meta(max_length=MAX_ITEMS)]
+Leaf = Annotated[list[tuple[MapKind, Hash, Order]], msgspec.Meta(max_length=LEAF_ITEMS)]
 _Bytes = Annotated[bytes, msgspec.Meta(max_length=MAX_FRAME)]
 
 
@@ -83,9 +84,9 @@ class Pong(_Message, tag=2, frozen=True):
 
 
 class WantCertificates(_Message, tag=4, frozen=True):
-    """Asks for certificates by fingerprint; they come in Items."""
+    """Asks for certificates by node key and fingerprint; they come in Items."""
 
-    fingerprints: Annotated[list[Hash], msgspec.Meta(max_length=MAX_ITEMS)]
+    wanted: Annotated[list[tuple[Hash, Hash]], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
 class Root(_Message, tag=5, frozen=True):

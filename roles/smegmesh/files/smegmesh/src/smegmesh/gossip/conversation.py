@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 
-from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.digest import LEAF_ITEMS
+from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.record import RecordError
 from smegmesh.gossip.antientropy import answer_root, descend, describe
@@ -35,13 +35,13 @@ from smegmesh.gossip.flood import pack
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.replica import Change, Missing, Replica
 from smegmesh.gossip.settings import Settings
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
-#: Certificates of a frame, and nodes of the digest tree (each a leaf of 16 items of 90 bytes at most).
+#: Certificates of a frame, and nodes of the digest tree (each a leaf of items of 90 bytes at most).
 _CERTIFICATES = MAX_FRAME // MAX_CERTIFICATE - 1
-_NODES = SOFT_FRAME // (16 * 96)
+_NODES = SOFT_FRAME // (LEAF_ITEMS * 96)
 
 
 class Conversation:
@@ -57,6 +57,7 @@ class Conversation:
         counters: Counter[str],
         send: Callable[[Link, Message], None],
         close: Callable[[Link, str], None],
+        changed: Callable[[Change, int, bool], None],
     ) -> None:
         self._settings = settings
         self._replica = replica
@@ -67,6 +68,7 @@ class Conversation:
         self._counters = counters
         self._send = send
         self._close = close
+        self._changed = changed
 
     def hear(self, link: Link, frame: bytes, now: float) -> bool:
         """Act on a frame; says whether it may call for conclusions beyond the map. Bad ones are counted."""
@@ -102,13 +104,13 @@ class Conversation:
         elif isinstance(message, WantItems):
             self._give(link, message.slots)
         elif isinstance(message, WantCertificates):
-            self._give_certificates(link, message.fingerprints)
+            self._give_certificates(link, message.wanted)
         elif isinstance(message, Restart):
             self._observers.away(link.node_key, message.seconds, now)
 
     def greet(self, link: Link) -> None:
         """Say hello, and what is known of the other side."""
-        self._refuse(link, self._replica.release(link.certificate.fingerprint))
+        self._released(link, self._replica.release(link.certificate.fingerprint), sync=True)
         yours = next(self._about(link.node_key), Items(sync=True))
         oldest, newest = self._settings.protocols
         hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
@@ -122,8 +124,9 @@ class Conversation:
             self._send(link, items)
 
     def _about(self, key: bytes) -> Iterator[Items]:
-        slots = [Slot(kind, key) for kind in MapKind]
-        return pack(self._replica, slots, slots, sync=True)
+        statements = [self._replica.statement(Slot(kind, key)) for kind in MapKind]
+        found = [statement for statement in statements if statement is not None]
+        return pack(found, self._replica.certificates.under(key, found), sync=True)
 
     def _hello(self, link: Link, hello: Hello, now: float) -> None:
         if link.ready:
@@ -153,26 +156,46 @@ class Conversation:
     def _items(self, link: Link, items: Items) -> None:
         for der in items.certificates:
             try:
-                self._refuse(link, self._replica.take_certificate(der))
+                self._released(link, self._replica.take_certificate(der), items.sync)
             except CertificateError as error:
                 self._bad(link, error)
-        missing: dict[bytes, None] = {}
-        takes = [partial(self._replica.take_record, triple) for triple in items.records]
-        takes += [partial(self._replica.take_removal, data) for data in items.removals]
-        for take in takes:
+        missing: dict[tuple[bytes, bytes], None] = {}
+        for triple in items.records:
             try:
-                wanted = take(link.number, items.sync)
+                result = self._replica.take_record(triple)
             except RecordError as error:
                 self._bad(link, error)
                 continue
-            if wanted is not None:
-                missing[wanted] = None
-        fingerprints = list(missing)
-        for at in range(0, len(fingerprints), MAX_ITEMS):
-            self._send(link, WantCertificates(fingerprints[at : at + MAX_ITEMS]))
+            self._taken(link, result, items.sync, missing)
+        for data in items.removals:
+            try:
+                result = self._replica.take_removal(data)
+            except RecordError as error:
+                self._bad(link, error)
+                continue
+            self._taken(link, result, items.sync, missing)
+        wanted = list(missing)
+        for at in range(0, len(wanted), MAX_ITEMS):
+            self._send(link, WantCertificates(wanted[at : at + MAX_ITEMS]))
+
+    def _taken(
+        self, link: Link, result: Change | Missing | None, sync: bool, missing: dict[tuple[bytes, bytes], None]
+    ) -> None:
+        if isinstance(result, Change):
+            self._changed(result, link.number, sync)
+        elif result is not None:
+            missing[result.node_key, result.fingerprint] = None
+
+    def _released(self, link: Link, results: Iterable[Change | RecordError], sync: bool) -> None:
+        for result in results:
+            if isinstance(result, Change):
+                self._changed(result, link.number, sync)
+            else:
+                self._bad(link, result)
 
     def _give(self, link: Link, slots: list[Slot]) -> None:
-        for items in pack(self._replica, dict.fromkeys(slots), sync=True):
+        statements = map(self._replica.statement, dict.fromkeys(slots))
+        for items in pack((statement for statement in statements if statement is not None), {}, sync=True):
             self._send(link, items)
 
     def _describe(self, link: Link, prefixes: list[bytes]) -> None:
@@ -180,8 +203,8 @@ class Conversation:
         for at in range(0, len(wanted), _NODES):
             self._send(link, describe(self._map.tree, wanted[at : at + _NODES]))
 
-    def _give_certificates(self, link: Link, fingerprints: list[bytes]) -> None:
-        known = (self._replica.certificates.get(fingerprint) for fingerprint in dict.fromkeys(fingerprints))
+    def _give_certificates(self, link: Link, wanted: list[tuple[bytes, bytes]]) -> None:
+        known = (self._replica.certificates.get(*names) for names in dict.fromkeys(wanted))
         ders = [certificate.der for certificate in known if certificate is not None]
         for at in range(0, len(ders), _CERTIFICATES):
             self._send(link, Items(certificates=ders[at : at + _CERTIFICATES], sync=True))
@@ -198,7 +221,3 @@ class Conversation:
         link.bad += 1
         if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
             self._close(link, f"sent {link.bad} bad frames, the last: {error}")
-
-    def _refuse(self, link: Link, errors: list[RecordError]) -> None:
-        for error in errors:
-            self._bad(link, error)

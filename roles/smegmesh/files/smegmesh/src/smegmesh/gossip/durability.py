@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 
+from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.events import Persist
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.replica import Change, stored_bytes, stored_slot
+from smegmesh.gossip.sharing import Statement
 
 _NEVER = float("inf")
 
 
-class Durability:
-    """Collects changes. What others say may wait a moment, as they would say it again; the own number may not."""
+class Writes(Mapping[bytes, bytes]):
+    """What is to be written, by the name of its slot; encoded when it is read."""
 
-    def __init__(self, replica: Replica, delay: float, durable: Iterable[bytes]) -> None:
-        self._replica = replica
+    def __init__(self, statements: Mapping[Slot, Statement]) -> None:
+        self.statements = statements
+
+    def __getitem__(self, name: bytes) -> bytes:
+        return stored_bytes(self.statements[Slot(MapKind(name[0]), name[1:])])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(stored_slot, self.statements)
+
+    def __len__(self) -> int:
+        return len(self.statements)
+
+
+class Durability:
+    """Collects changes. What others say may wait a moment, as they would say it again; the own number may not.
+
+    Verdicts are not kept over a restart. `delay` is in seconds.
+    """
+
+    def __init__(self, delay: float) -> None:
         self._delay = delay
-        self._durable = set(durable)  # fingerprints of the certificates that are
-        self._dirty: dict[Slot, None] = {}
+        self._dirty: dict[Slot, Statement] = {}
+        self._certificates: dict[bytes, bytes] = {}
         self._due = _NEVER
 
-    def changed(self, slot: Slot, now: float) -> None:
+    def changed(self, change: Change, now: float) -> None:
         """A slot has another content."""
-        self._dirty[slot] = None
-        self._due = min(self._due, now + self._delay)
+        if change.slot.kind is not MapKind.VERDICT:
+            self._dirty[change.slot] = change.statement
+        if change.first is not None:
+            self._certificates[change.first.fingerprint] = change.first.der
+        if self._dirty or self._certificates:
+            self._due = min(self._due, now + self._delay)
 
     def next_timer(self) -> float:
         """When `take` should be called at the latest."""
@@ -32,17 +56,6 @@ class Durability:
 
     def take(self, number: int) -> Persist:
         """The event that makes all changes durable, and the own number."""
-        dirty, self._dirty, self._due = self._dirty, {}, _NEVER
-        records = dict(pair for pair in map(self._replica.stored, dirty) if pair is not None)
-        return Persist(records, self._new_certificates(dirty), number)
-
-    def _new_certificates(self, slots: Iterable[Slot]) -> dict[bytes, bytes]:
-        found = {}
-        for slot in slots:
-            thing = self._replica.thing(slot)
-            fingerprint = None if thing is None else thing.certificate
-            certificate = None if fingerprint is None else self._replica.certificates.get(fingerprint)
-            if certificate is not None and certificate.fingerprint not in self._durable:
-                self._durable.add(certificate.fingerprint)
-                found[certificate.fingerprint] = certificate.der
-        return found
+        dirty, certificates = self._dirty, self._certificates
+        self._dirty, self._certificates, self._due = {}, {}, _NEVER
+        return Persist(Writes(dirty), certificates, number)

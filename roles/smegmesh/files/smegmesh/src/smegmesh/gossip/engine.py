@@ -8,37 +8,36 @@ conclusions from what they changed.
 from __future__ import annotations
 
 from collections import Counter
+from enum import IntFlag
+from functools import partial
 from random import Random
 
-from smegmesh.crdt.digest import MapKind
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.map import MapFull
-from smegmesh.crdt.removal import prune, revoke
-from smegmesh.gossip.codec import (
-    Message,
-    Restart,
-    Slot,
-    encode,
-)
+from smegmesh.crdt.record import Record
+from smegmesh.crdt.removal import Removal, prune, revoke
+from smegmesh.gossip.codec import Message, Restart, encode
 from smegmesh.gossip.conversation import Conversation
 from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Persist, Probe, Send, ViewChanged
 from smegmesh.gossip.flood import Flood
 from smegmesh.gossip.forgetting import Forgetting
+from smegmesh.gossip.knowledge import Knowledge, load
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.membership import Membership
 from smegmesh.gossip.observers import Observers, State
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import NOTHING_STORED, Settings, Stored
+from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.topology import Topology
-from smegmesh.gossip.upkeep import Upkeep
+from smegmesh.gossip.upkeep import TOGETHER, Upkeep
 from smegmesh.gossip.view import Liveness, View
-from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority, NodeCertificate
 from smegmesh.identity.keys import IdentityKey, encode_key
 from smegmesh.identity.revocation import read_revocation
@@ -57,11 +56,21 @@ __all__ = [
     "ViewChanged",
 ]
 
-_NEVER = float("inf")
 #: What is published may call for more to be published, but not for ever.
 _ROUNDS = 8
 _OUT = (Standing.LEFT, Standing.REVOKED)
 _FAILED = {Liveness.MUTE: State.MUTE, Liveness.DOWN: State.DOWN}
+
+
+class Stale(IntFlag):
+    """Which conclusions are to be drawn anew."""
+
+    NOTHING = 0
+    OBSERVE = 1  # whom to observe, and how they are found
+    SPEAK = 2  # what to say of oneself and of others
+    LEAD = 4  # who leads
+    LINKS = 8  # whom to dial, which links to keep
+    ALL = 15
 
 
 class Engine:
@@ -76,8 +85,11 @@ class Engine:
         random: Random,
         now: float,
         stored: Stored = NOTHING_STORED,
+        sharing: Sharing | None = None,
     ) -> None:
-        """Raises ValueError when what is stored is damaged."""
+        """Raises ValueError when what is stored is damaged. `sharing`: with other engines of this process."""
+        sharing = sharing or Sharing()
+        known = sharing.loaded(stored, partial(load, settings, authority, stored, sharing), Knowledge.copy)
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._authority = authority
@@ -85,28 +97,29 @@ class Engine:
         self._events: list[Event] = []
         self._due = now + settings.alone_wait
         self._alone_until = now + settings.alone_wait
-        self._changed = True
-        self._observed_version = -1
+        self._stale = Stale.ALL
+        self._concluded = float("-inf")  # when conclusions from who is near whom were last drawn
+        self._near_version = -1
         self._probed: frozenset[bytes] = frozenset()
+        self._probed_version = -1
+        self._map = known.map
+        self._directory = known.directory
+        self._replica = Replica(self._map, known.certificates, authority, sharing)
+        self._judgement = Judgement(self._map, self._directory)
+        self._roster = Roster(self._own, self._map, self._directory, self._judgement)
         self._forgetting = Forgetting(settings.forget)
-        self._replica = Replica(settings.mesh_id, authority, self._on_change)
-        self._map = self._replica.map
-        self._roster = Roster(settings.mesh_id, self._own, node_address)
-        self._judgement = Judgement(settings.rings, self._map.members)
         self._observers = Observers(settings)
         self._links = Links(self._own)
-        self._flood = Flood(self._replica, settings.flood_delay)
+        self._flood = Flood(settings.flood_delay)
         self._dialler = Dialler(random, settings.dial_timeout)
         self._upkeep = Upkeep(settings, random, self._links, now)
         self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
         self._topology = Topology(
-            settings, self._own, self._map, self._roster, self._judgement, self._links, self._dialler
+            settings, self._own, self._map, self._directory, self._judgement, self._links, self._dialler, random
         )
         self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
-        self._membership = Membership(
-            settings, self._publisher, self._replica, self._judgement, self._persist, self._alarm
-        )
-        self._durability = Durability(self._replica, settings.persist_delay, stored.certificates)
+        self._membership = Membership(settings, self._publisher, self._map, self._judgement, self._say, self._alarm)
+        self._durability = Durability(settings.persist_delay)
         self._conversation = Conversation(
             settings,
             self._replica,
@@ -116,9 +129,9 @@ class Engine:
             self.counters,
             self._send,
             self._close,
+            self._on_change,
         )
         self._now = now
-        self._load(stored)
         self._replica.certificates.add(certificate)
 
     # Inputs
@@ -143,7 +156,7 @@ class Engine:
             self._links.add(new)
             self._replica.certificates.add(certificate)
             self._conversation.greet(new)
-        self._changed = True
+        self._stale |= Stale.LINKS
         self._settle(now)
 
     def link_down(self, link: int, now: float) -> None:
@@ -160,11 +173,11 @@ class Engine:
             return
         if self._conversation.hear(source, frame, now):
             self._membership.choice.forgive(source.node_key)
-            self._changed = True
+            self._stale = Stale.ALL
         if self._links.get(link) is not None:
             source.heard = max(source.heard, now)
             if source.ready and self._observers.heard(source.node_key, now):
-                self._changed = True
+                self._stale |= Stale.OBSERVE | Stale.SPEAK | Stale.LINKS
         self._settle(now)
 
     def dial_failed(self, dial: int, now: float) -> None:
@@ -173,23 +186,25 @@ class Engine:
         target = self._dialler.failed(dial, now)
         if isinstance(target, bytes):
             self._observers.dial_failed(target)
-        self._changed = True
+            self._topology.dialled(target)
+        self._stale |= Stale.OBSERVE | Stale.SPEAK | Stale.LINKS
         self._settle(now)
 
     def probe_result(self, node_key: bytes, answered: bool, now: float) -> None:
-        """A ping through the tunnel was answered, or a second passed without an answer."""
+        """A ping through the tunnel was answered, or it was not in time."""
         self._enter(now)
         self._observers.probed(node_key, answered)
+        self._stale |= Stale.OBSERVE
         if self._membership.is_client:
             self._membership.choice.probed(node_key, answered, now)
-        self._changed = True
+            self._stale = Stale.ALL
         self._settle(now)
 
     def set_entry(self, entry: Entry, now: float) -> None:
         """What this node says of itself; a client's homes are filled in. Raises ValueError if it may not say it."""
         self._membership.declare(entry)
         self._enter(now)
-        self._changed = True
+        self._stale = Stale.ALL
         self._settle(now)
 
     def set_certificate(self, certificate: NodeCertificate, now: float) -> None:
@@ -197,7 +212,7 @@ class Engine:
         self._enter(now)
         self._replica.certificates.add(certificate)
         self._publisher.certificate = certificate
-        self._changed = True
+        self._stale |= Stale.SPEAK
         self._settle(now)
 
     def announce_restart(self, now: float) -> None:
@@ -220,7 +235,7 @@ class Engine:
         """Import a revocation. Raises ValueError if it is none of this mesh and authority."""
         revocation = read_revocation(self._authority, data)
         self._enter(now)
-        self._replica.take(revoke(revocation.node_key, data), None)
+        self._take_own(revoke(revocation.node_key, data))
         self._settle(now)
 
     def prune(self, node_key: bytes, now: float) -> None:
@@ -236,8 +251,7 @@ class Engine:
     def timer(self, now: float) -> None:
         """Time passed. To be called at or after `next_timer`."""
         self._enter(now)
-        self._changed = True
-        self._settle(now)
+        self._settle(now, timer=True)
 
     # Outputs
 
@@ -252,7 +266,7 @@ class Engine:
 
     def view(self) -> View:
         """The mesh as this node knows it."""
-        return self._roster.view(self._map.root)
+        return self._roster.view()
 
     def links(self) -> dict[int, bytes]:
         """The links that stand: number -> node key."""
@@ -260,27 +274,47 @@ class Engine:
 
     # What changes in the map
 
-    def _on_change(self, slot: Slot, source: int | None, sync: bool) -> None:
-        self._changed = True
-        self._durability.changed(slot, self._now)
-        if slot.kind is MapKind.VERDICT:
-            self._judgement.accuse(slot.key, self._map.verdicts[slot.key].accused)
-            self._leadership.heard(slot.key, self._now)
+    def _on_change(self, change: Change, source: int | None, sync: bool) -> None:
+        key = change.slot.key
+        self._durability.changed(change, self._now)
+        if change.slot.kind is MapKind.VERDICT:
+            assert change.after.verdict is not None
+            self._judgement.accuse(key, change.after.verdict.accused)
+            self._leadership.heard(key, self._now)
         else:
-            self._membership_changed(slot.key)
+            self._membership_changed(change)
+        if key == self._own:
+            self._stale |= Stale.SPEAK
+        elif key in self._observers:
+            self._stale |= Stale.OBSERVE
         if source is None or not self._membership.is_client:
-            self._flood.news(slot, self._links.ready(), source, sync)
+            self._flood.news(change, self._links.ready(), source, sync)
 
-    def _membership_changed(self, key: bytes) -> None:
-        before = self._roster.get(key)
-        after = self._map.members.get(key)
-        self._judgement.changed(key, before.entry if before else None, after.entry if after else None)
-        self._topology.removal_changed(key)
-        self._topology.preference.put(key, after is not None and after.entry.role is Role.PEER)
-        other = self._roster.put(key, after)
-        if other is not None:
-            keeps, loses = sorted((key, other))
+    def _membership_changed(self, change: Change) -> None:
+        key = change.slot.key
+        hidden = len(self._directory.hidden)
+        effect = self._directory.changed(change.before, change.after, self._map.tree)
+        self._judgement.changed(key, effect)
+        self._roster.touch()
+        if effect.peers:
+            self._stale |= Stale.LEAD
+            if self._membership.is_client:
+                self._topology.preference.put(key, key in self._directory.rings)
+        if effect.peers or effect.homes or key in self._topology.near():
+            self._stale |= Stale.LINKS | Stale.OBSERVE
+        if len(self._directory.hidden) > hidden:
+            keeps, loses = self._directory.collision(key, self._map.tree)
             self._alarm("address", f"{encode_key(loses)} has the address of {encode_key(keeps)} and is left out")
+
+    def _say(self, record: Record) -> None:
+        """Take what this node says of itself, durable before anything is sent."""
+        self._take_own(record)
+        self._persist()
+
+    def _take_own(self, raw: Record | Removal) -> None:
+        change = self._replica.take(raw)
+        if isinstance(change, Change):
+            self._on_change(change, None, False)
 
     # Conclusions
 
@@ -291,16 +325,14 @@ class Engine:
             self._upkeep.doubt(now)
         self._now = now
 
-    def _settle(self, now: float) -> None:
-        if not self._changed:
+    def _settle(self, now: float, *, timer: bool = False) -> None:
+        """Draw the conclusions from what changed and from the time; nothing is done where neither calls for it."""
+        if not (timer or self._stale or self._events or self._judgement.pending):
             return
         for _round in range(_ROUNDS):
-            if not self._changed:
-                break
-            self._changed = False
             self._conclude(now)
-        else:
-            self._changed = True
+            if not (self._stale or self._judgement.pending) or self._waits(now):
+                break
         if now >= self._durability.next_timer():
             self._persist()
         self._send_outboxes(now)
@@ -310,49 +342,65 @@ class Engine:
             self._events.append(ViewChanged())
         self._due = self._next_due(now)
 
+    def _waits(self, now: float) -> bool:
+        """Whether what is left to conclude can wait: in a storm the same would be concluded a hundred times."""
+        return now < self._concluded + self._settings.conclude_pause
+
     def _conclude(self, now: float) -> None:
         if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
             self._publisher.become(Standing.MEMBER)
+            self._stale |= Stale.SPEAK
         self._judge(now)
         if self._membership.declared is None or self._publisher.standing in _OUT:
+            self._stale = Stale.NOTHING
             return
-        self._observe(now)
-        if self._membership.is_client:
+        if self._near_version != self._judgement.version and not self._waits(now):
+            self._concluded = now
+            self._near_version = self._judgement.version
+            self._stale = Stale.ALL
+        stale, self._stale = self._stale, Stale.NOTHING
+        if stale & Stale.OBSERVE or now >= self._observers.next_timer():
+            stale |= self._observe(now)
+        if self._membership.is_client and (stale or now >= self._membership.choice.next_timer()):
             self._membership.choose_homes(self._topology, self._dialler, self._links, now)
             self._topology.shunned = self._membership.choice.unreachable
             self._roster.disqualify(self._topology.shunned)
-        member = self._publisher.standing is Standing.MEMBER
-        renew = member and self._leadership.refresh_due(now)
-        self._membership.publish(self._observers.accused(), renew=renew, now=now)
-        self._lead(now)
-        self._keep_links(now)
+            stale |= Stale.SPEAK | Stale.LINKS
+        renew = self._publisher.standing is Standing.MEMBER and self._leadership.refresh_due(now)
+        if stale & Stale.SPEAK or renew or now >= self._membership.next_timer():
+            self._membership.publish(self._observers.accused(), renew=renew, now=now)
+        if stale & Stale.LEAD or now >= self._leadership.next_timer():
+            self._lead(now)
+        self._keep_links(now, anew=bool(stale & Stale.LINKS))
 
     def _judge(self, now: float) -> None:
         for key in sorted(self._judgement.update()):
-            liveness = self._judgement.liveness(key)
-            self._roster.judge(key, liveness)
-            if liveness is Liveness.DOWN:
+            self._roster.touch()
+            self._stale |= Stale.LEAD
+            if key == self._own:
+                self._stale |= Stale.SPEAK
+            if self._judgement.liveness(key) is Liveness.DOWN and self._map.present(key):
                 self._forgetting.down(key, now)
             else:
                 self._forgetting.up(key)
-        for key in self._forgetting.due(now):
-            self._prune(key)
+        if now >= self._forgetting.next_timer():
+            for key in self._forgetting.due(now):
+                self._prune(key)
 
     def _prune(self, key: bytes) -> None:
         self._forgetting.up(key)
-        signed = self._map.members.get(key)
+        signed = self._map.member(key)
         if signed is None or key == self._own:
             return
         try:
-            self._replica.take(prune(signed.record), None)
+            self._take_own(prune(signed.record))
         except MapFull:
             self.counters["map_full"] += 1
 
-    def _observe(self, now: float) -> None:
+    def _observe(self, now: float) -> Stale:
+        """Observe whom the rings say; what else is stale then."""
+        version = self._observers.version
         self._observers.step(now)
-        if self._observed_version == self._judgement.version:
-            return
-        self._observed_version = self._judgement.version
         observed = self._judgement.observed(self._own)
         for key in self._observers.keys() - observed:
             self._observers.forget(key)
@@ -360,29 +408,37 @@ class Engine:
             link = self._links.to(key)
             presumed = _FAILED.get(self._judgement.liveness(key))
             heard = None if link is None else link.heard
-            self._observers.observe(key, self._map.members[key].record, heard, presumed, now)
+            member = self._map.member(key)
+            assert member is not None
+            self._observers.observe(key, member.record, heard, presumed, now)
         self._observers.step(now)
+        return Stale.NOTHING if self._observers.version == version else Stale.SPEAK | Stale.LINKS
 
     def _lead(self, now: float) -> None:
         self._roster.lead(
-            self._leadership.elect(self._roster.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now)
+            self._leadership.elect(
+                self._directory.peers, lambda key: self._judgement.liveness(key) is Liveness.ALIVE, now
+            )
         )
 
-    def _keep_links(self, now: float) -> None:
+    def _keep_links(self, now: float, *, anew: bool) -> None:
         entry = self._membership.entry()
-        for link, action in self._upkeep.step(
-            self._map.root, self._observers.__contains__, lambda link: self._topology.needs(link, entry, now), now
-        ):
-            if isinstance(action, str):
-                self._close(link, action)
-            else:
-                self._send(link, action)
-        for link in self._links.ready():
-            if self._observers.state(link.node_key) in (State.DOWN, State.MUTE) and link.heard < now:
-                self._close(link, "is silent")
-        self._dialler.wish(self._topology.wishes(entry, now), now)
-        for dial, target, addresses in self._dialler.due(now):
-            self._events.append(Dial(dial, target if isinstance(target, bytes) else None, addresses))
+        if anew or now >= self._upkeep.next_timer(self._observers.__contains__) - TOGETHER:
+            for link, action in self._upkeep.step(
+                self._map, self._observers.__contains__, lambda link: self._topology.needs(link, entry, now), now
+            ):
+                if isinstance(action, str):
+                    self._close(link, action)
+                else:
+                    self._send(link, action)
+        if anew:
+            for link in self._links.ready():
+                if self._observers.state(link.node_key) in (State.DOWN, State.MUTE) and link.heard < now:
+                    self._close(link, "is silent")
+            self._dialler.wish(self._topology.wishes(entry, now), now)
+        if now >= self._dialler.next_timer():
+            for dial, target, addresses in self._dialler.due(now):
+                self._events.append(Dial(dial, target if isinstance(target, bytes) else None, addresses))
 
     # Effects
 
@@ -403,6 +459,8 @@ class Engine:
             self._close(link, reason)
 
     def _close_revoked(self, now: float) -> None:
+        if not self._map.horizons:
+            return
         if self._map.revoked(self._own) and self._publisher.standing not in _OUT:
             self._alarm("revoked", "the authority has revoked this node: it is out of the mesh for good")
             self._publisher.become(Standing.REVOKED)
@@ -416,8 +474,9 @@ class Engine:
         link = self._links.remove(number)
         if link is None:
             return
-        self._changed = True
+        self._stale |= Stale.LINKS
         if link.ready and self._links.to(link.node_key) is None:
+            self._stale |= Stale.OBSERVE | Stale.SPEAK
             self._observers.lost(link.node_key, now)
             self._dialler.lost(link.node_key, now - link.up, now)
 
@@ -426,15 +485,20 @@ class Engine:
         self._events.append(self._durability.take(self._publisher.number))
 
     def _ask_probes(self) -> None:
-        wanted = self._observers.to_probe()
-        if self._membership.is_client:
+        if self._publisher.standing in _OUT:
+            wanted: frozenset[bytes] = frozenset()
+        elif self._membership.is_client:
             home = self.view().home_of(self._own)
             wanted = frozenset() if home is None else frozenset({home})
-        if self._publisher.standing in _OUT:
-            wanted = frozenset()
+        elif self._probed_version != self._observers.version:
+            self._probed_version = self._observers.version
+            wanted = self._observers.to_probe()
+        else:
+            return
         if wanted != self._probed:
             self._probed = wanted
-            self._events.append(Probe(wanted))
+            pause = self._settings.probe_home if self._membership.is_client else self._settings.probe_suspect
+            self._events.append(Probe(wanted, pause))
 
     def _alarm(self, kind: str, text: str) -> None:
         self.counters[f"alarm_{kind}"] += 1
@@ -449,6 +513,7 @@ class Engine:
             self._upkeep.next_timer(self._observers.__contains__),
             self._observers.next_timer(),
             self._dialler.next_timer(),
+            self._membership.next_timer(),
             self._membership.choice.next_timer(),
             self._forgetting.next_timer(),
         ]
@@ -456,12 +521,6 @@ class Engine:
             due.append(self._alone_until)
         elif self._publisher.standing is Standing.MEMBER:
             due.append(self._leadership.next_timer())
-        if self._changed:
-            due.append(now + self._settings.flood_delay)
+        if self._stale or self._near_version != self._judgement.version:
+            due.append(max(self._concluded + self._settings.conclude_pause, now + 0.001))
         return max(min(due), now + 0.001)
-
-    def _load(self, stored: Stored) -> None:
-        self._replica.certificates.load(stored.certificates)
-        self._replica.load(stored.records.items())
-        self._durability = Durability(self._replica, self._settings.persist_delay, stored.certificates)
-        self._events.clear()

@@ -50,9 +50,13 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ping these nodes' overlay addresses through the tunnel each second; replaces the last set."""
+    """Ping these nodes' overlay addresses through the tunnel, at once and every `pause` seconds; replaces the last set.
+
+    A ping that is not answered within a second is missed.
+    """
 
     node_keys: frozenset[bytes]
+    pause: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,13 @@ order, and the loss of a peer moves its own clients only.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from hashlib import sha256
+from heapq import nsmallest
+
+#: A client that prefers so many peers to all others need not know in which order it prefers those.
+_AT_HAND = 64
+_ENOUGH = 32
 
 
 def weight(key: bytes, other: bytes) -> bytes:
@@ -17,24 +22,36 @@ def weight(key: bytes, other: bytes) -> bytes:
 
 
 class Preference:
-    """The peers in the order in which a client prefers them."""
+    """The peers in the order in which a client prefers them: the first of them, the rest when they are needed.
 
-    def __init__(self, client: bytes) -> None:
+    `everybody` are all peers; they are looked through anew when too few are left at hand.
+    """
+
+    def __init__(self, client: bytes, everybody: Callable[[], Collection[bytes]]) -> None:
         self._client = client
-        self._peers: list[tuple[bytes, bytes]] = []
+        self._everybody = everybody
+        self._first: list[tuple[bytes, bytes]] = []
+        self._complete = False  # whether there are no others
 
     def __iter__(self) -> Iterator[bytes]:
-        return (key for _weight, key in self._peers)
+        if len(self._first) < _ENOUGH and not self._complete:
+            places = ((weight(self._client, key), key) for key in self._everybody())
+            self._first = nsmallest(_AT_HAND, places)
+            self._complete = len(self._first) == len(self._everybody())
+        return (key for _weight, key in self._first)
 
     def put(self, key: bytes, present: bool) -> None:
-        """Add a peer or take it out."""
+        """A peer came or went."""
         place = (weight(self._client, key), key)
-        at = bisect_left(self._peers, place)
-        held = at < len(self._peers) and self._peers[at] == place
-        if present and not held:
-            insort(self._peers, place)
+        at = bisect_left(self._first, place)
+        held = at < len(self._first) and self._first[at] == place
+        if present and not held and (at < len(self._first) or self._complete):
+            insort(self._first, place)
+            if len(self._first) > _AT_HAND:
+                self._first.pop()
+                self._complete = False
         elif held and not present:
-            del self._peers[at]
+            del self._first[at]
 
 
 def choose(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from smegmesh.gossip.codec import Slot
+from smegmesh.gossip.sharing import Statement
 from smegmesh.identity.certificate import NodeCertificate
 
 
@@ -25,7 +26,8 @@ class Link:
     agreed: float | None = None  # when digests were first equal
     surplus: float | None = None  # since when nobody needs it
     bad: int = 0
-    outbox: dict[Slot, None] = field(default_factory=dict)
+    outbox: dict[Slot, Statement] = field(default_factory=dict)
+    escorts: dict[bytes, NodeCertificate] = field(default_factory=dict)  # to go along with the outbox, by fingerprint
     flushed: float = float("-inf")
 
     @property

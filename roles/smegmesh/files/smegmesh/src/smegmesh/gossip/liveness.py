@@ -5,114 +5,163 @@ nobody accuses; a client's are its home and its backup. A member is down when mo
 than half of its observers, and at least two where there are two, call it down, and
 mute when they are only so many together with those who call it mute. A client none of
 whose homes could vouch for it is down too: nothing reaches it until it names another.
+
+A change costs what it touches: whom it accuses, and the accused between a node that
+became suspect, or ceased to be, and the nearest unaccused one in each direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from smegmesh.crdt.entry import Entry, Role
-from smegmesh.crdt.statement import SignedEntry
+from smegmesh.crdt.entry import Role
+from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.accusations import Accusations
-from smegmesh.gossip.rings import Rings
+from smegmesh.gossip.directory import Directory, Effect, named
 from smegmesh.gossip.view import Liveness
 
 
 class Judgement:
-    """Keeps the rings and the liveness of the members up to date; calls only for those who are not alive."""
+    """Keeps the liveness of the members up to date."""
 
-    def __init__(self, rings: int, members: Mapping[bytes, SignedEntry]) -> None:
-        self.rings = Rings(rings)
+    def __init__(self, mesh: MeshMap, directory: Directory) -> None:
         self.version = 0  # another one after each change that may change who is near whom
+        self._map = mesh
+        self._directory = directory
         self._accusations = Accusations()
-        self._stale = False
-        self.clients: dict[bytes, set[bytes]] = {}  # home or backup -> clients that name it
-        self._members = members
+        self._suspects: set[bytes] = set()  # whom anybody accuses
         self._failed: dict[bytes, Liveness] = {}
-        self._suspects: set[bytes] = set()  # who is accused by anybody, as of the last `update`
+        self._down: set[bytes] = set()
+        self._snapshot: Mapping[bytes, Liveness] | None = None
+        # What the next `update` is to look at.
+        self._accused: set[bytes] = set()  # who is accused otherwise, or answered
+        self._moved: set[bytes] = set()  # peers that came or went
+        self._clients: set[bytes] = set()  # who has other homes
 
-    def changed(self, key: bytes, before: Entry | None, after: Entry | None) -> None:
+    @property
+    def pending(self) -> bool:
+        """Whether `update` has anything to look at."""
+        return bool(self._accused or self._moved or self._clients)
+
+    def changed(self, key: bytes, effect: Effect) -> None:
         """A member came, went or changed its entry."""
-        self._touch()
-        for named in _named(before):
-            self.clients[named].discard(key)
-            if not self.clients[named]:
-                del self.clients[named]
-        for named in _named(after):
-            self.clients.setdefault(named, set()).add(key)
-        if after is not None and after.role is Role.PEER:
-            self.rings.add(key)
-        else:
-            self.rings.remove(key)
+        if effect.peers:
+            self._moved.add(key)
+        if effect.homes:
+            self._clients.add(key)
+            self.version += 1
+        accused = key in self._suspects or self._accusations.any_against(key)
+        if effect.members or effect.peers or accused or key in self._failed:
+            self._accused.add(key)
+        if effect.members:  # what it wrote counts now, or no more
+            self._accused.update(self._accusations.by(key))
 
     def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> None:
         """A writer's verdict changed."""
-        if self._accusations.replace(writer, accused):
-            self._touch()
+        self._accused |= self._accusations.replace(writer, accused)
 
     def liveness(self, key: bytes) -> Liveness:
         """As of the last `update`."""
         return self._failed.get(key, Liveness.ALIVE)
 
+    def is_peer(self, key: bytes) -> bool:
+        """Whether a node is a member that others can go through."""
+        return key in self._directory.rings
+
     def failed(self) -> Mapping[bytes, Liveness]:
-        """Who is down or mute, as of the last `update`."""
-        return self._failed
+        """Who is down or mute, as of the last `update`; an immutable value."""
+        if self._snapshot is None:
+            self._snapshot = MappingProxyType(dict(self._failed))
+        return self._snapshot
+
+    @property
+    def down(self) -> set[bytes]:
+        """Who is down, as of the last `update`; to be read only."""
+        return self._down
 
     def update(self) -> set[bytes]:
-        """Judge anew; returns the nodes whose liveness changed."""
-        if not self._stale:
+        """Judge anew whom a change may concern; returns the nodes whose liveness changed."""
+        if not self.pending:
             return set()
-        self._stale = False
-        said = {key: self.against(key) for key in self._accusations.accused()}
-        self._suspects = {key for key, accusations in said.items() if accusations}
-        failed: dict[bytes, Liveness] = {}
-        for key in self._suspects:
-            verdict = self._judge(key, said[key])
-            if verdict is not Liveness.ALIVE:
-                failed[key] = verdict
-        failed |= dict.fromkeys(self._stranded(failed), Liveness.DOWN)
-        before, self._failed = self._failed, failed
-        changed = {key for key in before.keys() | failed.keys() if before.get(key) is not failed.get(key)}
-        self.version += bool(changed)
+        flipped = {key for key in self._accused if self._suspect(key)} | self._moved
+        concerned = self._accused | self._clients | self._around(flipped)
+        changed = {key for key in concerned if self._settle(key)}
+        homes = changed | self._moved
+        left = {client for home in homes for client in self._directory.clients.get(home, ())} - concerned
+        changed |= {client for client in left if self._settle(client)}
+        self.version += bool(flipped or changed)
+        self._accused, self._moved, self._clients = set(), set(), set()
         return changed
 
     def against(self, key: bytes) -> dict[bytes, Accusation]:
         """The accusations by members that a member has not answered by a higher number."""
-        member = self._members.get(key)
+        if not self._accusations.any_against(key):
+            return {}
+        member = self._map.member(key)
         if member is None:
             return {}
         said = self._accusations.against(key, member.record.number)
-        return {writer: accusation for writer, accusation in said.items() if writer in self._members}
+        return {writer: accusation for writer, accusation in said.items() if self._map.present(writer)}
 
     def observers(self, key: bytes) -> set[bytes]:
         """Who may call this member down, as of the last `update`."""
-        entry = self._members[key].entry
-        if entry.role is Role.CLIENT:
-            return {named for named in _named(entry) if named in self.rings and named not in self._suspects}
-        return self.rings.nearest(key, lambda other: other not in self._suspects)
+        member = self._map.member(key)
+        if member is not None and member.entry.role is Role.CLIENT:
+            rings = self._directory.rings
+            return {home for home in named(member.entry) if home in rings and home not in self._suspects}
+        return self._directory.rings.nearest(key, self._suspects)
 
     def observed(self, own: bytes) -> set[bytes]:
         """Whom this node observes: those for whom it is the nearest that nobody accuses, were it not accused itself."""
-        if own not in self.rings:
+        if own not in self._directory.rings:
             return set()
-        found = {client for client in self.clients.get(own, ()) if client in self._members}
-        for walk in self.rings.walks(own):
-            for other in walk:
-                found.add(other)
-                if other not in self._suspects:
-                    break
-        return found
+        return {*self._directory.clients.get(own, ()), *self._directory.rings.through(own, self._suspects)}
 
     def neighbours(self, key: bytes, *, live: bool) -> set[bytes]:
         """Successor and predecessor on each ring; those who are down are skipped if `live`."""
-        return self.rings.nearest(key, lambda other: not live or self.liveness(other) is not Liveness.DOWN)
+        return self._directory.rings.nearest(key, self._down if live else ())
 
-    def _touch(self) -> None:
-        self._stale = True
-        self.version += 1
+    def _suspect(self, key: bytes) -> bool:
+        """Note whether anybody accuses the node; says whether that is new."""
+        accused = bool(self.against(key))
+        if accused == (key in self._suspects):
+            return False
+        (self._suspects.add if accused else self._suspects.discard)(key)
+        return True
 
-    def _judge(self, key: bytes, said: Mapping[bytes, Accusation]) -> Liveness:
+    def _around(self, flipped: Iterable[bytes]) -> set[bytes]:
+        """The accused who may have another observer, now that these are suspect, or are no more."""
+        found: set[bytes] = set()
+        for key in flipped:
+            if key in self._directory.rings or key in self._moved:
+                found |= self._directory.rings.through(key, self._suspects) & self._suspects
+            found.update(self._directory.clients.get(key, ()))
+        return found
+
+    def _settle(self, key: bytes) -> bool:
+        """Judge a node; says whether that changes anything."""
+        after = self._judge(key)
+        if after is self._failed.get(key, Liveness.ALIVE):
+            return False
+        if after is Liveness.ALIVE:
+            del self._failed[key]
+        else:
+            self._failed[key] = after
+        (self._down.add if after is Liveness.DOWN else self._down.discard)(key)
+        self._snapshot = None
+        return True
+
+    def _judge(self, key: bytes) -> Liveness:
+        member = self._map.member(key)
+        if member is None:
+            return Liveness.ALIVE  # it is nobody's business any more
+        if member.entry.role is Role.CLIENT and self._stranded(named(member.entry)):
+            return Liveness.DOWN
+        said = self.against(key)
+        if not said:
+            return Liveness.ALIVE
         observers = self.observers(key)
         accusing = [said[observer] for observer in observers if observer in said]
         needed = len(observers) // 2 + 1
@@ -120,22 +169,5 @@ class Judgement:
             return Liveness.DOWN
         return Liveness.MUTE if len(accusing) >= needed else Liveness.ALIVE
 
-    def _stranded(self, failed: Mapping[bytes, Liveness]) -> set[bytes]:
-        """Clients all of whose homes are down or gone."""
-
-        def gone(key: bytes) -> bool:
-            return failed.get(key) is Liveness.DOWN or key not in self.rings
-
-        return {
-            client
-            for named, clients in self.clients.items()
-            if gone(named)
-            for client in clients
-            if client in self._members and all(gone(other) for other in _named(self._members[client].entry))
-        }
-
-
-def _named(entry: Entry | None) -> set[bytes]:
-    if entry is None or entry.role is not Role.CLIENT:
-        return set()
-    return {key for key in (entry.home, entry.backup) if key is not None}
+    def _stranded(self, homes: tuple[bytes, ...]) -> bool:
+        return bool(homes) and all(home in self._down or home not in self._directory.rings for home in homes)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.record import Record
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.client import HomeChoice
@@ -13,7 +14,6 @@ from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.links import Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Replica
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.view import Liveness
@@ -23,27 +23,28 @@ Alarm = Callable[[str, str], None]
 
 
 class Membership:
-    """The own entry and verdict. `persist` is called after each record, before anything is sent."""
+    """The own entry and verdict. `say` takes each record and makes it durable before anything is sent."""
 
     def __init__(
         self,
         settings: Settings,
         publisher: Publisher,
-        replica: Replica,
+        mesh: MeshMap,
         judgement: Judgement,
-        persist: Callable[[], None],
+        say: Callable[[Record], None],
         alarm: Alarm,
     ) -> None:
         self.declared: Entry | None = None
         self.choice = HomeChoice(settings)
         self._settings = settings
         self._publisher = publisher
-        self._replica = replica
-        self._map = replica.map
+        self._map = mesh
         self._judgement = judgement
-        self._persist = persist
+        self._say = say
         self._alarm = alarm
         self._published = False
+        self._next_verdict = float("-inf")
+        self._holds_back = False  # a verdict that differs, until then
 
     @property
     def is_client(self) -> bool:
@@ -70,7 +71,7 @@ class Membership:
         good = [key for key in candidates if not dialler.struggles(key, self._settings.ping_timeout, now)]
 
         def keeps(key: bytes) -> bool:
-            return key in self._judgement.rings and self._judgement.liveness(key) is not Liveness.DOWN
+            return self._judgement.is_peer(key) and self._judgement.liveness(key) is not Liveness.DOWN
 
         def takes(key: bytes) -> bool:
             return key in good and links.to(key) is not None
@@ -89,7 +90,7 @@ class Membership:
             return
         try:
             self._publish_entry()
-            self._publish_verdict({} if self.is_client else accused, renew=renew)
+            self._publish_verdict({} if self.is_client else accused, renew=renew, now=now)
         except ValueError as error:  # the mesh is full, or the numbers of this key are used up
             self._stop("refused", str(error))
 
@@ -110,15 +111,19 @@ class Membership:
         writers = self._judgement.against(self._publisher.key)
         return any(self._judgement.liveness(writer) is not Liveness.ALIVE for writer in writers)
 
-    def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool) -> None:
-        held = self._map.verdicts.get(self._publisher.key)
-        stale = held is not None and held.record.instance != self._publisher.instance
-        if renew or stale or accused != (held.accused if held is not None else {}):
-            self._say(self._publisher.verdict(accused))
+    def next_timer(self) -> float:
+        """When a verdict that was held back may be said."""
+        return self._next_verdict if self._holds_back else float("inf")
 
-    def _say(self, record: Record) -> None:
-        self._replica.take(record, None)
-        self._persist()
+    def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
+        own = self._map.get(self._publisher.key)
+        held = None if own is None else own.verdict
+        stale = held is not None and held.record.instance != self._publisher.instance
+        differs = accused != (held.accused if held is not None else {})
+        self._holds_back = differs and not stale and not renew and now < self._next_verdict
+        if (renew or stale or differs) and not self._holds_back:
+            self._next_verdict = now + self._settings.verdict_pause
+            self._say(self._publisher.verdict(accused))
 
     def _stop(self, kind: str, text: str) -> None:
         self._publisher.become(Standing.STOPPED)

@@ -2,13 +2,17 @@
 
     state     enters when                                            accuses
     REACHED   a frame came in                                        no
-    QUIET     half the patience without a frame, or the link is lost  no
+    QUIET     1.4 pings without a frame, or the link is lost          no
     AWAY      it announced a restart                                  no
     MUTE      no frame, but its host answers through the tunnel       mute
     DOWN      no frame and no answer, or mute for ten minutes         down
 
-A verdict falls when the patience (three missed pings) is over, or earlier: mute when the
-link is lost, no dial succeeds and the tunnel answers; down when then two probes were missed.
+Who is not reached is probed through the tunnel. It is found down when three probes in a row
+were missed (at 10 % loss in each direction one host in 150 fails that by chance, and more than
+half of its observers would have to agree), mute when its host answers and the patience (three
+missed pings) is over. When its link is lost and no dial succeeds, one answer makes it mute at
+once, two missed probes down. Where there is no tunnel to probe through, half as much patience again
+makes it down.
 """
 
 from __future__ import annotations
@@ -43,6 +47,10 @@ MAY_BECOME = {
 
 #: Probes in a row that a host on which nobody listens any more has to miss: one may be lost by chance.
 _DEAF = 2
+#: Pings without a frame after which a node is probed: late enough for an answer to the last, over a slow path.
+_QUIET = 1.4
+#: Patience without a frame after which it is down even if no probe said anything.
+_UNPROBED = 1.5
 
 PROBED = frozenset(State) - {State.REACHED}
 
@@ -76,10 +84,12 @@ class Observers:
 
     def __init__(self, settings: Settings) -> None:
         self._patience = settings.ping_timeout
+        self._quiet = _QUIET * settings.ping_interval
         self._mute_limit = settings.mute_limit
         self._grace = settings.restart_grace
         self._misses = settings.misses
         self._nodes: dict[bytes, Observation] = {}
+        self.version = 0  # another one after each change of what is accused or to be probed
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._nodes
@@ -108,18 +118,21 @@ class Observers:
             if node.latest != entry.number:
                 node.latest, node.raised = entry.number, now
             return
+        self.version += 1
         self._nodes[key] = fresh = Observation(
             entry.instance, entry.number, now if heard is None else heard, since=now, latest=entry.number
         )
         fresh.linked = heard is not None
-        if heard is not None and now - heard < self._patience / 2:
+        if heard is not None and now - heard < self._quiet:
             fresh.become(State.REACHED, now)
         elif presumed is not None and node is None:
             fresh.become(presumed, now)
+            fresh.answered = presumed is State.MUTE
 
     def forget(self, key: bytes) -> None:
         """Observe a node no more."""
-        self._nodes.pop(key, None)
+        if self._nodes.pop(key, None) is not None:
+            self.version += 1
 
     def heard(self, key: bytes, now: float) -> bool:
         """A frame of the node came in; says whether that changes anything.
@@ -150,7 +163,7 @@ class Observers:
         if node is not None:
             node.linked = False
             if node.state is State.REACHED:
-                node.become(State.QUIET, now)
+                self._become(node, State.QUIET, now)
 
     def dial_failed(self, key: bytes) -> None:
         """The node could not be dialled."""
@@ -172,7 +185,7 @@ class Observers:
             node.away_until = now + min(seconds, self._grace)
             node.refused = False
             if node.state is not State.AWAY:
-                node.become(State.AWAY, now)
+                self._become(node, State.AWAY, now)
 
     def doubt(self, now: float) -> None:
         """This node itself was late: nobody can be accused of that gap."""
@@ -200,43 +213,52 @@ class Observers:
         """When `step` may change something next."""
         return min((self._due(node) for node in self._nodes.values()), default=float("inf"))
 
+    def _become(self, node: Observation, state: State, now: float) -> None:
+        node.become(state, now)
+        self.version += 1
+
     def _reach(self, node: Observation, now: float) -> None:
-        node.become(State.REACHED, now)
+        self._become(node, State.REACHED, now)
         node.refused = node.answered = node.spent = False
         node.missed = 0
 
     def _step(self, node: Observation, now: float) -> None:
         if node.state is State.AWAY and now >= node.away_until:
-            node.become(State.QUIET, now)
-        if node.state is State.REACHED and now >= node.heard + self._patience / 2:
-            node.become(State.QUIET, now)
+            self._become(node, State.QUIET, now)
+        if node.state is State.REACHED and now >= node.heard + self._quiet:
+            self._become(node, State.QUIET, now)
         if node.state is State.QUIET:
             self._judge(node, now)
         elif node.state is State.MUTE and (not node.answered or now >= node.since + self._mute_limit):
             node.spent = node.answered
-            node.become(State.DOWN, now)
+            self._become(node, State.DOWN, now)
         elif node.state is State.DOWN and node.answered and not node.spent:
-            node.become(State.MUTE, now)
+            self._become(node, State.MUTE, now)
         self._renumber(node, now)
 
     def _renumber(self, node: Observation, now: float) -> None:
         accused = node.state in (State.MUTE, State.DOWN)
         if node.latest != node.number and (not accused or now >= node.raised + self._patience):
             node.number = node.latest
+            self.version += accused
 
     def _judge(self, node: Observation, now: float) -> None:
         lost = node.refused and not node.linked
-        if now < node.heard + self._patience and not (lost and (node.answered or node.missed >= _DEAF)):
-            return
-        node.become(State.MUTE if node.answered else State.DOWN, now)
+        silent = now - node.heard
+        if node.answered and (lost or silent >= self._patience):
+            self._become(node, State.MUTE, now)
+        elif node.missed >= (_DEAF if lost else self._misses):
+            self._become(node, State.DOWN, now)
+        elif silent >= self._patience * _UNPROBED:
+            self._become(node, State.MUTE if node.answered else State.DOWN, now)
 
     def _due(self, node: Observation) -> float:
         if node.latest != node.number:
             return node.raised + self._patience
         if node.state is State.REACHED:
-            return node.heard + self._patience / 2
+            return node.heard + self._quiet
         if node.state is State.QUIET:
-            return node.heard + self._patience
+            return node.heard + self._patience * (1 if node.answered else _UNPROBED)
         if node.state is State.AWAY:
             return node.away_until
         return node.since + self._mute_limit if node.state is State.MUTE else float("inf")

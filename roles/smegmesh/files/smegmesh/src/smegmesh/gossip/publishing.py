@@ -77,10 +77,10 @@ class Publisher:
 
     def entry(self, entry: Entry) -> Record | None:
         """The record to publish if the map holds another entry of the own key than this one."""
-        if entry != self._encoded[0]:
+        if entry is not self._encoded[0] and entry != self._encoded[0]:
             self._encoded = entry, encode_entry(entry)
         body = self._encoded[1]
-        held = self._mesh.members.get(self.key)
+        held = self._mesh.member(self.key)
         if (
             held is not None
             and held.record.instance == self.instance
@@ -104,7 +104,10 @@ class Publisher:
 
     def foreign(self) -> bool:
         """Whether another instance wrote the entry or the verdict of the own key last."""
-        entry, verdict = self._mesh.entries.get(self.key), self._mesh.verdicts.get(self.key)
+        held = self._mesh.get(self.key)
+        if held is None:
+            return False
+        entry, verdict = held.entry, held.verdict
         if entry is not None and entry.record.instance != self.instance:
             self.elsewhere = entry.entry.endpoints
             return True

@@ -2,152 +2,195 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from hashlib import sha256
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 
-from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.held import Held, MapKind
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.record import Kind, Record, RecordError, check_mesh, decode_record
 from smegmesh.crdt.removal import Removal, decode_removal, leave
-from smegmesh.crdt.statement import accept_entry, accept_verdict
+from smegmesh.crdt.statement import SignedEntry, SignedVerdict, accept_entry, accept_verdict
 from smegmesh.gossip.certificates import Certificates, Waiting
 from smegmesh.gossip.codec import Slot
+from smegmesh.gossip.sharing import Sharing, Statement, Triple
 from smegmesh.identity.certificate import Authority, NodeCertificate
 
-_SEEN = 65_536
 _WAITING = 16 * 1024 * 1024  # bytes
 
-
-Thing = Record | Removal
-_Triple = tuple[bytes, bytes, bytes]
+_decode_triple = msgspec.msgpack.Decoder(Triple).decode
 _encode_triple = msgspec.msgpack.Encoder().encode
-_decode_triple = msgspec.msgpack.Decoder(_Triple).decode
+
+Raw = Record | Removal
 
 
-def size_of(thing: Thing) -> int:
-    """Bytes of what a slot holds, as it goes over the wire."""
-    if isinstance(thing, Record):
-        return len(thing.header) + len(thing.signature) + len(thing.body)
-    return len(thing.encode())
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A slot has another content. `first`: the certificate of the statement, if it is the first under it."""
+
+    slot: Slot
+    statement: Statement
+    before: Held | None
+    after: Held
+    first: NodeCertificate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A statement waits for this certificate of its writer."""
+
+    node_key: bytes
+    fingerprint: bytes
 
 
 class Replica:
-    """What this node knows of the mesh. `on_change(slot, link)` is called after each change.
+    """What this node knows of the mesh. Nothing changes before it is verified.
 
-    Nothing changes before it is verified. `link` is where a change came from, None
-    for the node's own; it is only handed through.
+    What is taken ends in a Change, in Missing, or in None: it is held already, or something higher is.
     """
 
-    def __init__(self, mesh_id: str, authority: Authority, on_change: Callable[[Slot, int | None, bool], None]) -> None:
-        self.map = MeshMap(mesh_id)
-        self.certificates = Certificates(authority)
+    def __init__(self, mesh: MeshMap, certificates: Certificates, authority: Authority, sharing: Sharing) -> None:
+        self.map = mesh
+        self.certificates = certificates
         self._authority = authority
-        self._on_change = on_change
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: Waiting[tuple[Thing, int | None, bool]] = Waiting(_WAITING)
+        self._memo = sharing.memo
+        self._waiting: Waiting[Raw] = Waiting(_WAITING)
 
-    def take_record(self, triple: _Triple, link: int | None, sync: bool) -> bytes | None:
-        """Take a record off the wire. Returns the fingerprint it waits for. Raises RecordError."""
-        seen = sha256(b"".join(triple)).digest()
-        if seen in self._seen:
+    def take_record(self, triple: Triple) -> Change | Missing | None:
+        """Take a record off the wire. Raises RecordError."""
+        known = self._memo.get(triple)
+        return self.take(decode_record(*triple) if known is None else _raw(known), triple, known)
+
+    def take_removal(self, data: bytes) -> Change | Missing | None:
+        """Take a removal off the wire. Raises RecordError."""
+        known = self._memo.get(data)
+        return self.take(decode_removal(data) if known is None else _raw(known), data, known)
+
+    def take(
+        self, raw: Raw, wire: Triple | bytes | None = None, known: Statement | None = None
+    ) -> Change | Missing | None:
+        """Verify and merge. Raises RecordError.
+
+        `wire` are its bytes as they came; `known` is what they were verified as before, which does
+        not say that the certificate is at hand here.
+        """
+        if isinstance(raw, Record):
+            check_mesh(raw.mesh_id, self.map.mesh_id)
+            if wire is None:
+                wire = raw.triple
+                known = self._memo.get(wire)
+            if raw.kind is Kind.LEAVE:
+                raw = leave(raw)
+        held = self.map.get(raw.node_key)
+        if not _newer(raw, held):
             return None
-        return self.take(decode_record(*triple), link, sync, seen)
+        certificate = None
+        if raw.certificate is not None:
+            certificate = self.certificates.get(raw.node_key, raw.certificate)
+            if certificate is None:
+                self._waiting.put(raw.certificate, raw.seen, size_of(raw), raw)
+                return Missing(raw.node_key, raw.certificate)
+        statement = self._verify(raw, certificate) if known is None else known
+        change = self._merge(statement, held, certificate)
+        if known is None and wire is not None:
+            self._memo.put(wire, statement)
+        return change
 
-    def take_removal(self, data: bytes, link: int | None, sync: bool) -> bytes | None:
-        """Take a removal off the wire. Returns the fingerprint it waits for. Raises RecordError."""
-        seen = sha256(data).digest()
-        if seen in self._seen:
-            return None
-        return self.take(decode_removal(data), link, sync, seen)
-
-    def take(self, thing: Thing, link: int | None, sync: bool = False, seen: bytes | None = None) -> bytes | None:
-        """Verify and merge. Returns the fingerprint of a certificate that is missing. Raises RecordError."""
-        if isinstance(thing, Record):
-            check_mesh(thing.mesh_id, self.map.mesh_id)
-            if thing.kind is Kind.LEAVE:
-                thing = leave(thing)
-        if not self._newer(thing):
-            return None
-        certificate = None if thing.certificate is None else self.certificates.get(thing.certificate)
-        if certificate is None and thing.certificate is not None:
-            self._waiting.put(thing.certificate, thing.seen, size_of(thing), (thing, link, sync))
-            return thing.certificate
-        slot = self._merge(thing, certificate)
-        self._note(seen or thing.seen)
-        if slot is not None:
-            self._on_change(slot, link, sync)
-        return None
-
-    def take_certificate(self, der: bytes) -> list[RecordError]:
+    def take_certificate(self, der: bytes) -> list[Change | RecordError]:
         """Take a certificate off the wire, and what waited for it. Raises CertificateError."""
         certificate = self.certificates.read(der)
         return [] if certificate is None else self.release(certificate.fingerprint)
 
-    def release(self, fingerprint: bytes) -> list[RecordError]:
-        """Take what waited for a certificate that is known now; returns what was refused."""
-        errors = []
-        for thing, link, sync in self._waiting.take(fingerprint):
+    def release(self, fingerprint: bytes) -> list[Change | RecordError]:
+        """Take what waited for a certificate that is known now; returns what became of it."""
+        results: list[Change | RecordError] = []
+        for raw in self._waiting.take(fingerprint):
             try:
-                self.take(thing, link, sync)
+                change = self.take(raw)
             except RecordError as error:
-                errors.append(error)
-        return errors
+                results.append(error)
+            else:
+                if isinstance(change, Change):
+                    results.append(change)
+        return results
 
-    def thing(self, slot: Slot) -> Thing | None:
+    def statement(self, slot: Slot) -> Statement | None:
         """What a slot holds."""
-        if slot.kind is MapKind.ENTRY:
-            entry = self.map.entries.get(slot.key)
-            return None if entry is None else entry.record
-        if slot.kind is MapKind.VERDICT:
-            verdict = self.map.verdicts.get(slot.key)
-            return None if verdict is None else verdict.record
-        return self.map.removals.get(slot.key)
-
-    def stored(self, slot: Slot) -> tuple[bytes, bytes] | None:
-        """The slot and its content as `Persist` has them; verdicts are not kept over a restart."""
-        thing = self.thing(slot)
-        if thing is None or slot.kind is MapKind.VERDICT:
+        held = self.map.get(slot.key)
+        if held is None:
             return None
-        name = bytes([slot.kind]) + slot.key
-        if isinstance(thing, Removal):
-            return name, thing.encode()
-        return name, _encode_triple((thing.header, thing.signature, thing.body))
+        if slot.kind is MapKind.ENTRY:
+            return held.entry
+        return held.verdict if slot.kind is MapKind.VERDICT else held.removal
 
-    def load(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
+    def load(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterable[Change]:
         """Take what an earlier run kept; certificates come first. Raises RecordError."""
         for slot, data in stored:
+            raw: Raw
             if slot[:1] == bytes([MapKind.ENTRY]):
                 try:
-                    self.take(decode_record(*_decode_triple(data)), None)
+                    raw = decode_record(*_decode_triple(data))
                 except msgspec.MsgspecError as error:
                     raise RecordError(f"stored record: {error}") from error
             else:
-                self.take(decode_removal(data), None)
+                raw = decode_removal(data)
+            change = self.take(raw)
+            if isinstance(change, Change):
+                yield change
 
-    def _newer(self, thing: Thing) -> bool:
-        if isinstance(thing, Removal):
-            horizon = self.map.horizon(thing.node_key)
-            return horizon is None or thing.horizon > horizon
-        held = self.map.entries if thing.kind is Kind.ENTRY else self.map.verdicts
-        old = held.get(thing.node_key)
-        return old is None or thing.order > old.order
-
-    def _merge(self, thing: Thing, certificate: NodeCertificate | None) -> Slot | None:
-        if isinstance(thing, Removal):
-            thing.check(self.map.mesh_id, certificate, self._authority)
-            changed = self.map.merge_removal(thing).changed
-            return Slot(MapKind.REMOVAL, thing.node_key) if changed else None
+    def _verify(self, raw: Raw, certificate: NodeCertificate | None) -> Statement:
+        if isinstance(raw, Removal):
+            raw.check(self.map.mesh_id, certificate, self._authority)
+            return raw
         assert certificate is not None
-        if thing.kind is Kind.ENTRY:
-            changed = self.map.merge_entry(accept_entry(thing, self.map.mesh_id, certificate)).changed
-            return Slot(MapKind.ENTRY, thing.node_key) if changed else None
-        changed = self.map.merge_verdict(accept_verdict(thing, self.map.mesh_id, certificate)).changed
-        return Slot(MapKind.VERDICT, thing.node_key) if changed else None
+        accept = accept_entry if raw.kind is Kind.ENTRY else accept_verdict
+        return accept(raw, self.map.mesh_id, certificate)
 
-    def _note(self, seen: bytes) -> None:
-        self._seen[seen] = None
-        if len(self._seen) > _SEEN:
-            self._seen.popitem(last=False)
+    def _merge(self, statement: Statement, before: Held | None, certificate: NodeCertificate | None) -> Change:
+        if isinstance(statement, SignedEntry):
+            kind = MapKind.ENTRY
+            self.map.merge_entry(statement)
+        elif isinstance(statement, SignedVerdict):
+            kind = MapKind.VERDICT
+            self.map.merge_verdict(statement)
+        else:
+            kind = MapKind.REMOVAL
+            self.map.merge_removal(statement)
+        key = _raw(statement).node_key
+        after = self.map.get(key)
+        assert after is not None
+        first = certificate is not None and self.certificates.used(before, after, certificate)
+        return Change(Slot(kind, key), statement, before, after, certificate if first else None)
+
+
+def size_of(raw: Raw) -> int:
+    """Bytes that a record or removal has on the wire."""
+    if isinstance(raw, Record):
+        return len(raw.header) + len(raw.signature) + len(raw.body)
+    return len(raw.encode())
+
+
+def stored_slot(slot: Slot) -> bytes:
+    """The name under which a slot is stored."""
+    return bytes([slot.kind]) + slot.key
+
+
+def stored_bytes(statement: Statement) -> bytes:
+    """The content under which it is stored."""
+    if isinstance(statement, Removal):
+        return statement.encode()
+    return _encode_triple(statement.record.triple)
+
+
+def _raw(statement: Statement) -> Raw:
+    return statement if isinstance(statement, Removal) else statement.record
+
+
+def _newer(raw: Raw, held: Held | None) -> bool:
+    if held is None:
+        return True
+    if isinstance(raw, Removal):
+        return held.removal is None or raw.horizon > held.removal.horizon
+    old = held.entry if raw.kind is Kind.ENTRY else held.verdict
+    return old is None or raw.order > old.order

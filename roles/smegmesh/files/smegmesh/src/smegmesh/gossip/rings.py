@@ -9,64 +9,85 @@ cut that a few dead peers could be.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
+from functools import lru_cache
 from hashlib import sha256
 
-_Place = tuple[bytes, bytes]
+_HASH = 8  # bytes of a place before the key
+#: As many results as a mesh may have members.
+_REMEMBERED = 65_536
 
 
-def _place(ring: int, key: bytes) -> _Place:
-    return sha256(b"smegmesh/ring\0" + bytes([ring]) + key).digest()[:8], key
+@lru_cache(_REMEMBERED)
+def _places(count: int, key: bytes) -> tuple[bytes, ...]:
+    """Where a peer stands on each ring: the start of a hash, then its key."""
+    return tuple(sha256(b"smegmesh/ring\0" + bytes([ring]) + key).digest()[:_HASH] + key for ring in range(count))
 
 
 class Rings:
     """The peers by node key on `count` rings. A key need not be on the rings to have neighbours."""
 
     def __init__(self, count: int) -> None:
-        self._rings: list[list[_Place]] = [[] for _ring in range(count)]
-        self._keys: dict[bytes, tuple[_Place, ...]] = {}
+        self._rings: list[list[bytes]] = [[] for _ring in range(count)]
+
+    def copy(self) -> Rings:
+        """The same peers, going their own way."""
+        copy = Rings(0)
+        copy._rings = [ring.copy() for ring in self._rings]
+        return copy
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
+        if not self._rings:
+            return False
+        ring, place = self._rings[0], _places(len(self._rings), key)[0]
+        at = bisect_left(ring, place)
+        return at < len(ring) and ring[at] == place
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._rings[0]) if self._rings else 0
 
     def add(self, key: bytes) -> None:
         """Put a peer on every ring."""
-        if key not in self._keys:
-            self._keys[key] = places = self._places(key)
-            for ring, place in zip(self._rings, places, strict=True):
+        if key not in self:
+            for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 insort(ring, place)
 
     def remove(self, key: bytes) -> None:
         """Take a peer off every ring."""
-        if key in self._keys:
-            for ring, place in zip(self._rings, self._keys.pop(key), strict=True):
+        if key in self:
+            for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 del ring[bisect_left(ring, place)]
 
     def walks(self, key: bytes) -> Iterator[Iterator[bytes]]:
         """For each ring and direction, the other peers from the nearest outward."""
-        for ring, place in zip(self._rings, self._keys.get(key) or self._places(key), strict=True):
+        for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
             at = bisect_left(ring, place)
             present = at < len(ring) and ring[at] == place
             yield _walk(ring, at + 1 if present else at, 1, len(ring) - present)
             yield _walk(ring, at - 1, -1, len(ring) - present)
 
-    def nearest(self, key: bytes, passes: Callable[[bytes], bool]) -> set[bytes]:
-        """For each ring and direction, the nearest other peer that passes."""
+    def nearest(self, key: bytes, skipped: Container[bytes]) -> set[bytes]:
+        """For each ring and direction, the nearest other peer that is not to be skipped."""
         found: set[bytes] = set()
         for walk in self.walks(key):
             for other in walk:
-                if passes(other):
+                if other not in skipped:
                     found.add(other)
                     break
         return found
 
-    def _places(self, key: bytes) -> tuple[_Place, ...]:
-        return tuple(_place(number, key) for number in range(len(self._rings)))
+    def through(self, key: bytes, skipped: Container[bytes]) -> set[bytes]:
+        """For each ring and direction, the others up to the nearest that is not to be skipped, that one included."""
+        found: set[bytes] = set()
+        for walk in self.walks(key):
+            for other in walk:
+                found.add(other)
+                if other not in skipped:
+                    break
+        return found
 
 
-def _walk(ring: list[_Place], first: int, step: int, count: int) -> Iterator[bytes]:
+def _walk(ring: list[bytes], first: int, step: int, count: int) -> Iterator[bytes]:
+    size = len(ring)
     for offset in range(count):
-        yield ring[(first + step * offset) % len(ring)][1]
+        yield ring[(first + step * offset) % size][_HASH:]

@@ -38,11 +38,15 @@ class Settings:
     forget: float = 72 * 3600.0  # a member down for so long is pruned
     own_raises: int = 3  # so many raises against foreign instances ...
     own_raise_window: float = 600.0  # ... within so long mean that the key is in use twice
+    probe_suspect: float = 0.5  # between probes of an observed node that is not reached
+    probe_home: float = 1.0  # between a client's probes of its home
     misses: int = 3  # tunnel probes unanswered in a row before a node counts as unreachable
     misses_first: int = 10  # the same before it ever answered: keys and routes may still be on their way
     disqualified: float = 60.0  # an unreachable home is not chosen again for so long
     silence: float = 15.0  # a link is closed after so long without a frame
     idle_ping: float = 5.0  # between pings on links to nodes that are not observed
+    verdict_pause: float = 0.2  # between two verdicts of one writer
+    conclude_pause: float = 0.02  # between two conclusions from who is near whom
     persist_delay: float = 0.25  # what others say may become durable so much later
     protocols: tuple[int, int] = PROTOCOLS
     bad_frames: int = 20  # a link that sent so many is closed

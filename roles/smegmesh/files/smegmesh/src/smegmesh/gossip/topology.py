@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import islice
+from random import Random
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.map import MeshMap
-from smegmesh.crdt.removal import Cause
 from smegmesh.gossip.dialling import Dialler, Target, Wish
+from smegmesh.gossip.directory import Directory
 from smegmesh.gossip.homes import Preference
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
-from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.view import Liveness
 
@@ -20,6 +20,11 @@ from smegmesh.gossip.view import Liveness
 _CANDIDATES = 16
 #: The higher of two keys waits so long for the other's first dial, so that they seldom meet.
 _COURTESY = 0.5
+#: Of those who are down and nobody's business in particular, so many are dialled at a time. Whoever has a
+#: live neighbour on any ring is dialled by that one; the rest waits for its turn here, for ever.
+_FAR = 2
+#: Seconds until the next of them is dialled.
+_FAR_PAUSE = 2.0
 
 
 class Topology:
@@ -30,35 +35,35 @@ class Topology:
         settings: Settings,
         own: bytes,
         mesh: MeshMap,
-        roster: Roster,
+        directory: Directory,
         judgement: Judgement,
         links: Links,
         dialler: Dialler,
+        random: Random,
     ) -> None:
         self._settings = settings
         self._own = own
         self._map = mesh
-        self._roster = roster
+        self._directory = directory
         self._judgement = judgement
         self._links = links
         self._dialler = dialler
+        self._random = random
         self._answered: dict[str, bytes] = {}  # bootstrap address -> who answered there
         self._near: set[bytes] = set()
         self._needed: set[bytes] = set()
+        self._far: set[bytes] = set()
         self._version = -1
         self.shunned: frozenset[bytes] = frozenset()  # whom the tunnel of this node alone does not reach
-        self.pruned: set[bytes] = set()
-        self.preference = Preference(own)
+        self.preference = Preference(own, lambda: directory.peers)
 
     def answered(self, address: str, key: bytes) -> None:
         """Learn who is behind a bootstrap address; it may be this node itself."""
         self._answered[address] = key
 
-    def removal_changed(self, key: bytes) -> None:
-        """Keep track of those who are pruned, who may still be there."""
-        removal = self._map.removals.get(key)
-        pruned = removal is not None and removal.cause is Cause.PRUNE and not self._map.present(key)
-        (self.pruned.add if pruned and key != self._own else self.pruned.discard)(key)
+    def dialled(self, key: bytes) -> None:
+        """A dial of a node failed: of those far away another has its turn."""
+        self._far.discard(key)
 
     def candidates(self, now: float) -> list[bytes]:
         """For a client: the peers to try for home and backup, the first two of them that can be reached."""
@@ -77,13 +82,12 @@ class Topology:
     def wishes(self, entry: Entry, now: float) -> dict[Target, Wish]:
         """Whom to dial."""
         wishes: dict[Target, Wish] = {}
-        near = self._client_near(entry, now) if entry.role is Role.CLIENT else self._peer_near()
+        near = set(self._client_near(entry, now)) if entry.role is Role.CLIENT else self._peer_near()
         for key in sorted(near):  # sets have no order that a simulation could repeat
             self._wish(wishes, key, self._settings.redial_neighbour)
         if entry.role is Role.PEER:
-            far = [key for key, state in self._judgement.failed().items() if state is Liveness.DOWN]
-            for key in sorted({*far, *self.pruned}):
-                self._wish(wishes, key, self._settings.redial_other)
+            for key in sorted(self._far_away() - near):
+                self._wish(wishes, key, self._settings.redial_other, _FAR_PAUSE)
         alone = not self._links.ready()
         for address in self._settings.bootstrap:
             if self._try_bootstrap(address, entry, alone):
@@ -96,13 +100,17 @@ class Topology:
         key = link.node_key
         if own.role is Role.CLIENT:
             return key in (own.home, own.backup) or key in self._client_near(own, now)
-        member = self._map.members.get(key)
+        member = self._map.member(key)
         if member is None:
             return False
         if member.entry.role is Role.CLIENT:
             return self._own in (member.entry.home, member.entry.backup)
         self._refresh()
         return key in self._needed
+
+    def near(self) -> set[bytes]:
+        """Whom this node, as a peer, is to be linked with or observes, as of the last look."""
+        return self._near
 
     def _peer_near(self) -> set[bytes]:
         self._refresh()
@@ -114,7 +122,7 @@ class Topology:
             return
         self._version = self._judgement.version
         self._near, self._needed = set(), set()
-        if self._own in self._judgement.rings:
+        if self._own in self._directory.rings:
             self._near = (
                 self._judgement.neighbours(self._own, live=True)
                 | self._judgement.neighbours(self._own, live=False)
@@ -123,7 +131,7 @@ class Topology:
             self._needed = self._near | self._judgement.observers(self._own)
 
     def _client_near(self, entry: Entry, now: float) -> Collection[bytes]:
-        named = [key for key in (entry.home, entry.backup) if key is not None and key in self._judgement.rings]
+        named = [key for key in (entry.home, entry.backup) if key is not None and key in self._directory.rings]
         settled = len(named) == 2 and all(self._judgement.liveness(key) is Liveness.ALIVE for key in named)
         if settled and all(self._links.to(key) for key in named):
             return ()
@@ -132,13 +140,24 @@ class Topology:
             wanted |= dict.fromkeys(islice(self.preference, _CANDIDATES))
         return wanted
 
-    def _wish(self, wishes: dict[Target, Wish], key: bytes, longest: float) -> None:
-        signed = self._map.entries.get(key)
-        if key == self._own or key in wishes or signed is None or not signed.entry.links:
+    def _far_away(self) -> set[bytes]:
+        """Who of all that are down or pruned has its turn to be dialled."""
+        down = self._judgement.down
+        self._far = {key for key in self._far if key in down or key in self._directory.pruned}
+        missing = _FAR - len(self._far)
+        if missing > 0 and (down or self._directory.pruned):
+            others = sorted((down | self._directory.pruned) - self._far - {self._own})
+            self._far.update(self._random.sample(others, min(missing, len(others))))
+        return self._far
+
+    def _wish(self, wishes: dict[Target, Wish], key: bytes, longest: float, first: float = 0.0) -> None:
+        held = self._map.get(key)
+        if key == self._own or key in wishes or held is None or held.entry is None or not held.entry.entry.links:
             return
         if self._map.revoked(key) or self._links.pending(key):
             return
-        wishes[key] = Wish(signed.entry.links, longest, 0.0 if self._own < key else _COURTESY)
+        courtesy = 0.0 if self._own < key else _COURTESY
+        wishes[key] = Wish(held.entry.entry.links, longest, first or courtesy)
 
     def _try_bootstrap(self, address: str, entry: Entry, alone: bool) -> bool:
         who = self._answered.get(address)
@@ -146,4 +165,4 @@ class Topology:
             return False
         if alone:
             return True
-        return not self._roster.known_at(address) and not (who is not None and self._map.present(who))
+        return not self._directory.known_at(address) and not (who is not None and self._map.present(who))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from smegmesh.crdt.map import MeshMap
 from smegmesh.gossip.codec import Ping, Root
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.settings import Settings
@@ -16,7 +17,7 @@ Action = tuple[Link, Ping | Root | Reason]
 #: Until digests agreed once on a link, whoever dialled it compares them this often (seconds).
 _FIRST_COMPARE = 1.0
 #: Pings due within so many seconds go out together, so that the agent wakes up less often.
-_TOGETHER = 0.15
+TOGETHER = 0.15
 
 
 class Upkeep:
@@ -29,7 +30,7 @@ class Upkeep:
         self._compare = now + settings.sync_interval
 
     def step(
-        self, root: bytes, watched: Callable[[bytes], bool], needed: Callable[[Link], bool], now: float
+        self, mesh: MeshMap, watched: Callable[[bytes], bool], needed: Callable[[Link], bool], now: float
     ) -> Iterator[Action]:
         """What to send and to close now. `watched` nodes are pinged each second."""
         ready = self._links.ready()
@@ -37,7 +38,7 @@ class Upkeep:
             self._compare = now + self._settings.sync_interval
             link = self._random.choice(ready)
             link.compared = now
-            yield link, Root(root)
+            yield link, Root(mesh.root)
         for link in self._links:
             reason = self._ends(link, now)
             if reason is not None:
@@ -45,12 +46,12 @@ class Upkeep:
                 continue
             if not link.ready:
                 continue
-            if now >= self._ping_due(link, watched) - _TOGETHER:
+            if now >= self._ping_due(link, watched) - TOGETHER:
                 link.pinged = now
                 yield link, Ping()
             if link.agreed is None and link.dialled and now >= link.compared + _FIRST_COMPARE:
                 link.compared = now
-                yield link, Root(root)
+                yield link, Root(mesh.root)
             yield from self._surplus(link, needed, now)
 
     def next_timer(self, watched: Callable[[bytes], bool]) -> float:

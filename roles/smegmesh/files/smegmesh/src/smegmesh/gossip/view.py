@@ -7,12 +7,15 @@ node was born with).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address
 
+from smegmesh.crdt.digest import DigestTree
 from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.held import Held
+from smegmesh.identity.address import node_address
 
 
 class Liveness(str, Enum):
@@ -32,6 +35,60 @@ class Member:
     entry: Entry
     number: int
     liveness: Liveness
+
+
+class Members(Mapping[bytes, Member]):
+    """The members by node key, read from a snapshot of the map: made at no cost, each member when it is asked for."""
+
+    __slots__ = ("_failed", "_hidden", "_mesh_id", "_tree")
+
+    def __init__(
+        self, mesh_id: str, tree: DigestTree, failed: Mapping[bytes, Liveness], hidden: Collection[bytes]
+    ) -> None:
+        """`tree`, `failed` (who is not alive) and `hidden` (whom to leave out) must not change any more."""
+        self._mesh_id = mesh_id
+        self._tree = tree
+        self._failed = failed
+        self._hidden = hidden
+
+    def __getitem__(self, key: bytes) -> Member:
+        held = self._tree.get(key)
+        if held is None or not self._shows(held):
+            raise KeyError(key)
+        return self._member(held)
+
+    def __contains__(self, key: object) -> bool:
+        held = self._tree.get(key) if isinstance(key, bytes) else None
+        return held is not None and self._shows(held)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (held.key for held in self._tree if self._shows(held))
+
+    def __len__(self) -> int:
+        return sum(1 for _key in self)
+
+    def changed_since(self, before: Mapping[bytes, Member]) -> set[bytes]:
+        """Keys of the members that came, went or are another member. Costs what differs between two of this class."""
+        if not isinstance(before, Members):
+            keys = self.keys() | before.keys()
+        else:
+            failed = self._failed.items() ^ before._failed.items() if self._failed is not before._failed else ()
+            hidden = {*self._hidden} ^ {*before._hidden}
+            keys = {*self._tree.differing(before._tree), *(key for key, _liveness in failed), *hidden}
+        return {key for key in keys if self.get(key) != before.get(key)}
+
+    def _shows(self, held: Held) -> bool:
+        return held.present and held.key not in self._hidden
+
+    def _member(self, held: Held) -> Member:
+        assert held.entry is not None
+        return Member(
+            held.key,
+            node_address(self._mesh_id, held.key),
+            held.entry.entry,
+            held.entry.record.number,
+            self._failed.get(held.key, Liveness.ALIVE),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +123,12 @@ class View:
         return usable[0] if usable else None
 
     def changed_since(self, before: View) -> set[bytes]:
-        """Node keys of the members that came, went or are another member than in an earlier view."""
+        """Node keys of the members that came, went or are another member than in an earlier view.
+
+        Between two views of one engine it costs what changed, not what there is.
+        """
+        if isinstance(self.members, Members):
+            return self.members.changed_since(before.members)
         keys = self.members.keys() | before.members.keys()
         return {key for key in keys if self.members.get(key) != before.members.get(key)}
 

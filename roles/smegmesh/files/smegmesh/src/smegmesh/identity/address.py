@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
 from smegmesh.identity.keys import KEY_LENGTH
@@ -15,6 +16,8 @@ from smegmesh.identity.keys import KEY_LENGTH
 PREFIX_LENGTH = 64
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _MAX_MESH_ID = 253
+#: As many results as a mesh may have members.
+_REMEMBERED = 65_536
 
 
 def check_mesh_id(mesh_id: str) -> str:
@@ -44,15 +47,21 @@ def _mesh_id_error(mesh_id: object, what: str) -> ValueError:
     )
 
 
+@lru_cache
 def mesh_prefix(mesh_id: str) -> IPv6Network:
     """The /64 of a mesh: `fd`, then the first 7 bytes of SHA-256("smegmesh/mesh" NUL mesh id)."""
     digest = hashlib.sha256(b"smegmesh/mesh\0" + check_mesh_id(mesh_id).encode()).digest()
     return IPv6Network((b"\xfd" + digest[:7] + bytes(8), PREFIX_LENGTH))
 
 
+def node_hash(node_key: bytes) -> bytes:
+    """SHA-256("smegmesh/node" NUL node key): its address, and its place among the nodes, follow from it."""
+    return hashlib.sha256(b"smegmesh/node\0" + node_key).digest()
+
+
+@lru_cache(_REMEMBERED)
 def node_address(mesh_id: str, node_key: bytes) -> IPv6Address:
-    """A node's address in a mesh: the mesh's prefix, then 8 bytes of SHA-256("smegmesh/node" NUL node key)."""
+    """A node's address in a mesh: the mesh's prefix, then the first 8 bytes of the node's hash."""
     if len(node_key) != KEY_LENGTH:
         raise ValueError(f"a node key has {KEY_LENGTH} bytes, not {len(node_key)}: give the raw WireGuard public key")
-    identifier = hashlib.sha256(b"smegmesh/node\0" + node_key).digest()[:8]
-    return IPv6Address(mesh_prefix(mesh_id).network_address.packed[:8] + identifier)
+    return IPv6Address(mesh_prefix(mesh_id).network_address.packed[:8] + node_hash(node_key)[:8])

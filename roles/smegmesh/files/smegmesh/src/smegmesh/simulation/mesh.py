@@ -6,58 +6,34 @@ Everything follows from the seed: a schedule that failed is run again by its see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from typing import Any
 
 from smegmesh.crdt.entry import Entry, Role
-from smegmesh.gossip.engine import (
-    Alarm,
-    Close,
-    Dial,
-    Engine,
-    Persist,
-    Probe,
-    Send,
-    Settings,
-    Stored,
-)
-from smegmesh.gossip.settings import NOTHING_STORED
+from smegmesh.gossip.engine import Alarm, Close, Dial, Engine, Persist, Probe, Send, Settings, ViewChanged
+from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.simulation.clock import Clock
 from smegmesh.simulation.credentials import authority, credentials
-from smegmesh.simulation.network import Clock, End, Network
+from smegmesh.simulation.network import Delay, Network
+from smegmesh.simulation.node import Disk, End, Node
+from smegmesh.simulation.sharing import Shared
+from smegmesh.simulation.traffic import Traffic, wire_size
 
 MESH = "simulated"
 _LATE = 0.0005  # seconds after which a woken process gets to its timers
-
-
-@dataclass(slots=True)
-class Node:
-    """A host and what its disk keeps."""
-
-    name: str
-    role: Role
-    address: str
-    identity: str  # whose credentials it uses; another node's for a clone
-    disk: Stored = NOTHING_STORED
-    engine: Engine | None = None
-    process: int = 0  # counts the starts, so that calls for an earlier one are dropped
-    frozen: bool = False
-    doom: int | None = None  # events that are carried out before the agent dies
-    waiting: list[Callable[[], None]] = field(default_factory=list)  # inputs while frozen
-    timer: float = float("inf")
-    probed: frozenset[bytes] = frozenset()
-    alarms: list[Alarm] = field(default_factory=list)
-
-    @property
-    def key(self) -> bytes:
-        """The node key."""
-        return credentials(self.identity).certificate.grant.node_key
+_FRAME_COST = 150e-6  # seconds that a process works on a frame
+_HANDSHAKE_COST = 1e-3  # the same for a TLS handshake
+_PING_TIMEOUT = 1.0
 
 
 class Simulation:
-    """Peers p0, p1, ... and clients c0, c1, ... on one network. Times are virtual seconds."""
+    """Peers p0, p1, ... and clients c0, c1, ... on one network. Times are virtual seconds.
+
+    `sharing`: whether engines share equal parts of their maps, which changes no result.
+    """
 
     def __init__(
         self,
@@ -65,18 +41,23 @@ class Simulation:
         peers: int,
         clients: int = 0,
         *,
-        latency: tuple[float, float] = (0.001, 0.02),
+        latency: Delay = (0.001, 0.02),
         loss: float = 0.0,
         bootstrap: int = 3,
+        sharing: bool = True,
         **settings: float,
     ) -> None:
         self.random = Random(seed)
         self.clock = Clock()
-        self.network = Network(self.clock, self.random, latency, loss)
+        self.network: Network = Network(self.clock, Random(self.random.random()), latency, loss, self._deliver)
         self.nodes: dict[str, Node] = {}
+        self.traffic = Traffic()
         self.frames: list[Callable[[str, str, bytes], None]] = []  # called with source, target, frame on arrival
+        self.on_view: Callable[[Node], None] | None = None  # called when a node has another view
+        self._shared = Shared() if sharing else None
         self._settings = settings
-        self._addresses: dict[str, str] = {}
+        self._addresses: dict[str, Node] = {}
+        self._holders: dict[bytes, list[Node]] = {}
         self._authority = authority()
         for number in range(peers):
             self.add(f"p{number}", Role.PEER)
@@ -90,25 +71,28 @@ class Simulation:
         """A host that is not started yet; with another's identity it is a clone."""
         node = Node(name, role, f"{name}.example:4000", identity or name)
         self.nodes[name] = node
-        self._addresses[node.address] = name
+        self._addresses[node.address] = node
+        self._holders.setdefault(node.key, []).append(node)
         return node
 
     def start(self, *names: str) -> None:
         """Boot hosts, or start the agents on them; all without names."""
         for name in names or tuple(self.nodes):
-            self._boot(self.nodes[name])
+            node = self.nodes[name]
+            self.boot(node, Random(self.random.random()), self.bootstrap)
 
     def kill_host(self, name: str) -> None:
         """A host dies without a word."""
-        self.network.up.discard(name)
+        self.nodes[name].up = False
         self.kill_process(name)
 
     def kill_process(self, name: str) -> None:
         """The agent dies; its host goes on and answers through the tunnel."""
         node = self.nodes[name]
-        self.network.crash(name, self._on_down)
+        self.network.crash(node)
         node.engine, node.probed, node.timer = None, frozenset(), float("inf")
-        node.frozen, node.waiting, node.doom = False, [], None
+        node.frozen, node.doom = False, None
+        node.inbox.clear()
         node.process += 1
 
     def doom(self, name: str, events: int) -> None:
@@ -117,7 +101,7 @@ class Simulation:
 
     def lose_disk(self, name: str) -> None:
         """What the node stored is gone."""
-        self.nodes[name].disk = NOTHING_STORED
+        self.nodes[name].disk = Disk()
 
     def freeze(self, name: str) -> None:
         """The process stands still, its host and kernel go on."""
@@ -127,18 +111,19 @@ class Simulation:
         """The process goes on, late."""
         node = self.nodes[name]
         node.frozen = False
-        waiting, node.waiting = node.waiting, []
-        for call in waiting:
-            self._input(node, call)
+        self._schedule_drain(node)
+
+    def jump(self, name: str, seconds: float) -> None:
+        """A node's clock jumps forward, as after a suspend."""
+        self.nodes[name].drift += seconds
+        self._on_timer(self.nodes[name], self.nodes[name].process)
 
     def partition(self, one: Iterable[str], other: Iterable[str], *, one_way: bool = False) -> None:
         """Nothing gets from one group to the other, nor back unless `one_way`."""
-        other = list(other)
-        for left in one:
-            for right in other:
-                self.network.cut(left, right)
-                if not one_way:
-                    self.network.cut(right, left)
+        one, other = list(one), list(other)
+        self.network.cut(one, other)
+        if not one_way:
+            self.network.cut(other, one)
 
     def heal(self) -> None:
         """All hosts reach each other."""
@@ -210,47 +195,41 @@ class Simulation:
 
     # The shell of each engine
 
-    def _boot(self, node: Node) -> None:
-        fresh = node.name not in self.network.up
-        self.network.up.add(node.name)
-        self.network.listening.add(node.name)
-        if fresh:
-            self.network.reset(node.name, self._on_down)
+    def boot(self, node: Node, random: Random, bootstrap: tuple[str, ...]) -> None:
+        """Start the agent on a host, and the host if it is down."""
+        if not node.up:
+            self.network.boot(node)
+        node.listening = True
         own = credentials(node.identity)
-        settings = Settings(MESH, self.bootstrap, **self._settings)  # type: ignore[arg-type]
         node.process += 1
+        node.timer, node.busy = float("inf"), 0.0
         node.engine = Engine(
-            settings,
+            Settings(MESH, bootstrap, **self._settings),  # type: ignore[arg-type]
             own.identity,
             own.certificate,
             self._authority,
-            Random(self.random.random()),
-            self.clock.now,
-            node.disk,
+            random,
+            self._now(node),
+            node.disk.read(),
+            self._shared or Sharing(),
         )
-        self._input(node, partial(node.engine.set_entry, self._entry(node), self.clock.now))
-        self.clock.at(self.clock.now + 1, partial(self._probe, node, node.process))
-
-    def _entry(self, node: Node) -> Entry:
-        if node.role is Role.CLIENT:
-            return Entry(name=node.identity, role=node.role, tunnel_key=node.key)
-        endpoint = node.address.replace(":4000", ":51820")
-        return Entry(
-            name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,)
-        )
+        self._input(node, node.engine.set_entry, entry_of(node))
 
     def call(self, name: str, method: str, *arguments: object) -> None:
         """Give a running engine an input; `now` is added."""
         node = self.nodes[name]
-        self._input(node, lambda: getattr(node.engine, method)(*arguments, self.clock.now))
+        if node.engine is not None:
+            self._input(node, getattr(node.engine, method), *arguments)
 
-    def _input(self, node: Node, call: Callable[[], None]) -> None:
-        if node.engine is None:
-            return
+    def _now(self, node: Node) -> float:
+        return self.clock.now + node.drift
+
+    def _input(self, node: Node, method: Callable[..., None], *arguments: Any) -> None:
+        """Call an engine, or let the call wait for its process."""
         if node.frozen:
-            node.waiting.append(call)
+            node.inbox.append((self._input, (node, method, *arguments)))
             return
-        call()
+        method(*arguments, self._now(node))
         self._carry_out(node)
 
     def _carry_out(self, node: Node) -> None:
@@ -262,86 +241,160 @@ class Simulation:
                 if node.doom < 0:
                     self.kill_process(node.name)
                     return
-            if isinstance(event, Persist):
-                node.disk = Stored(
-                    {**node.disk.records, **event.records},
-                    {**node.disk.certificates, **event.certificates},
-                    max(node.disk.number, event.number),
-                )
-            elif isinstance(event, Send):
-                self.network.send(node.name, event.link, partial(self._arrive, node.name, event.frame))
+            if isinstance(event, Send):
+                self._send(node, event)
+            elif isinstance(event, Persist):
+                node.disk.write(event)
+            elif isinstance(event, ViewChanged):
+                if self.on_view is not None:
+                    self.on_view(node)
             elif isinstance(event, Dial):
                 self._dial(node, event.dial, event.addresses)
             elif isinstance(event, Close):
-                self.network.close(node.name, event.link, self._on_down)
+                end = node.ends.get(event.link)
+                if end is not None:
+                    self.network.close(end, max(self.clock.now, node.busy))
             elif isinstance(event, Probe):
-                node.probed = event.node_keys
+                self._watch(node, event)
             elif isinstance(event, Alarm):
                 node.alarms.append(event)
         self._set_timer(node)
 
+    def _send(self, node: Node, event: Send) -> None:
+        end = node.ends.get(event.link)
+        if end is not None:
+            size = wire_size(event.frame)
+            self.traffic.count(event.frame, size)
+            self.network.send(end, event.frame, size, max(self.clock.now, node.busy))
+
+    # Timers
+
     def _set_timer(self, node: Node) -> None:
         assert node.engine is not None
-        due = node.engine.next_timer()
+        due = node.engine.next_timer() - node.drift
         if due < node.timer:
             node.timer = due
-            self.clock.at(due + _LATE, partial(self._on_timer, node, node.process))
+            self.clock.at(due + _LATE, self._on_timer, node, node.process)
 
     def _on_timer(self, node: Node, process: int) -> None:
         if node.engine is None or node.process != process:
             return
         node.timer = float("inf")
-        if self.clock.now >= node.engine.next_timer() or node.frozen:
-            self._input(node, lambda: node.engine.timer(self.clock.now) if node.engine else None)
+        if node.frozen or self._now(node) >= node.engine.next_timer():
+            self._input(node, node.engine.timer)
         else:
             self._set_timer(node)
 
+    # Frames
+
+    def _deliver(self, end: End, message: bytes | None) -> None:
+        node = end.host
+        if node.frozen or node.inbox or node.busy > self.clock.now:
+            node.inbox.append((self._receive, (end, message)))
+            if not node.frozen:
+                self._schedule_drain(node)
+        else:
+            self._receive(end, message)
+
+    def _receive(self, end: End, message: bytes | None) -> None:
+        node = end.host
+        if not end.alive or node.engine is None:
+            return
+        if message is None:
+            self.network.drop(end)
+            node.engine.link_down(end.number, self._now(node))
+        else:
+            for hook in self.frames:
+                hook(end.far.host.name, node.name, message)
+            node.busy = self.clock.now + _FRAME_COST
+            node.engine.receive(end.number, message, self._now(node))
+        self._carry_out(node)
+
+    def _schedule_drain(self, node: Node) -> None:
+        if node.inbox and not node.draining:
+            node.draining = True
+            self.clock.at(max(self.clock.now, node.busy), self._drain, node, node.process)
+
+    def _drain(self, node: Node, process: int) -> None:
+        """The process gets to the next of what waits for it."""
+        node.draining = False
+        if node.frozen or not node.inbox or node.process != process:
+            self._schedule_drain(node)
+            return
+        call, arguments = node.inbox.popleft()
+        call(*arguments)
+        self._schedule_drain(node)
+
+    # Links
+
     def _dial(self, node: Node, dial: int, addresses: tuple[str, ...]) -> None:
-        process = node.process
         if not addresses:
             return
-        target = self._addresses.get(addresses[0])
-        if target is not None and self.nodes[target].frozen:
-            target = None
+        process = node.process
 
         def fail() -> None:
-            if node.process != process:
+            if node.process != process or node.engine is None:
                 return
             if len(addresses) > 1:
                 self._dial(node, dial, addresses[1:])
-            elif node.engine is not None:
-                self.call(node.name, "dial_failed", dial)
+            else:
+                self._input(node, node.engine.dial_failed, dial)
 
-        self.network.connect(node.name, target, partial(self._on_up, dial), fail)
+        target = self._addresses.get(addresses[0])
+        self.network.connect(node, target, lambda host: host.frozen, partial(self._on_up, dial), fail)
 
     def _on_up(self, dial: int, near: End, far: End) -> None:
         for end, other, number in ((near, far, dial), (far, near, None)):
-            node = self.nodes[end.host]
-            certificate = self._certificate(other.host)
-            dialled = number is not None
-            self._input(node, partial(self._link_up, node, end.number, certificate, dialled, number))
+            node = end.host
+            node.busy = max(node.busy, self.clock.now) + _HANDSHAKE_COST
+            self.traffic.handshake()
+            if node.engine is not None:
+                certificate = self._certificate(other.host)
+                self._input(node, self._link_up, node, end.number, certificate, number is not None, number)
 
-    def _link_up(self, node: Node, link: int, certificate: NodeCertificate, dialled: bool, dial: int | None) -> None:
+    def _link_up(
+        self, node: Node, link: int, certificate: NodeCertificate, dialled: bool, dial: int | None, now: float
+    ) -> None:
         if node.engine is not None:
-            node.engine.link_up(link, certificate, dialled, self.clock.now, dial)
+            node.engine.link_up(link, certificate, dialled, now, dial)
 
-    def _certificate(self, name: str) -> NodeCertificate:
-        return credentials(self.nodes[name].identity).certificate
+    def _certificate(self, node: Node) -> NodeCertificate:
+        return credentials(node.identity).certificate
 
-    def _arrive(self, source: str, frame: bytes, end: End) -> None:
-        for hook in self.frames:
-            hook(source, end.host, frame)
-        self.call(end.host, "receive", end.number, frame)
+    # Probes: a host answers even while its agent is gone.
 
-    def _on_down(self, end: End) -> None:
-        self.call(end.host, "link_down", end.number)
+    def _watch(self, node: Node, event: Probe) -> None:
+        fresh = event.node_keys - node.probed
+        node.probed = event.node_keys
+        node.probing += 1
+        for key in sorted(fresh):
+            self._ping(node, key)
+        if node.probed:
+            self.clock.at(self.clock.now + event.pause, self._probe, node, node.process, node.probing, event.pause)
 
-    def _probe(self, node: Node, process: int) -> None:
-        """A second of the prober's life; a host answers even while its agent is gone."""
-        if node.engine is None or node.process != process:
+    def _probe(self, node: Node, process: int, probing: int, pause: float) -> None:
+        if node.process != process or node.probing != probing:
             return
-        self.clock.at(self.clock.now + 1, partial(self._probe, node, process))
-        for key in sorted(node.probed):
-            hosts = [other.name for other in self.nodes.values() if other.key == key]
-            answered = any(self.network.both_ways(node.name, host) for host in hosts)
-            self.call(node.name, "probe_result", key, answered)
+        self.clock.at(self.clock.now + pause, self._probe, node, process, probing, pause)
+        if not node.frozen:
+            for key in sorted(node.probed):
+                self._ping(node, key)
+
+    def _ping(self, node: Node, key: bytes) -> None:
+        reached = any(self.network.both_ways(node, host) for host in self._holders.get(key, ()))
+        time = self.network.echo() if reached else None
+        answered = time is not None and time <= _PING_TIMEOUT
+        when = self.clock.now + (time if time is not None and answered else _PING_TIMEOUT)
+        self.clock.at(when, self._pinged, node, node.process, key, answered)
+
+    def _pinged(self, node: Node, process: int, key: bytes, answered: bool) -> None:
+        if node.process == process and node.engine is not None and key in node.probed:
+            self._input(node, node.engine.probe_result, key, answered)
+
+
+def entry_of(node: Node) -> Entry:
+    """What a simulated node says of itself."""
+    if node.role is Role.CLIENT:
+        return Entry(name=node.identity, role=node.role, tunnel_key=node.key)
+    endpoint = node.address.replace(":4000", ":51820")
+    return Entry(name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,))

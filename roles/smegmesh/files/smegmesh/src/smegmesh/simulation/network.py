@@ -1,172 +1,176 @@
-"""A simulated network: hosts, TCP-like links, and faults, under a virtual clock."""
+"""A simulated network: hosts, TCP-like links, and faults, under a virtual clock.
+
+A message takes a time drawn anew for each: uniform between two bounds, or log-normal
+about a median. What is lost is late, as with TCP: by 250 ms, doubling each time. Each
+direction of a link carries 100 Mbit/s. A cut holds back what crosses it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from heapq import heappop, heappush
+from collections import deque
+from collections.abc import Callable, Iterable
 from itertools import count
+from math import exp
 from random import Random
+from statistics import NormalDist
 
-_HANDSHAKE = 4  # one-way trips until a TLS link stands on both sides
-_RETRANSMIT = 0.2  # seconds that a lost segment costs
+from smegmesh.simulation.clock import Clock
+from smegmesh.simulation.node import End, Node
+
+_TRIPS = 5  # one-way, until a TLS link stands on both sides
+_RETRANSMIT = 0.25  # seconds that a lost segment costs, doubling
 _UNANSWERED = 3.0  # seconds until a dial to a host that is not there fails
+_HUNG = 5.0  # seconds until a handshake with a process that stands still is given up
+_BANDWIDTH = 100e6 / 8  # bytes per second
+_SIGMA = 0.5
+_QUANTILES = 4096
 
 
-class Clock:
-    """Virtual time: calls in order of time, then of scheduling."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._calls: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
-
-    def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call at a time, at once if that has passed."""
-        heappush(self._calls, (max(time, self.now), next(self._order), call))
-
-    def run_until(self, time: float) -> None:
-        """Let time pass."""
-        while self._calls and self._calls[0][0] <= time:
-            self.now, _order, call = heappop(self._calls)
-            call()
-        self.now = max(self.now, time)
-
-
-@dataclass(slots=True)
-class End:
-    """One side of a link."""
-
-    host: str
-    number: int
-    alive: bool = True  # the process still has it
-    arrival: float = 0.0  # of the last frame towards this side
-    held: list[Callable[[], None]] = field(default_factory=list)  # towards this side, cut off by a partition
+Delay = tuple[float, float] | float
 
 
 class Network:
-    """Delivers in order on each link, after latency; loss is delay, as with TCP. A cut holds frames back."""
+    """Delivers in order on each link. A message is a frame, or None for the end of the link.
 
-    def __init__(self, clock: Clock, random: Random, latency: tuple[float, float], loss: float) -> None:
+    `delay` is the shortest and the longest trip, or the median of a log-normal one (sigma 0.5).
+    """
+
+    def __init__(
+        self, clock: Clock, random: Random, delay: Delay, loss: float, deliver: Callable[[End, bytes | None], None]
+    ) -> None:
         self._clock = clock
-        self._random = random
-        self._latency = latency
+        self._random = random.random
+        self._delays = _quantiles(delay)
         self.loss = loss
+        self._deliver = deliver
         self._numbers = count(1)
-        self._cut: set[tuple[str, str]] = set()
-        self._links: list[tuple[End, End]] = []
-        self._by_end: dict[tuple[str, int], tuple[End, End]] = {}
-        self.up: set[str] = set()
-        self.listening: set[str] = set()
+        self._cuts: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._holding: dict[End, None] = {}
 
-    def cut(self, source: str, target: str) -> None:
-        """Nothing gets from one host to another any more."""
-        self._cut.add((source, target))
+    def cut(self, sources: Iterable[str], targets: Iterable[str]) -> None:
+        """Nothing gets from the ones to the others any more."""
+        self._cuts.append((frozenset(sources), frozenset(targets)))
 
     def mend(self) -> None:
         """All hosts reach each other; what was held back arrives after a retransmission."""
-        self._cut.clear()
-        for pair in self._links:
-            for end in pair:
-                held, end.held = end.held, []
-                for call in held:
-                    self._clock.at(self._clock.now + _RETRANSMIT, call)
+        self._cuts.clear()
+        holding, self._holding = self._holding, {}
+        for end in holding:
+            held, end.held = end.held, deque()
+            for message in held:
+                end.arrival = max(end.arrival, self._clock.now + _RETRANSMIT)
+                self._clock.at(end.arrival, self._arrive, end, message)
 
-    def reaches(self, source: str, target: str) -> bool:
+    def reaches(self, source: Node, target: Node) -> bool:
         """Whether packets get from one host to another."""
-        return source in self.up and target in self.up and (source, target) not in self._cut
+        return source.up and target.up and not (self._cuts and self._is_cut(source, target))
 
-    def both_ways(self, one: str, other: str) -> bool:
+    def both_ways(self, one: Node, other: Node) -> bool:
         """Whether the hosts can talk."""
         return self.reaches(one, other) and self.reaches(other, one)
 
     def trip(self) -> float:
-        """Seconds that a packet takes now."""
-        time = self._random.uniform(*self._latency)
-        while self.loss and self._random.random() < self.loss:
-            time += _RETRANSMIT
+        """Seconds that a message takes now."""
+        time = self._delays[int(self._random() * _QUANTILES)]
+        if self.loss:
+            pause = _RETRANSMIT
+            while self._random() < self.loss:
+                time += pause
+                pause *= 2
         return time
 
+    def echo(self) -> float | None:
+        """Seconds that a datagram and its answer take; None if one of them is lost."""
+        if self.loss and (self._random() < self.loss or self._random() < self.loss):
+            return None
+        return self._delays[int(self._random() * _QUANTILES)] + self._delays[int(self._random() * _QUANTILES)]
+
     def connect(
-        self, source: str, target: str | None, on_up: Callable[[End, End], None], on_fail: Callable[[], None]
+        self,
+        source: Node,
+        target: Node | None,
+        hangs: Callable[[Node], bool],
+        on_up: Callable[[End, End], None],
+        on_fail: Callable[[], None],
     ) -> None:
-        """Dial from one host to another."""
+        """Dial from one host to another; no handshake is done with a process that `hangs`."""
         if target is None or not self.both_ways(source, target):
             self._clock.at(self._clock.now + _UNANSWERED, on_fail)
-        elif target not in self.listening:
+        elif not target.listening:
             self._clock.at(self._clock.now + self.trip() + self.trip(), on_fail)
+        elif hangs(target):
+            self._clock.at(self._clock.now + _HUNG, on_fail)
         else:
-            done = self._clock.now + sum(self.trip() for _message in range(_HANDSHAKE))
-            self._clock.at(done, lambda: self._established(source, target, on_up, on_fail))
+            done = self._clock.now + sum(self.trip() for _trip in range(_TRIPS))
+            self._clock.at(done, self._established, source, target, on_up, on_fail)
 
-    def send(self, host: str, number: int, deliver: Callable[[End], None]) -> None:
-        """Bring something to the other end of a link, in order."""
-        pair = self._by_end.get((host, number))
-        if pair is None:
-            return
-        near, far = pair if pair[0].host == host and pair[0].number == number else (pair[1], pair[0])
-        if not near.alive:
-            return
+    def send(self, end: End, message: bytes | None, size: int, depart: float) -> None:
+        """Bring a message of so many bytes to the other side of a link, in order."""
+        far = end.far
+        if end.free < depart:
+            end.free = depart
+        end.free += size / _BANDWIDTH
+        arrival = end.free + self.trip()
+        if far.arrival < arrival:
+            far.arrival = arrival
+        self._clock.at(far.arrival, self._arrive, far, message)
 
-        def arrive() -> None:
-            if (near.host, far.host) in self._cut:
-                far.held.append(arrive)
-            elif far.host in self.up and far.alive:
-                deliver(far)
-
-        far.arrival = max(far.arrival, self._clock.now + self.trip())
-        self._clock.at(far.arrival, arrive)
-
-    def close(self, host: str, number: int, on_down: Callable[[End], None]) -> None:
+    def close(self, end: End, depart: float) -> None:
         """One side ends a link; the other hears of it if it can."""
-        self.send(host, number, lambda far: self._ended(far, on_down))
-        pair = self._by_end.get((host, number))
-        if pair is not None:
-            for end in pair:
-                if end.host == host and end.number == number:
-                    end.alive = False
+        self.send(end, None, 0, depart)
+        self.drop(end)
 
-    def links_of(self, host: str) -> list[int]:
-        """The links that the process on a host holds."""
-        return [end.number for pair in self._links for end in pair if end.host == host and end.alive]
+    def drop(self, end: End) -> None:
+        """A process has a link no more."""
+        end.alive = False
+        end.host.ends.pop(end.number, None)
 
-    def crash(self, host: str, on_down: Callable[[End], None]) -> None:
+    def crash(self, host: Node) -> None:
         """The process on a host is gone; its kernel says so on its links, if the host is up."""
-        for number in self.links_of(host):
-            if host in self.up:
-                self.close(host, number, on_down)
+        for end in list(host.ends.values()):
+            if host.up:
+                self.close(end, self._clock.now)
             else:
-                self._silently(host, number)
-        self.listening.discard(host)
+                self.drop(end)
+                host.orphans.append(end)
+        host.listening = False
 
-    def reset(self, host: str, on_down: Callable[[End], None]) -> None:
+    def boot(self, host: Node) -> None:
         """A host is up again: whoever still holds a link from before is told so."""
-        for pair in self._links:
-            for near, far in (pair, pair[::-1]):
-                if near.host == host and not near.alive and far.alive:
-                    self._clock.at(self._clock.now + self.trip(), partial(self._ended, far, on_down))
-        self._links = [pair for pair in self._links if pair[0].alive or pair[1].alive]
+        host.up = True
+        orphans, host.orphans = host.orphans, []
+        for end in orphans:
+            self._clock.at(self._clock.now + self.trip(), self._arrive, end.far, None)
+
+    def _is_cut(self, source: Node, target: Node) -> bool:
+        return any(source.name in sources and target.name in targets for sources, targets in self._cuts)
+
+    def _arrive(self, end: End, message: bytes | None) -> None:
+        if not end.alive or not end.host.up:
+            return
+        if end.held or (self._cuts and self._is_cut(end.far.host, end.host)):
+            end.held.append(message)
+            self._holding[end] = None
+            return
+        self._deliver(end, message)
 
     def _established(
-        self, source: str, target: str, on_up: Callable[[End, End], None], on_fail: Callable[[], None]
+        self, source: Node, target: Node, on_up: Callable[[End, End], None], on_fail: Callable[[], None]
     ) -> None:
-        if source not in self.listening or target not in self.listening or not self.both_ways(source, target):
+        if not (source.listening and target.listening and self.both_ways(source, target)):
             on_fail()
             return
-        pair = End(source, next(self._numbers)), End(target, next(self._numbers))
-        self._links = [old for old in self._links if old[0].alive or old[1].alive]
-        self._links.append(pair)
-        for end in pair:
-            self._by_end[end.host, end.number] = pair
-        on_up(*pair)
+        near, far = End(source, next(self._numbers)), End(target, next(self._numbers))
+        near.far, far.far = far, near
+        source.ends[near.number], target.ends[far.number] = near, far
+        on_up(near, far)
 
-    def _ended(self, end: End, on_down: Callable[[End], None]) -> None:
-        if end.alive:
-            end.alive = False
-            on_down(end)
 
-    def _silently(self, host: str, number: int) -> None:
-        for end in self._by_end[host, number]:
-            if end.host == host:
-                end.alive = False
+def _quantiles(delay: Delay) -> list[float]:
+    """So many trips that are equally likely."""
+    shares = [(number + 0.5) / _QUANTILES for number in range(_QUANTILES)]
+    if isinstance(delay, tuple):
+        shortest, longest = delay
+        return [shortest + share * (longest - shortest) for share in shares]
+    normal = NormalDist(0.0, _SIGMA)
+    return [delay * exp(normal.inv_cdf(share)) for share in shares]

@@ -1,0 +1,39 @@
+"""Knowledge: what a node knows of a mesh, as it takes it from its disk at a start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smegmesh.crdt.map import MeshMap
+from smegmesh.gossip.certificates import Certificates
+from smegmesh.gossip.directory import Directory
+from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.settings import Settings, Stored
+from smegmesh.gossip.sharing import Sharing
+from smegmesh.identity.certificate import Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """The map, the certificates its statements are under, and what follows from who is a member."""
+
+    map: MeshMap
+    certificates: Certificates
+    directory: Directory
+
+    def copy(self) -> Knowledge:
+        """The same, going its own way."""
+        mesh = self.map.copy()
+        return Knowledge(mesh, self.certificates.copy(mesh), self.directory.copy())
+
+
+def load(settings: Settings, authority: Authority, stored: Stored, sharing: Sharing) -> Knowledge:
+    """What is stored, each part verified anew. Raises ValueError when it is damaged or of another authority."""
+    mesh = MeshMap(settings.mesh_id, pool=sharing.pool)
+    certificates = Certificates(authority, mesh)
+    directory = Directory(settings.rings, settings.bootstrap)
+    certificates.load(stored.certificates)
+    replica = Replica(mesh, certificates, authority, sharing)
+    for change in replica.load(stored.records.items()):
+        directory.changed(change.before, change.after, mesh.tree)
+    return Knowledge(mesh, certificates, directory)

@@ -1,0 +1,52 @@
+"""What engines of one process may share: immutable parts of maps, and what was decoded and verified.
+
+Nothing of it depends on who uses it. An agent's engine has its own; a simulation gives
+thousands of engines one that remembers more (`smegmesh.simulation.sharing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from smegmesh.crdt.pool import Pool
+from smegmesh.crdt.removal import Removal
+from smegmesh.crdt.statement import SignedEntry, SignedVerdict
+from smegmesh.gossip.settings import Stored
+
+T = TypeVar("T")
+Triple = tuple[bytes, bytes, bytes]
+Statement = SignedEntry | SignedVerdict | Removal
+
+#: Duplicates come within a second or so of the first; what they repeat is held by the map in any case.
+_REMEMBERED = 4096
+
+
+class Memo:
+    """The statements that were verified last, by all their bytes; entered after verification."""
+
+    def __init__(self, limit: int = _REMEMBERED) -> None:
+        self._limit = limit
+        self._statements: dict[Triple | bytes, Statement] = {}
+
+    def get(self, raw: Triple | bytes) -> Statement | None:
+        """The statement of these bytes, if it was verified lately."""
+        return self._statements.get(raw)
+
+    def put(self, raw: Triple | bytes, statement: Statement) -> None:
+        """Remember a verified statement."""
+        self._statements[raw] = statement
+        if len(self._statements) > self._limit:
+            del self._statements[next(iter(self._statements))]
+
+
+class Sharing:
+    """The pool of maps and the memo of statements; an engine's own, if it is not told to share."""
+
+    def __init__(self, pool: Pool | None = None, memo: Memo | None = None) -> None:
+        self.pool = pool or Pool()
+        self.memo = memo or Memo()
+
+    def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
+        """What `load` makes of what is stored."""
+        return load()

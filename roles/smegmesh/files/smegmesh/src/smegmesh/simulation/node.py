@@ -1,0 +1,88 @@
+"""A simulated host with an agent: what its disk keeps, and the state of its process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smegmesh.crdt.entry import Role
+from smegmesh.gossip.codec import Slot
+from smegmesh.gossip.durability import Writes
+from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
+from smegmesh.gossip.settings import NOTHING_STORED
+from smegmesh.gossip.sharing import Statement
+from smegmesh.simulation.credentials import credentials
+
+Call = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+class Disk:
+    """What was made durable: a start from which the node came, and what it wrote since."""
+
+    __slots__ = ("_certificates", "_start", "_written", "number")
+
+    def __init__(self, start: Stored = NOTHING_STORED) -> None:
+        self._start = start
+        self._written: dict[Slot, Statement] = {}
+        self._certificates: dict[bytes, bytes] = {}
+        self.number = start.number
+
+    def write(self, event: Persist) -> None:
+        """Carry out a Persist."""
+        assert isinstance(event.records, Writes)
+        self._written.update(event.records.statements)
+        self._certificates.update(event.certificates)
+        self.number = max(self.number, event.number)
+
+    def read(self) -> Stored:
+        """What a start finds."""
+        if not self._written and not self._certificates:
+            return Stored(self._start.records, self._start.certificates, self.number)
+        records: Mapping[bytes, bytes] = {**self._start.records, **Writes(self._written)}
+        return Stored(records, {**self._start.certificates, **self._certificates}, self.number)
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    """One side of a link. Times are virtual seconds."""
+
+    host: Node
+    number: int
+    far: End = field(init=False)
+    alive: bool = True  # the process still has it
+    arrival: float = 0.0  # of the last message towards this side
+    free: float = 0.0  # when the direction from this side is free
+    held: deque[bytes | None] = field(default_factory=deque)  # towards this side, cut off
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A host and its agent. `identity`: whose credentials it uses; another node's for a clone."""
+
+    name: str
+    role: Role
+    address: str
+    identity: str
+    key: bytes = field(init=False)
+    up: bool = False
+    listening: bool = False
+    ends: dict[int, End] = field(default_factory=dict)  # of links that its process holds
+    orphans: list[End] = field(default_factory=list)  # of links that it lost without the other side being told
+    disk: Disk = field(default_factory=Disk)
+    engine: Engine | None = None
+    process: int = 0  # counts the starts, so that calls for an earlier one are dropped
+    frozen: bool = False
+    doom: int | None = None  # events that are carried out before the agent dies
+    inbox: deque[Call] = field(default_factory=deque)  # inputs that wait for the process
+    draining: bool = False
+    busy: float = 0.0  # until when the process works on its last frame
+    timer: float = float("inf")
+    probed: frozenset[bytes] = frozenset()
+    probing: int = 0  # counts the sets of probes
+    drift: float = 0.0  # its clock minus the virtual one (seconds)
+    alarms: list[Alarm] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.key = credentials(self.identity).certificate.grant.node_key

@@ -1,0 +1,97 @@
+"""What the engines of a simulation share: equal parts of maps, verified statements, loaded disks.
+
+All of it is content-addressed: an engine cannot tell whether a part was made for it or
+found. Tables have two generations, so that what nobody asked for lately is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
+
+from smegmesh.crdt.held import Held
+from smegmesh.crdt.pool import Branch, Inner, Leaf, Pool
+from smegmesh.crdt.removal import Removal
+from smegmesh.crdt.statement import SignedEntry, SignedVerdict
+from smegmesh.gossip.settings import Stored
+from smegmesh.gossip.sharing import Memo, Sharing
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+_GENERATION = 400_000
+_STATEMENTS = 400_000
+
+
+class _Table(Generic[K, V]):
+    """The values that were asked for lately, by what they consist of."""
+
+    __slots__ = ("_old", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: K, value: V) -> None:
+        if len(self._young) >= _GENERATION:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+
+
+class SharedPool(Pool):
+    """Hands out one object for all equal parts (hash consing: Ershov, 1958)."""
+
+    def __init__(self) -> None:
+        # Statements are one object each already (the memo sees to it), and live as long as what holds them.
+        self._held: _Table[tuple[int, int, int], Held] = _Table()
+        self._leaves: _Table[tuple[Held, ...], Leaf] = _Table()
+        self._inner: _Table[tuple[Branch, ...], Inner] = _Table()
+
+    def held(
+        self, key: bytes, entry: SignedEntry | None, removal: Removal | None, verdict: SignedVerdict | None
+    ) -> Held:
+        parts = id(entry), id(removal), id(verdict)
+        found = self._held.get(parts)
+        if found is None:
+            found = Held(key, entry, removal, verdict)
+            self._held.put(parts, found)
+        return found
+
+    def leaf(self, nodes: tuple[Held, ...]) -> Leaf:
+        found = self._leaves.get(nodes)
+        if found is None:
+            found = Leaf(nodes)
+            self._leaves.put(nodes, found)
+        return found
+
+    def inner(self, children: tuple[Branch, ...]) -> Inner:
+        found = self._inner.get(children)
+        if found is None:
+            found = Inner(children)
+            self._inner.put(children, found)
+        return found
+
+
+class Shared(Sharing):
+    """For all engines of one simulated mesh."""
+
+    def __init__(self) -> None:
+        super().__init__(SharedPool(), Memo(_STATEMENTS))
+        self._loaded: dict[int, tuple[Stored, object]] = {}
+
+    def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
+        """Loads each disk once; whoever starts from an equal one (the same object) gets a copy."""
+        if not stored.records:
+            return load()
+        if id(stored.records) not in self._loaded:
+            self._loaded[id(stored.records)] = stored, load()
+        return copy(cast(T, self._loaded[id(stored.records)][1]))
