@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Liveness, View
@@ -53,29 +53,29 @@ class Carriers:
         for client in clients:
             for named in homes(view, client):
                 naming = self._naming[named]
-                naming.discard(client)
+                naming.remove(client)
                 if not naming:
                     del self._naming[named]
 
     def _give(self, carriage: _Carriage) -> None:
         if carriage is not None:
-            carrier, network = carriage
-            self._carried.setdefault(carrier, set()).add(network)
+            carrier, address = carriage
+            self._carried.setdefault(carrier, set()).add(host_network(address))
 
     def _take(self, carriage: _Carriage) -> None:
         if carriage is not None:
-            carrier, network = carriage
-            self._carried[carrier].remove(network)
+            carrier, address = carriage
+            self._carried[carrier].remove(host_network(address))
             if not self._carried[carrier]:
                 del self._carried[carrier]
 
 
-_Carriage = tuple[bytes, IPv6Network] | None  # by whom a client is carried, and its address
+_Carriage = tuple[bytes, IPv6Address] | None  # by whom a client is carried, and its address
 
 
 def _carriage(view: View, client: bytes) -> _Carriage:
     carrier = carrier_of(view, client)
-    return None if carrier is None else (carrier, host_network(view.members[client]))
+    return None if carrier is None else (carrier, view.members[client].address)
 
 
 def _standing(view: View, key: bytes) -> tuple[Role, bool] | None:

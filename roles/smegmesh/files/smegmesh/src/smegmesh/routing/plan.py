@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
@@ -108,9 +108,9 @@ def homes(view: View, client: bytes) -> Iterable[bytes]:
     return dict.fromkeys(key for key in named if key is not None)
 
 
-def host_network(member: Member) -> IPv6Network:
+def host_network(address: IPv6Address) -> IPv6Network:
     """A member's address as an allowed IP."""
-    return IPv6Network((member.address, 128))
+    return IPv6Network((address, 128))
 
 
 def claim(key: bytes, tunnel: bytes) -> tuple[bool, bytes]:
@@ -128,11 +128,11 @@ def _allowed_by_peer(view: View, member: Member, carried: Set[IPv6Network]) -> f
     move its /128 onto a session that is alive.
     """
     if member.entry.role is Role.PEER:
-        return frozenset(carried) | {host_network(member)}
+        return frozenset(carried) | {host_network(member.address)}
     if view.node_key not in (member.entry.home, member.entry.backup):
         return None
     carries = carrier_of(view, member.node_key) == view.node_key
-    return frozenset({host_network(member)}) if carries else frozenset()
+    return frozenset({host_network(member.address)}) if carries else frozenset()
 
 
 def _allowed_by_client(view: View, key: bytes) -> frozenset[IPv6Network] | None:
@@ -153,7 +153,7 @@ def _carried(view: View) -> dict[bytes, set[IPv6Network]]:
     for key, member in view.members.items():
         carrier = carrier_of(view, key)
         if carrier is not None:
-            carried.setdefault(carrier, set()).add(host_network(member))
+            carried.setdefault(carrier, set()).add(host_network(member.address))
     return carried
 
 
