@@ -30,6 +30,8 @@ class Figure:
         if self.unit != "s":
             return f"{value:.2f}"
         milliseconds = value * 1000
+        if milliseconds < 0.1:
+            return f"{milliseconds * 1000:.0f} µs"
         digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
         return f"{milliseconds:.{digits}f} ms"
 

@@ -18,7 +18,7 @@ from smegmesh.dataplane.probe import Prober
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import LinuxSystem, mesh_mtu
 from smegmesh.dataplane.userspace import UserspacePlane
-from smegmesh.routing.plan import Plan
+from smegmesh.routing.plan import Plan, PlanChange
 
 
 class Worker:
@@ -32,13 +32,16 @@ class Worker:
         self.reconciler = Reconciler(UserspacePlane(ProcessLauncher()), self.system, device, settings, mtu)
 
     def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
+        self.plan, self.endpoints = plan, endpoints
         return self.reconciler.bring_up(plan, endpoints)
 
     def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> int:
-        return len(self.reconciler.apply(plan, endpoints))
+        change = PlanChange(plan.address, {**dict.fromkeys(self.plan.peers), **plan.peers}, plan.routes)
+        self.plan, self.endpoints = plan, endpoints
+        return len(self.reconciler.apply(change, endpoints))
 
     def check(self) -> list[str]:
-        return self.reconciler.check()
+        return self.reconciler.check(self.plan, self.endpoints)
 
     def renew(self, key: bytes) -> None:
         self.reconciler.renew(key)

@@ -2,81 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv6Interface, IPv6Network
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Network
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smegmesh.dataplane.diff import advance, diff
-from smegmesh.dataplane.plane import DeviceState, Endpoint, PeerChange, PeerState
-from smegmesh.routing.plan import PeerPlan, Plan
+from smegmesh.dataplane.diff import WantedPeer, diff
+from smegmesh.dataplane.peer_table import PeerTable
+from smegmesh.dataplane.plane import Endpoint, PeerChange, PeerState
+from smegmesh.routing.plan import PeerPlan
 
 A, B, C = (letter * 32 for letter in (b"a", b"b", b"c"))
-ONE, TWO, THREE = (IPv6Network(f"fd00::{number}") for number in (1, 2, 3))
+ONE, TWO, THREE, FOUR = (IPv6Network(f"fd00::{number}") for number in (1, 2, 3, 4))
 HERE, THERE = ("198.18.0.1", 51820), ("198.18.0.2", 51820)
 ENDPOINTS = {"here:51820": HERE, "there:51820": THERE}
+Peers = Mapping[bytes, PeerState]
 
 
-def plan(peers: Mapping[bytes, PeerPlan]) -> Plan:
-    return Plan("prod", IPv6Interface("fd00::f/128"), peers, frozenset({IPv6Network("fd00::/64")}), forward=True)
+def wanted(*networks: IPv6Network, endpoint: str | None = None, keepalive: int = 0) -> WantedPeer:
+    return resolved(PeerPlan(endpoint, frozenset(networks), keepalive))
 
 
-def device(peers: Mapping[bytes, PeerState]) -> DeviceState:
-    return DeviceState(b"o" * 32, 51820, 0, peers)
-
-
-def wanted(*networks: IPv6Network, endpoint: str | None = None, keepalive: int = 0) -> PeerPlan:
-    return PeerPlan(endpoint, frozenset(networks), keepalive)
+def resolved(plan: PeerPlan, given: str | None = None) -> WantedPeer:
+    return WantedPeer(plan, None if plan.endpoint is None else ENDPOINTS.get(plan.endpoint), given)
 
 
 def held(*networks: IPv6Network, endpoint: Endpoint | None = None, keepalive: int = 0) -> PeerState:
     return PeerState(endpoint, frozenset(networks), keepalive)
 
 
+def changes(aim: Mapping[bytes, WantedPeer], start: Peers) -> list[PeerChange]:
+    return diff(aim, PeerTable(start))
+
+
+def after(start: Peers, steps: Iterable[PeerChange]) -> Peers:
+    table = PeerTable(start)
+    table.advance(steps)
+    return table.peers
+
+
 def test_a_new_peer_gets_all_of_its_plan() -> None:
-    changes = diff(plan({A: wanted(ONE, endpoint="here:51820", keepalive=5)}), ENDPOINTS, device({}), {})
-    assert changes == [PeerChange(A, endpoint=HERE, allowed_ips=frozenset({ONE}), keepalive=5)]
+    made = changes({A: wanted(ONE, endpoint="here:51820", keepalive=5)}, {})
+    assert made == [PeerChange(A, endpoint=HERE, allowed_ips=frozenset({ONE}), keepalive=5)]
 
 
 def test_what_moves_is_taken_before_it_is_given_and_given_before_anything_new() -> None:
-    before = device({A: held(ONE), B: held(TWO, THREE)})
-    changes = diff(plan({C: wanted(), A: wanted(ONE, TWO), B: wanted(THREE)}), {}, before, {})
-    assert changes == [
+    before = {A: held(ONE), B: held(TWO, THREE)}
+    assert changes({C: wanted(), B: wanted(THREE, FOUR), A: wanted(ONE, TWO)}, before) == [
         PeerChange(B, add=False, allowed_ips=frozenset({THREE})),
         PeerChange(A, add=False, allowed_ips=frozenset({ONE, TWO})),
         PeerChange(C, allowed_ips=frozenset(), keepalive=0),
+        PeerChange(B, add=False, allowed_ips=frozenset({THREE, FOUR})),
     ]
 
 
 def test_an_exchange_takes_both_before_it_gives_either() -> None:
-    changes = diff(plan({A: wanted(TWO), B: wanted(ONE)}), {}, device({A: held(ONE), B: held(TWO)}), {})
-    assert [change.allowed_ips for change in changes] == [set(), set(), {TWO}, {ONE}]
+    made = changes({A: wanted(TWO), B: wanted(ONE)}, {A: held(ONE), B: held(TWO)})
+    assert [change.allowed_ips for change in made] == [set(), set(), {TWO}, {ONE}]
 
 
 def test_an_endpoint_is_set_only_where_the_entry_knows_better() -> None:
-    named = plan({A: wanted(endpoint="here:51820")})
-    learned = device({A: held(endpoint=("198.18.0.9", 9))})
-    given = [PeerChange(A, add=False, endpoint=HERE)]
-    assert diff(named, ENDPOINTS, device({A: held()}), {A: "here:51820"}) == given, "it has none"
-    assert diff(named, ENDPOINTS, learned, {A: "here:51820"}) == [], "a learned one is newer"
-    assert diff(named, ENDPOINTS, learned, {}) == [], "an adopted one is at least as new"
-    assert diff(named, ENDPOINTS, learned, {A: "there:51820"}) == given, "the entry names another"
-    assert diff(named, ENDPOINTS, device({A: held(endpoint=HERE)}), {A: "there:51820"}) == []
-    assert diff(named, {}, learned, {A: "there:51820"}) == [], "what is not resolved changes nothing"
-    assert diff(plan({A: wanted()}), ENDPOINTS, learned, {}) == [], "a client's is always learned"
+    named = wanted(endpoint="here:51820")
+    learned = {A: held(endpoint=("198.18.0.9", 9))}
+    set_here = [PeerChange(A, add=False, endpoint=HERE)]
+    assert changes({A: replace(named, given="here:51820")}, {A: held()}) == set_here, "it has none"
+    assert changes({A: replace(named, given="here:51820")}, learned) == [], "a learned one is newer"
+    assert changes({A: named}, learned) == [], "an adopted one is at least as new"
+    assert changes({A: replace(named, given="there:51820")}, learned) == set_here, "the entry names another"
+    assert changes({A: replace(named, given="there:51820")}, {A: held(endpoint=HERE)}) == []
+    unresolved = replace(named, endpoint=None, given="there:51820")
+    assert changes({A: unresolved}, learned) == [], "what is not resolved changes nothing"
+    assert changes({A: wanted()}, learned) == [], "a client's is always learned"
+
+
+def test_what_was_given_is_what_the_device_last_got() -> None:
+    named = wanted(endpoint="here:51820")
+    assert named.carried_out().given == "here:51820"
+    assert replace(named, given="there:51820").carried_out().given == "here:51820"
+    unresolved = replace(named, endpoint=None)
+    assert unresolved.carried_out().given == "here:51820", "it gets that as soon as it resolves"
+    assert replace(unresolved, given="there:51820").carried_out().given == "there:51820"
+    assert replace(wanted(), given="there:51820").carried_out().given is None
 
 
 def test_a_change_of_keepalive_alone_leaves_the_rest() -> None:
-    changes = diff(plan({A: wanted(ONE, keepalive=25)}), {}, device({A: held(ONE)}), {})
-    assert changes == [PeerChange(A, add=False, keepalive=25)]
-
-
-def test_advance_follows_wireguard() -> None:
-    peers = {A: held(ONE), B: held(TWO)}
-    assert advance(peers, [PeerChange(C, remove=True), PeerChange(C, add=False, keepalive=1)]) == peers
-    stolen = advance(peers, [PeerChange(B, allowed_ips=frozenset({ONE, TWO}))])
-    assert stolen == {A: held(), B: held(ONE, TWO)}
+    made = changes({A: wanted(ONE, keepalive=25)}, {A: held(ONE)})
+    assert made == [PeerChange(A, add=False, keepalive=25)]
 
 
 KEYS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
@@ -94,49 +108,78 @@ def partitions(draw: st.DrawFn) -> dict[bytes, frozenset[IPv6Network]]:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    return plan(
-        {key: PeerPlan(draw(NAMED), networks, draw(KEEPALIVES)) for key, networks in draw(partitions()).items()}
-    )
+def plans(draw: st.DrawFn) -> dict[bytes, PeerPlan]:
+    return {key: PeerPlan(draw(NAMED), networks, draw(KEEPALIVES)) for key, networks in draw(partitions()).items()}
 
 
 @st.composite
-def devices(draw: st.DrawFn) -> DeviceState:
+def devices(draw: st.DrawFn) -> dict[bytes, PeerState]:
     endpoints = st.none() | st.sampled_from([HERE, THERE])
-    return device(
-        {key: PeerState(draw(endpoints), networks, draw(KEEPALIVES)) for key, networks in draw(partitions()).items()}
-    )
+    return {key: PeerState(draw(endpoints), networks, draw(KEEPALIVES)) for key, networks in draw(partitions()).items()}
 
 
-@given(plans(), devices())
+aims = plans().map(lambda plan: {key: resolved(peer) for key, peer in plan.items()})
+Aim = dict[bytes, WantedPeer]
+
+
+@given(aims, devices())
 @settings(max_examples=200, deadline=None)
-def test_the_changes_lead_to_the_plan_and_then_there_are_none(aim: Plan, start: DeviceState) -> None:
-    end = device(advance(start.peers, diff(aim, ENDPOINTS, start, {})))
-    assert {key: (peer.allowed_ips, peer.keepalive) for key, peer in end.peers.items()} == {
-        key: (peer.allowed_ips, peer.keepalive) for key, peer in aim.peers.items()
+def test_the_changes_lead_to_the_plan_and_then_there_are_none(aim: Aim, start: Peers) -> None:
+    end = after(start, changes(aim, start))
+    assert {key: (peer.allowed_ips, peer.keepalive) for key, peer in end.items()} == {
+        key: (peer.plan.allowed_ips, peer.plan.keepalive) for key, peer in aim.items()
     }
-    assert diff(aim, ENDPOINTS, end, {}) == []
+    assert changes(aim, end) == []
 
 
-@given(plans(), devices())
+@given(aims, devices())
 @settings(max_examples=200, deadline=None)
-def test_nothing_is_stolen_and_nothing_kept_is_lost_on_the_way(aim: Plan, start: DeviceState) -> None:
-    peers = dict(start.peers)
-    kept = {(key, network) for key, peer in aim.peers.items() for network in peer.allowed_ips} & {
-        (key, network) for key, peer in start.peers.items() for network in peer.allowed_ips
+def test_nothing_is_stolen_and_nothing_kept_is_lost_on_the_way(aim: Aim, start: Peers) -> None:
+    nothing_is_stolen_or_lost(aim, start, changes(aim, start))
+
+
+def nothing_is_stolen_or_lost(aim: Aim, start: Peers, made: Iterable[PeerChange]) -> None:
+    peers = start
+    kept = {(key, network) for key, peer in aim.items() for network in peer.plan.allowed_ips} & {
+        (key, network) for key, peer in start.items() for network in peer.allowed_ips
     }
-    for change in diff(aim, ENDPOINTS, start, {}):
+    for change in made:
         others = {network for key, peer in peers.items() if key != change.key for network in peer.allowed_ips}
         assert not others & (change.allowed_ips or frozenset())
-        peers = advance(peers, [change])
+        peers = after(peers, [change])
         assert all(network in peers[key].allowed_ips for key, network in kept)
 
 
-@given(plans(), devices())
+@given(aims, devices())
 @settings(max_examples=100, deadline=None)
-def test_a_peer_that_is_as_planned_is_not_touched(aim: Plan, start: DeviceState) -> None:
-    touched = {change.key for change in diff(aim, ENDPOINTS, start, {})}
-    for key, peer in start.peers.items():
-        planned = aim.peers.get(key)
-        if planned and (planned.allowed_ips, planned.keepalive) == (peer.allowed_ips, peer.keepalive):
+def test_a_peer_that_is_as_planned_is_not_touched(aim: Aim, start: Peers) -> None:
+    touched = {change.key for change in changes(aim, start)}
+    for key, peer in start.items():
+        planned = aim.get(key)
+        if planned and (planned.plan.allowed_ips, planned.plan.keepalive) == (peer.allowed_ips, peer.keepalive):
             assert key not in touched or peer.endpoint is None
+
+
+@given(st.lists(plans(), min_size=2, max_size=5), devices(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_the_difference_of_what_changed_is_the_whole_difference(
+    course: list[dict[bytes, PeerPlan]], start: Peers, data: st.DataObject
+) -> None:
+    """Plan after plan on one table, which is compared at the peers that changed and perhaps some more."""
+    aim: Aim = {key: resolved(peer) for key, peer in course[0].items()}
+    table = PeerTable(start)
+    table.advance(diff(aim, table))
+    for before, plan in pairwise(course):
+        given_before = {key: peer.carried_out().given for key, peer in aim.items()}
+        aim = {key: resolved(peer, given_before.get(key)) for key, peer in plan.items()}
+        changed = {key for key in before.keys() | plan.keys() if before.get(key) != plan.get(key)}
+        # Those whose name did not resolve are never done with.
+        changed |= {key for key, peer in plan.items() if peer.endpoint is not None and aim[key].endpoint is None}
+        keys = changed | data.draw(st.sets(KEYS))
+        made, whole = diff(aim, table, keys), diff(aim, PeerTable(dict(table.peers)))
+        assert sorted(made, key=repr) == sorted(whole, key=repr)
+        nothing_is_stolen_or_lost(aim, dict(table.peers), made)
+        expected = after(table.peers, whole)
+        table.advance(made)
+        assert table.peers == expected
+        assert vars(table) == vars(PeerTable(table.peers))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Interface, IPv6Network
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smegmesh.dataplane.memory import MemoryPlane
-from smegmesh.dataplane.plane import DeviceSettings, PeerChange, PlaneError
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PeerChange, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.identity.keys import generate_private_key, public_key
-from smegmesh.routing.plan import PeerPlan, Plan
+from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
 DEVICE = "smeg-prod"
 A, B = b"a" * 32, b"b" * 32
@@ -29,12 +32,17 @@ PLAN = Plan(
 
 
 class CountingPlane(MemoryPlane):
-    """Notes what is applied; fails once where it is told to."""
+    """Notes what is applied, counts the dumps; fails once where it is told to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.applied: list[Sequence[PeerChange]] = []
+        self.dumps = 0
         self.fail_next = False
+
+    def dump(self, device: str) -> DeviceState:
+        self.dumps += 1
+        return super().dump(device)
 
     def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
         if self.fail_next:
@@ -75,6 +83,13 @@ def planned(plane: CountingPlane, plan: Plan = PLAN) -> bool:
     }
 
 
+def since(before: Plan, after: Plan) -> PlanChange:
+    """The change from one plan to another, and no more."""
+    keys = before.peers.keys() | after.peers.keys()
+    changed = {key: after.peers.get(key) for key in keys if before.peers.get(key) != after.peers.get(key)}
+    return PlanChange(after.address, changed, after.routes)
+
+
 def test_bring_up_makes_all_of_it(plane: CountingPlane, system: MemorySystem, reconciler: Reconciler) -> None:
     assert reconciler.bring_up(PLAN, ENDPOINTS) is True
     assert planned(plane)
@@ -84,7 +99,7 @@ def test_bring_up_makes_all_of_it(plane: CountingPlane, system: MemorySystem, re
     assert link is not None and link.up and link.mtu == 1420
     assert system.addresses[DEVICE] == {PLAN.address}
     assert system.routes[DEVICE] == PLAN.routes
-    assert reconciler.check() == []
+    assert reconciler.check(PLAN, ENDPOINTS) == []
 
 
 def test_an_interface_that_is_there_is_adopted_untouched(
@@ -108,23 +123,35 @@ def test_a_foreign_interface_of_the_same_name_is_left_alone(plane: CountingPlane
     assert plane.dump(DEVICE) == before
 
 
-def test_the_same_plan_again_changes_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
+def test_what_is_as_planned_is_not_touched(plane: CountingPlane, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
-    assert reconciler.apply(PLAN, ENDPOINTS) == []
+    assert reconciler.apply(PlanChange(PLAN.address, {}, PLAN.routes), ENDPOINTS) == []
+    assert reconciler.apply(PlanChange(PLAN.address, PLAN.peers, PLAN.routes), ENDPOINTS) == []
     assert len(plane.applied) == 1
+
+
+def test_a_change_is_carried_out_on_what_is_known(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    swapped = replace(PLAN, peers={A: PeerPlan("a:1", frozenset({TWO})), B: PeerPlan(None, frozenset({ONE}), 25)})
+    plane.applied.clear()
+    for before, plan in ((PLAN, swapped), (swapped, PLAN)):
+        dumps = plane.dumps
+        assert reconciler.apply(since(before, plan), {}) == plane.applied.pop()
+        assert plane.dumps == dumps + 1, "that of the plane's own apply"
+        assert planned(plane, plan)
 
 
 def test_an_entry_that_names_another_endpoint_is_followed_once(plane: CountingPlane, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
     moved = replace(PLAN, peers={**PLAN.peers, A: replace(PLAN.peers[A], endpoint="a:2")})
-    reconciler.apply(moved, {})
+    reconciler.apply(since(PLAN, moved), {})
     assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.1", 1), "not resolved yet"
-    reconciler.apply(moved, ENDPOINTS)
+    reconciler.apply(since(PLAN, moved), ENDPOINTS)
     assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.2", 2)
 
     plane.apply(DEVICE, [PeerChange(A, endpoint=("198.18.0.9", 9))])  # it roams
-    assert reconciler.check() == []
-    reconciler.apply(moved, ENDPOINTS)
+    assert reconciler.check(moved, ENDPOINTS) == []
+    reconciler.apply(since(PLAN, moved), ENDPOINTS)
     assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.9", 9)
 
 
@@ -133,9 +160,9 @@ def test_what_was_known_is_doubted_after_an_error(plane: CountingPlane, reconcil
     swapped = replace(PLAN, peers={A: PeerPlan("a:1", frozenset({TWO})), B: PeerPlan(None, frozenset({ONE}))})
     plane.fail_next = True
     with pytest.raises(PlaneError, match="half way"):
-        reconciler.apply(swapped, ENDPOINTS)
-    reconciler.apply(swapped, ENDPOINTS)
-    assert planned(plane, swapped)
+        reconciler.apply(since(PLAN, swapped), ENDPOINTS)
+    reconciler.apply(since(swapped, swapped), {})
+    assert planned(plane, swapped), "it holds what it was told, whatever came in between"
 
 
 def test_an_interface_that_went_away_is_made_again_by_the_next_change(
@@ -145,15 +172,27 @@ def test_an_interface_that_went_away_is_made_again_by_the_next_change(
     plane.delete(DEVICE)
     smaller = replace(PLAN, peers={A: PLAN.peers[A]})
     with pytest.raises(PlaneError, match="no such device"):
-        reconciler.apply(smaller, ENDPOINTS)
-    reconciler.apply(smaller, ENDPOINTS)
+        reconciler.apply(since(PLAN, smaller), ENDPOINTS)
+    reconciler.apply(since(smaller, smaller), {})
     assert planned(plane, smaller)
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.1", 1), "the endpoints of all are still known"
+
+
+def test_a_remake_that_fails_forgets_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.delete(DEVICE)
+    plane.fail_next = True
+    with pytest.raises(PlaneError, match="half way"):
+        reconciler.check(PLAN, ENDPOINTS)
+    assert plane.devices == {}
+    reconciler.apply(since(PLAN, PLAN), {})
+    assert planned(plane)
 
 
 def test_routes_follow_the_plan(system: MemorySystem, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
     wider = replace(PLAN, routes=PLAN.routes | {IPv6Network("fd01::/64")})
-    assert reconciler.apply(wider, ENDPOINTS) == []
+    assert reconciler.apply(since(PLAN, wider), {}) == []
     assert system.routes[DEVICE] == wider.routes
 
 
@@ -163,14 +202,42 @@ def test_check_repairs_and_tells(plane: CountingPlane, system: MemorySystem, rec
     plane.devices[DEVICE] = replace(plane.dump(DEVICE), listen_port=1)
     system.addresses.clear()
     system.set_link(DEVICE, mtu=1280, up=False)
-    assert len(reconciler.check()) == 4
+    assert len(reconciler.check(PLAN, ENDPOINTS)) == 4
     assert planned(plane)
     assert plane.dump(DEVICE).listen_port == 51820
-    assert reconciler.check() == []
+    assert reconciler.check(PLAN, ENDPOINTS) == []
 
     plane.delete(DEVICE)
-    assert reconciler.check() == [f"{DEVICE} was gone"]
+    assert reconciler.check(PLAN, ENDPOINTS) == [f"{DEVICE} was gone"]
     assert planned(plane)
+
+
+def test_a_check_is_of_the_whole_plan(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    smaller = replace(PLAN, peers={B: PLAN.peers[B]})
+    assert reconciler.check(smaller, {}) == [f"{DEVICE} had 1 peers that were not as planned"]
+    assert planned(plane, smaller)
+
+
+def test_a_failed_check_puts_everything_in_doubt(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.apply(DEVICE, [PeerChange(A, remove=True)])
+    plane.fail_next = True
+    with pytest.raises(PlaneError, match="half way"):
+        reconciler.check(PLAN, ENDPOINTS)
+    plane.apply(DEVICE, [PeerChange(B, remove=True)])
+    reconciler.apply(since(PLAN, PLAN), {})
+    assert planned(plane)
+
+
+def test_our_interface_with_another_key_is_given_ours_again(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.configure(DEVICE, DeviceSettings(generate_private_key(), 4242))
+    plane.fail_next = True
+    with pytest.raises(PlaneError, match="half way"):
+        reconciler.apply(since(PLAN, replace(PLAN, peers={})), {})
+    reconciler.apply(since(PLAN, PLAN), {})
+    assert plane.dump(DEVICE).public_key == public_key(SETTINGS.private_key)
 
 
 def test_a_failure_leaves_no_new_interface_behind_but_an_adopted_one(plane: CountingPlane) -> None:
@@ -183,6 +250,8 @@ def test_a_failure_leaves_no_new_interface_behind_but_an_adopted_one(plane: Coun
     with pytest.raises(PlaneError):
         broken.bring_up(PLAN, ENDPOINTS)
     assert planned(plane)
+    with pytest.raises(PlaneError):
+        broken.apply(since(PLAN, PLAN), {})
 
 
 def test_a_port_of_another_device_is_refused(plane: CountingPlane, reconciler: Reconciler) -> None:
@@ -202,14 +271,68 @@ def test_renew_takes_one_peer_away_and_gives_it_back(plane: CountingPlane, recon
     assert [[change.key for change in changes] for changes in plane.applied] == [[B, B]]
     assert planned(plane)
     assert plane.dump(DEVICE).peers[B].endpoint == ("198.18.0.7", 7), "a learned endpoint is not forgotten"
-    assert reconciler.check() == []
+    assert reconciler.check(PLAN, ENDPOINTS) == []
+
+
+def test_a_renewal_that_fails_half_way_is_mended(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.fail_next = True
+    with pytest.raises(PlaneError, match="half way"):
+        reconciler.renew(A)
+    reconciler.apply(since(PLAN, PLAN), {})
+    assert planned(plane)
 
 
 def test_take_down_leaves_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:
     reconciler.bring_up(PLAN, ENDPOINTS)
     reconciler.take_down()
     assert plane.devices == {}
-    assert reconciler.check() == []
+    plane.create(DEVICE)
+    plane.configure(DEVICE, DeviceSettings(generate_private_key(), 4242))
+    with pytest.raises(PlaneError, match="with another key"):
+        reconciler.bring_up(PLAN, ENDPOINTS)
+
+
+KEYS = st.sampled_from([bytes([number]) * 32 for number in range(5)])
+NETWORKS = [IPv6Network(f"fd00::{number:x}") for number in range(6)]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Up to five peers; an allowed IP has one owner."""
+    keys = draw(st.lists(KEYS, min_size=1, unique=True))
+    owners = {network: draw(st.sampled_from(keys)) for network in NETWORKS}
+    named = st.sampled_from([None, "a:1", "a:2", "unresolved:1"])
+    peers = {
+        key: PeerPlan(draw(named), frozenset(network for network, owner in owners.items() if owner == key))
+        for key in keys
+    }
+    return replace(PLAN, peers=peers)
+
+
+@given(st.lists(plans(), min_size=2, max_size=5), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_check_finds_nothing_whatever_was_followed(course: list[Plan], data: st.DataObject) -> None:
+    """Change after change, while applies fail, sessions are renewed and the interface vanishes."""
+    plane = CountingPlane()
+    reconciler = Reconciler(plane, MemorySystem(), DEVICE, SETTINGS, mtu=1420)
+    reconciler.bring_up(course[0], ENDPOINTS)
+    for before, plan in pairwise(course):
+        event = data.draw(st.sampled_from(["", "", "fails", "vanishes", "renewed"]))
+        plane.fail_next = event == "fails"
+        if event == "vanishes":
+            plane.delete(DEVICE)
+        elif event == "renewed" and DEVICE in plane.devices:
+            reconciler.renew(data.draw(KEYS))
+        try:
+            reconciler.apply(since(before, plan), ENDPOINTS)
+        except PlaneError:
+            reconciler.apply(since(plan, plan), {})
+    plane.fail_next = False
+    gone = DEVICE not in plane.devices
+    assert reconciler.check(course[-1], ENDPOINTS) == ([f"{DEVICE} was gone"] if gone else [])
+    assert planned(plane, course[-1])
+    assert reconciler.check(course[-1], ENDPOINTS) == []
 
 
 def test_no_secret_is_in_a_repr() -> None:

@@ -1,9 +1,11 @@
-"""Keeps a mesh's interface as its view says: view -> plan -> diff -> apply, one at a time."""
+"""Keeps a mesh's interface as its view says: view -> change of the plan -> diff -> apply, one at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Network
 
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
@@ -15,7 +17,8 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import View
-from smegmesh.routing.plan import LocalPolicy, Plan, make_plan
+from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, PlanChange
+from smegmesh.routing.planner import Planner
 from smegmesh.store import Device, StoreError
 
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
@@ -50,12 +53,13 @@ class Interface:
         self._view = view
         self._on_up = on_up
         self._log = log
+        self._planner: Planner | None = None
+        self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
         self._reconciler: Reconciler | None = None
         self._dirty = Signal()
         self._idle = asyncio.Event()
         self._device_lock = asyncio.Lock()
         self._failures = 0
-        self._unresolved = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -127,6 +131,7 @@ class Interface:
             except Exception as error:  # a fault of ours, told and tried again like any other: nobody else follows
                 self._log.exception("interface %s could not be followed", self.device)
                 self._failed(f"interface {self.device}: unexpected {type(error).__name__}: see `journalctl -u smegd`")
+                self._planner, self._pending = None, {}  # may be half way between two views; the next try checks all
             if not self._dirty.is_set():
                 self._idle.set()
 
@@ -134,21 +139,15 @@ class Interface:
         if self._failures:
             return _RETRY[min(self._failures, len(_RETRY)) - 1]
         until_check = max(check_at - self._host.clock(), 0.0)
-        return min(until_check, _RESOLVE_RETRY) if self._unresolved else until_check
+        return min(until_check, _RESOLVE_RETRY) if self._pending else until_check
 
     async def _follow(self, checking: bool) -> None:
-        """Bring the interface up, or apply the current plan to it; a failure is kept and tried again."""
-        plan = make_plan(self._view(), self._policy)
-        wanted = {peer.endpoint for peer in plan.peers.values() if peer.endpoint is not None}
-        resolved = await self._host.resolver.resolve(wanted)
-        self._unresolved = len(resolved) < len(wanted)
-        endpoints = outside(plan.routes, resolved)
+        """Bring the interface up, or have it follow the view; a failure is kept and tried again."""
         try:
-            async with self._device_lock:
-                created, repaired = await in_thread(self._apply, plan, endpoints, checking)
-            if created is not None:
-                self._log.info("interface %s %s", self.device, "created" if created else "adopted")
-                self._on_up(created)
+            if self._reconciler is None:
+                await self._bring_up()
+            else:
+                await self._apply(self._reconciler, checking)
             self._note()
         except (PlaneError, StoreError, OSError) as error:
             self._failed(str(error))
@@ -156,20 +155,55 @@ class Interface:
         if self._failures:
             self._log.info("interface %s is as planned again", self.device)
         self.problem, self._failures = None, 0
+
+    async def _bring_up(self) -> None:
+        self._planner = Planner(self._view(), self._policy)
+        plan = self._planner.plan
+        endpoints, unresolved = await self._resolve(plan.peers, plan.routes)
+        async with self._device_lock:
+            created = await in_thread(self._make, plan, endpoints)
+        self._pending = unresolved
+        self._log.info("interface %s %s", self.device, "created" if created else "adopted")
+        self._on_up(created)
+
+    async def _apply(self, reconciler: Reconciler, checking: bool) -> None:
+        """O(peers that changed or whose endpoint does not resolve); with `checking`, all peers."""
+        planner, change = self._plan_change()
+        self._pending = change.peers
+        plan = planner.plan if checking else None
+        endpoints, unresolved = await self._resolve(change.peers if plan is None else plan.peers, change.routes)
+        async with self._device_lock:
+            await in_thread(reconciler.apply, change, endpoints)
+            repaired = [] if plan is None else await in_thread(reconciler.check, plan, endpoints)
+        self._pending = unresolved
         for what in repaired:
             self._log.warning("repaired: %s", what)
 
-    def _apply(self, plan: Plan, endpoints: dict[str, Endpoint], checking: bool) -> tuple[bool | None, list[str]]:
-        """In a worker thread. Whether the interface was created (None: it was up), and what was repaired."""
-        if self._reconciler is None:
-            reconciler = self._make_reconciler(endpoints)
-            created = reconciler.bring_up(plan, endpoints)
-            self._reconciler = reconciler
-            return created, []
-        self._reconciler.apply(plan, endpoints)
-        return None, self._reconciler.check() if checking else []
+    def _plan_change(self) -> tuple[Planner, PlanChange]:
+        """What the plan says otherwise by the view of now, with what may not be carried out of what it said before."""
+        view = self._view()
+        if self._planner is None:
+            self._planner = Planner(view, self._policy)
+        change = self._planner.follow(view, self._policy)
+        return self._planner, replace(change, peers={**self._pending, **change.peers})
 
-    def _make_reconciler(self, endpoints: dict[str, Endpoint]) -> Reconciler:
+    async def _resolve(
+        self, peers: Mapping[bytes, PeerPlan | None], routes: frozenset[IPv6Network]
+    ) -> tuple[dict[str, Endpoint], dict[bytes, PeerPlan | None]]:
+        """The addresses of these peers' endpoints, and the peers whose endpoint has none."""
+        named = {key: peer.endpoint for key, peer in peers.items() if peer is not None and peer.endpoint is not None}
+        resolved = await self._host.resolver.resolve(set(named.values()))
+        unresolved = {key: peers[key] for key, endpoint in named.items() if endpoint not in resolved}
+        return outside(routes, resolved), unresolved
+
+    def _make(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
+        """In a worker thread, to its end even if nobody waits any more; whether the interface was created."""
+        reconciler = self._make_reconciler(endpoints)
+        created = reconciler.bring_up(plan, endpoints)
+        self._reconciler = reconciler
+        return created
+
+    def _make_reconciler(self, endpoints: Mapping[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
         settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port)

@@ -8,109 +8,85 @@ new, all in one batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from smegmesh.dataplane.plane import (
-    DeviceState,
-    Endpoint,
-    Network,
-    PeerChange,
-    PeerState,
-)
-from smegmesh.routing.plan import PeerPlan, Plan
+from smegmesh.dataplane.peer_table import PeerTable
+from smegmesh.dataplane.plane import Endpoint, PeerChange, PeerState
+from smegmesh.routing.plan import PeerPlan
 
 
-def diff(
-    plan: Plan,
-    endpoints: Mapping[str, Endpoint],
-    state: DeviceState,
-    applied: Mapping[bytes, str],
-) -> list[PeerChange]:
-    """Changes that turn `state` into `plan`, in the order to carry them out.
+@dataclass(frozen=True, slots=True)
+class WantedPeer:
+    """A peer as a device should hold it.
 
-    `endpoints` resolves the plan's `host:port`; one that is missing leaves the peer's endpoint
-    as it is. `applied` holds the `host:port` that each peer was last given: a peer that has an
-    endpoint, given or learned from its packets, gets another only when its entry names another.
+    `endpoint` is what the plan's `host:port` resolves to; while it is None, the device's stays as it is.
+    `given` is the `host:port` that the device was last given: a peer that has an endpoint, given or
+    learned from its packets, gets another only when its entry names another.
     """
-    held = {network: key for key, peer in state.peers.items() for network in peer.allowed_ips}
-    removals = [PeerChange(key, remove=True, add=False) for key in state.peers if key not in plan.peers]
+
+    plan: PeerPlan
+    endpoint: Endpoint | None = None
+    given: str | None = None
+
+    def carried_out(self) -> WantedPeer:
+        """The same once the device holds it."""
+        named = self.plan.endpoint
+        given = named if named is None or self.endpoint is not None or self.given is None else self.given
+        return self if given == self.given else replace(self, given=given)
+
+
+def diff(wanted: Mapping[bytes, WantedPeer], held: PeerTable, keys: Iterable[bytes] | None = None) -> list[PeerChange]:
+    """Changes that turn what is held into what is wanted, in the order to carry them out.
+
+    With `keys` only these peers are compared, at the cost of these: they must hold every peer that
+    differs. An allowed IP that moves differs at both ends.
+    """
+    removals: list[PeerChange] = []
     losses: list[PeerChange] = []
     moves: list[PeerChange] = []
     others: list[PeerChange] = []
-    for key, wanted in plan.peers.items():
-        now = state.peers.get(key)
-        endpoint = _endpoint_to_set(wanted, now, endpoints, applied.get(key))
-        if now is None:
-            change = PeerChange(
-                key,
-                endpoint=endpoint,
-                allowed_ips=frozenset(wanted.allowed_ips),
-                keepalive=wanted.keepalive,
-            )
-            gained: frozenset[Network] = frozenset(wanted.allowed_ips)
+    for key in _all(wanted, held) if keys is None else keys:
+        aim, now = wanted.get(key), held.peers.get(key)
+        if aim is None:
+            if now is not None:
+                removals.append(PeerChange(key, remove=True, add=False))
+        elif now is None:
+            change = _addition(key, aim)
+            (moves if _takes_over(change, held) else others).append(change)
         else:
-            kept = now.allowed_ips & wanted.allowed_ips
-            gained = frozenset(wanted.allowed_ips - now.allowed_ips)
+            kept = now.allowed_ips & aim.plan.allowed_ips
             if kept != now.allowed_ips:
                 losses.append(PeerChange(key, add=False, allowed_ips=kept))
-            change = PeerChange(
-                key,
-                add=False,
-                endpoint=endpoint,
-                allowed_ips=frozenset(wanted.allowed_ips) if gained else None,
-                keepalive=wanted.keepalive if wanted.keepalive != now.keepalive else None,
-            )
-            if change == PeerChange(key, add=False):
-                continue
-        (moves if any(network in held for network in gained) else others).append(change)
+            change = _update(key, aim, now)
+            if change != PeerChange(key, add=False):
+                (moves if _takes_over(change, held) else others).append(change)
     return removals + losses + moves + others
 
 
-def _endpoint_to_set(
-    wanted: PeerPlan,
-    now: PeerState | None,
-    endpoints: Mapping[str, Endpoint],
-    applied: str | None,
-) -> Endpoint | None:
-    if wanted.endpoint is None:
-        return None
-    resolved = endpoints.get(wanted.endpoint)
-    if now is None or now.endpoint is None:
-        return resolved
-    # After a restart nothing is known to be applied: whatever the device has is at least as new.
-    if applied is None or applied == wanted.endpoint or resolved == now.endpoint:
-        return None
-    return resolved
+def _all(wanted: Mapping[bytes, WantedPeer], held: PeerTable) -> Iterable[bytes]:
+    return [*wanted, *(held.peers.keys() - wanted.keys())]
 
 
-def advance(peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]) -> dict[bytes, PeerState]:
-    """The peers after the changes, as WireGuard carries them out: an allowed IP has one owner."""
-    after = dict(peers)
-    owners = {network: key for key, peer in after.items() for network in peer.allowed_ips}
-    for change in changes:
-        before = after.get(change.key)
-        if change.remove:
-            if before is not None:
-                del after[change.key]
-                for network in before.allowed_ips:
-                    del owners[network]
-            continue
-        if before is None:
-            if not change.add:
-                continue
-            before = PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)
-        allowed = before.allowed_ips if change.allowed_ips is None else change.allowed_ips
-        for network in before.allowed_ips - allowed:
-            del owners[network]
-        for network in allowed - before.allowed_ips:
-            previous = owners.get(network)
-            if previous is not None:
-                after[previous] = replace(after[previous], allowed_ips=after[previous].allowed_ips - {network})
-            owners[network] = change.key
-        after[change.key] = replace(
-            before,
-            endpoint=before.endpoint if change.endpoint is None else change.endpoint,
-            allowed_ips=allowed,
-            keepalive=before.keepalive if change.keepalive is None else change.keepalive,
-        )
-    return after
+def _addition(key: bytes, aim: WantedPeer) -> PeerChange:
+    return PeerChange(key, endpoint=aim.endpoint, allowed_ips=aim.plan.allowed_ips, keepalive=aim.plan.keepalive)
+
+
+def _update(key: bytes, aim: WantedPeer, now: PeerState) -> PeerChange:
+    """What a peer gains, once it has lost what it is to lose."""
+    return PeerChange(
+        key,
+        add=False,
+        endpoint=_endpoint_to_set(aim, now),
+        allowed_ips=None if aim.plan.allowed_ips <= now.allowed_ips else aim.plan.allowed_ips,
+        keepalive=None if aim.plan.keepalive == now.keepalive else aim.plan.keepalive,
+    )
+
+
+def _endpoint_to_set(aim: WantedPeer, now: PeerState) -> Endpoint | None:
+    # After a restart nothing is known to be given: whatever the device has is at least as new.
+    newly_named = aim.given is not None and aim.given != aim.plan.endpoint
+    return aim.endpoint if now.endpoint is None or (newly_named and aim.endpoint != now.endpoint) else None
+
+
+def _takes_over(change: PeerChange, held: PeerTable) -> bool:
+    return any(held.owner(network) not in (None, change.key) for network in change.allowed_ips or ())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from smegmesh.dataplane.diff import advance
+from smegmesh.dataplane.peer_table import PeerTable
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PeerChange, PlaneError
 from smegmesh.identity.keys import public_key
 
@@ -42,12 +43,9 @@ class MemoryPlane:
 
     def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
         state = self.dump(device)
-        self.devices[device] = DeviceState(
-            public_key=state.public_key,
-            listen_port=state.listen_port,
-            fwmark=state.fwmark,
-            peers=advance(state.peers, changes),
-        )
+        table = PeerTable(state.peers)
+        table.advance(changes)
+        self.devices[device] = replace(state, peers=table.peers)
 
     def dump(self, device: str) -> DeviceState:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from ipaddress import IPv6Interface, IPv6Network
 
-from smegmesh.dataplane.diff import advance, diff
+from smegmesh.dataplane.diff import WantedPeer, diff
+from smegmesh.dataplane.peer_table import PeerTable
 from smegmesh.dataplane.plane import (
     DeviceSettings,
     DeviceState,
@@ -16,17 +18,18 @@ from smegmesh.dataplane.plane import (
 )
 from smegmesh.dataplane.system import System
 from smegmesh.identity.keys import KEY_LENGTH, public_key
-from smegmesh.routing.plan import Plan
+from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
 _NO_KEY = bytes(KEY_LENGTH)
 
 
 class Reconciler:
-    """Owns one interface: brings it up, applies plans, repairs it, takes it down.
+    """Owns one interface: brings it up, follows its plan, repairs it, takes it down.
 
-    Synchronous; call it in a worker thread, one call at a time. `endpoints` resolve the
-    `host:port` of a plan. An interface that exists is adopted with its sessions, so that a
-    restart of the agent loses no packet.
+    Synchronous; call it in a worker thread, one call at a time. It keeps for itself what is wanted
+    and what the device is known to hold; `endpoints` resolve the `host:port` of the peers in a plan
+    or in a change of it. An interface that exists is adopted with its sessions, so that a restart
+    of the agent loses no packet.
     """
 
     def __init__(
@@ -43,10 +46,10 @@ class Reconciler:
         self._settings = settings
         self._public_key = public_key(settings.private_key)
         self._mtu = mtu
-        self._plan: Plan | None = None
-        self._endpoints: Mapping[str, Endpoint] = {}
-        self._known: DeviceState | None = None
-        self._applied: dict[bytes, str] = {}
+        self._ours = False
+        self._wanted: dict[bytes, WantedPeer] = {}
+        self._routes: frozenset[IPv6Network] = frozenset()
+        self._known: PeerTable | None = None  # what the device holds; None while, and after, that is in doubt
 
     def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
         """Create or adopt the interface and make it what the plan says; True if it was created.
@@ -54,56 +57,66 @@ class Reconciler:
         PlaneError says why it cannot be; an interface that was just created is taken away again,
         and one that somebody else made is left as it is.
         """
-        created, _changes = self._establish(plan, endpoints)
+        self._want_all(plan, endpoints)
+        created, _changes = self._establish(plan.address)
         return created
 
-    def apply(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
-        """Carry out what differs from the last known state; the changes made.
+    def apply(self, change: PlanChange, endpoints: Mapping[str, Endpoint]) -> list[PeerChange]:
+        """Carry out a change of the plan on what is known of the device; the changes made. O(peers in the change).
 
         After an error nothing is known: then the interface is looked at, and made again if it is gone.
         """
-        if self._known is None:
-            _created, changes = self._establish(plan, endpoints)
+        self._want(change.peers, endpoints)
+        reroute, self._routes = self._routes != change.routes, change.routes
+        known, self._known = self._known, None
+        if known is None:
+            _created, changes = self._establish(change.address)
             return changes
-        if self._plan is not None and self._plan.routes != plan.routes:
-            self._system.ensure_routes(self.device, plan.routes)
-        return self._set_peers(plan, endpoints, self._known)
+        if reroute:
+            self._system.ensure_routes(self.device, self._routes)
+        changes = self._set_peers(known, change.peers)
+        self._known = known
+        return changes
 
-    def check(self) -> list[str]:
-        """Compare the interface itself with the last plan and repair it; what had to be repaired."""
-        if self._plan is None:
-            return []
+    def check(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[str]:
+        """Compare the interface itself with the whole plan and repair it; what had to be repaired. O(peers)."""
+        self._want_all(plan, endpoints)
+        self._known = None
         try:
             state = self._plane.dump(self.device)
         except PlaneError:
-            self._establish(self._plan, self._endpoints)
+            self._establish(plan.address)
             return [f"{self.device} was gone"]
         repaired = [f"{self.device} had another {what}" for what in self._configure(state)]
-        changes = self._set_peers(self._plan, self._endpoints, state)
+        held = PeerTable(state.peers)
+        changes = self._set_peers(held)
         if changes:
             repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
-        return repaired + self._repair_link(self._plan)
+        repaired += self._repair_link(plan)
+        self._known = held
+        return repaired
 
     def renew(self, key: bytes) -> None:
         """Start a new session with a peer: one that has lost its own is not heard until it is sent a handshake.
 
         WireGuard itself notices that only after 15 s of unanswered packets.
         """
-        if self._plan is None or key not in self._plan.peers:
+        if key not in self._wanted:
             return
-        state = self._plane.dump(self.device)
-        held = state.peers.get(key)
-        without = replace(
-            state,
-            peers={other: peer for other, peer in state.peers.items() if other != key},
-        )
-        again = diff(self._plan, self._endpoints, without, self._applied)
-        if held is not None and held.endpoint is not None:
+        self._known = None
+        held = PeerTable(self._plane.dump(self.device).peers)
+        before = held.peers.get(key)
+        removal = PeerChange(key, remove=True, add=False)
+        held.advance([removal])
+        again = diff(self._wanted, held)
+        if before is not None and before.endpoint is not None:
             again = [
-                replace(change, endpoint=held.endpoint) if change.key == key and change.endpoint is None else change
+                replace(change, endpoint=before.endpoint) if change.key == key and change.endpoint is None else change
                 for change in again
             ]
-        self._carry_out([PeerChange(key, remove=True, add=False), *again], state)
+        self._plane.apply(self.device, [removal, *again])
+        held.advance(again)
+        self._known = held
 
     def state(self) -> DeviceState:
         """The interface as it is now, for counters and handshakes."""
@@ -112,27 +125,38 @@ class Reconciler:
     def take_down(self) -> None:
         """Remove the interface, with its peers, addresses and routes."""
         self._plane.delete(self.device)
-        self._plan, self._known = None, None
-        self._applied.clear()
+        self._ours, self._known = False, None
 
-    def _establish(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> tuple[bool, list[PeerChange]]:
+    def _want(self, peers: Mapping[bytes, PeerPlan | None], endpoints: Mapping[str, Endpoint]) -> None:
+        for key, plan in peers.items():
+            before = self._wanted.pop(key, None)
+            if plan is not None:
+                endpoint = None if plan.endpoint is None else endpoints.get(plan.endpoint)
+                self._wanted[key] = WantedPeer(plan, endpoint, None if before is None else before.given)
+
+    def _want_all(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
+        self._want({**dict.fromkeys(self._wanted), **plan.peers}, endpoints)
+        self._routes = plan.routes
+
+    def _establish(self, address: IPv6Interface) -> tuple[bool, list[PeerChange]]:
         self._known = None
         created = self._plane.create(self.device)
         try:
             state = self._plane.dump(self.device)
-            if not created and self._plan is None:
+            if not created and not self._ours:
                 self._check_ours(state)
             self._configure(state)
             # Peers before the link goes up: faster, and no packet meets a half-made interface.
-            changes = self._set_peers(plan, endpoints, self._plane.dump(self.device))
+            held = PeerTable(self._plane.dump(self.device).peers)
+            changes = self._set_peers(held)
             self._system.set_link(self.device, mtu=self._mtu, up=True)
-            self._system.ensure_address(self.device, plan.address)
-            self._system.ensure_routes(self.device, plan.routes)
+            self._system.ensure_address(self.device, address)
+            self._system.ensure_routes(self.device, self._routes)
         except PlaneError:
-            self._known = None
             if created:
                 self.take_down()
             raise
+        self._known, self._ours = held, True
         return created, changes
 
     def _check_ours(self, state: DeviceState) -> None:
@@ -143,19 +167,15 @@ class Reconciler:
                 f"declare another name, or take it away (`ip link delete {self.device}`) if nobody needs it"
             )
 
-    def _set_peers(self, plan: Plan, endpoints: Mapping[str, Endpoint], state: DeviceState) -> list[PeerChange]:
-        changes = diff(plan, endpoints, state, self._applied)
-        self._carry_out(changes, state)
-        self._plan, self._endpoints = plan, endpoints
-        self._note_applied(plan, endpoints)
-        return changes
-
-    def _carry_out(self, changes: list[PeerChange], state: DeviceState) -> None:
-        self._known = None  # should it fail half way
+    def _set_peers(self, held: PeerTable, keys: Collection[bytes] | None = None) -> list[PeerChange]:
+        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ."""
+        changes = diff(self._wanted, held, keys)
         if changes:
             self._plane.apply(self.device, changes)
-            state = replace(state, peers=advance(state.peers, changes))
-        self._known = state
+            held.advance(changes)
+        for key in self._wanted.keys() & (self._wanted if keys is None else keys):
+            self._wanted[key] = self._wanted[key].carried_out()
+        return changes
 
     def _configure(self, state: DeviceState) -> list[str]:
         """Set key, port and mark where they differ; which did."""
@@ -184,10 +204,3 @@ class Reconciler:
         if self._system.ensure_routes(self.device, plan.routes):
             repaired.append(f"{self.device} had other routes")
         return repaired
-
-    def _note_applied(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
-        self._applied = {
-            key: peer.endpoint if peer.endpoint in endpoints else self._applied.get(key, peer.endpoint)
-            for key, peer in plan.peers.items()
-            if peer.endpoint is not None
-        }

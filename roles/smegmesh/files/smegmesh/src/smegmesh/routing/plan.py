@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
@@ -38,6 +38,18 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanChange:
+    """The way from one plan to the next: each peer that is another one now, None for one that goes.
+
+    `peers` may hold some that are as they were; address and routes are the whole of what is now.
+    """
+
+    address: IPv6Interface
+    peers: Mapping[bytes, PeerPlan | None]
+    routes: frozenset[IPv6Network]
+
+
+@dataclass(frozen=True, slots=True)
 class LocalPolicy:
     """What the declaration says of this node that a plan depends on. keepalive is in seconds."""
 
@@ -51,93 +63,117 @@ def make_plan(view: View, policy: LocalPolicy) -> Plan:
     A peer reaches every peer directly and each client through the peer that carries it
     (`View.home_of`); a client reaches everybody through its own home. Being down takes no
     WireGuard peer and no /128 away: it only moves clients to their backups.
+
+    This is the definition; `Planner` follows views at the cost of what changed.
     """
-    prefix = mesh_prefix(view.mesh_id)
-    is_peer = policy.role is Role.PEER
-    allowed = _allowed_by_peer(view) if is_peer else _allowed_by_client(view, prefix)
-    keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
-    tunnels = _tunnels(view)
+    carried = _carried(view)
+    peers = {
+        tunnel: plan_peer(view, policy, key, carried.get(key, frozenset())) for tunnel, key in _owners(view).items()
+    }
     return Plan(
         mesh_id=view.mesh_id,
         address=IPv6Interface((node_address(view.mesh_id, view.node_key), 128)),
-        peers={
-            tunnels[key]: PeerPlan(_endpoint(view.members[key]), frozenset(networks), keepalive)
-            for key, networks in allowed.items()
-            if key in tunnels
-        },
-        routes=frozenset({prefix}),
-        forward=is_peer,
+        peers={tunnel: peer for tunnel, peer in peers.items() if peer is not None},
+        routes=frozenset({mesh_prefix(view.mesh_id)}),
+        forward=policy.role is Role.PEER,
     )
 
 
-def _allowed_by_peer(view: View) -> dict[bytes, list[IPv6Network]]:
-    """Allowed IPs by node key: every other peer, and the clients that name this node.
+def plan_peer(view: View, policy: LocalPolicy, key: bytes, carried: Set[IPv6Network]) -> PeerPlan | None:
+    """Another member as a WireGuard peer of this node; None if there is no tunnel between the two.
 
-    A client that names it has a WireGuard peer here in any case, so that failover only has to
+    `carried` are the addresses of the clients that it carries, `carrier_of` says which.
+    """
+    member = view.members[key]
+    is_peer = policy.role is Role.PEER
+    allowed = _allowed_by_peer(view, member, carried) if is_peer else _allowed_by_client(view, key)
+    if allowed is None:
+        return None
+    endpoint = member.entry.endpoints[0] if member.entry.endpoints else None
+    return PeerPlan(endpoint, allowed, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
+
+
+def carrier_of(view: View, key: bytes) -> bytes | None:
+    """Node key of the peer that a client's packets are sent to; None if it has none, is this node or no client."""
+    member = view.members.get(key)
+    if member is None or member.entry.role is Role.PEER or key == view.node_key:
+        return None
+    return _home_peer(view, key)
+
+
+def homes(view: View, client: bytes) -> Iterable[bytes]:
+    """Node keys of the home and the backup that a client names, the home first."""
+    member = view.members.get(client)
+    named = (member.entry.home, member.entry.backup) if member is not None else ()
+    return dict.fromkeys(key for key in named if key is not None)
+
+
+def host_network(address: IPv6Address) -> IPv6Network:
+    """A member's address as an allowed IP."""
+    return IPv6Network((address, 128))
+
+
+def claim(key: bytes, tunnel: bytes) -> tuple[bool, bytes]:
+    """How good a node's claim to a tunnel key is; a lower one is better.
+
+    A tunnel key that two members claim is one member's: that of the one born with it, else of the lower node key.
+    """
+    return (key != tunnel, key)
+
+
+def _allowed_by_peer(view: View, member: Member, carried: Set[IPv6Network]) -> frozenset[IPv6Network] | None:
+    """What a peer accepts from another member.
+
+    A client that names this node has a WireGuard peer here in any case, so that failover only has to
     move its /128 onto a session that is alive.
     """
-    allowed: dict[bytes, list[IPv6Network]] = {
-        key: [_host(member)]
-        for key, member in view.members.items()
-        if member.entry.role is Role.PEER and key != view.node_key
-    }
+    if member.entry.role is Role.PEER:
+        return frozenset(carried) | {host_network(member.address)}
+    if view.node_key not in (member.entry.home, member.entry.backup):
+        return None
+    carries = carrier_of(view, member.node_key) == view.node_key
+    return frozenset({host_network(member.address)}) if carries else frozenset()
+
+
+def _allowed_by_client(view: View, key: bytes) -> frozenset[IPv6Network] | None:
+    """What a client accepts from another member: the whole mesh from the peer that carries it, nothing from the other.
+
+    If nobody seems to be left it keeps trying the home: it may only seem so from here.
+    """
+    named = [home for home in homes(view, view.node_key) if _is_peer(view, home)]
+    if key not in named:
+        return None
+    carrier = _home_peer(view, view.node_key) or named[0]
+    return frozenset({mesh_prefix(view.mesh_id)}) if key == carrier else frozenset()
+
+
+def _carried(view: View) -> dict[bytes, set[IPv6Network]]:
+    """The addresses of clients by the peer that carries them."""
+    carried: dict[bytes, set[IPv6Network]] = {}
     for key, member in view.members.items():
-        if member.entry.role is Role.PEER or key == view.node_key:
-            continue
-        carrier = _carrier(view, key)
-        if view.node_key in (member.entry.home, member.entry.backup):
-            allowed[key] = [_host(member)] if carrier == view.node_key else []
-        if carrier in allowed:
-            allowed[carrier].append(_host(member))
-    return allowed
+        carrier = carrier_of(view, key)
+        if carrier is not None:
+            carried.setdefault(carrier, set()).add(host_network(member.address))
+    return carried
 
 
-def _allowed_by_client(view: View, prefix: IPv6Network) -> dict[bytes, list[IPv6Network]]:
-    """Allowed IPs by node key: the whole mesh at the peer that carries this node, none at the other."""
-    own = view.members.get(view.node_key)
-    if own is None:
-        return {}
-    named = [key for key in _distinct(own.entry.home, own.entry.backup) if _is_peer(view, key)]
-    carrier = _carrier(view, view.node_key)
-    if carrier is None and named:
-        # Nobody seems to be left: keep trying the home, it may only seem so from here.
-        carrier = named[0]
-    return {key: [prefix] if key == carrier else [] for key in named}
-
-
-def _carrier(view: View, client: bytes) -> bytes | None:
-    """Node key of the peer that everybody sends a client's packets to now."""
-    carrier = view.home_of(client)
-    return carrier if carrier is not None and _is_peer(view, carrier) else None
-
-
-def _tunnels(view: View) -> dict[bytes, bytes]:
-    """Tunnel key by node key, of the others. A tunnel key that two members claim is one member's:
-    that of the one born with it, else of the lower node key."""
+def _owners(view: View) -> dict[bytes, bytes]:
+    """Node key by tunnel key, of the others."""
     owners: dict[bytes, bytes] = {}
     for key, member in view.members.items():
         tunnel = member.entry.tunnel_key
-        owner = owners.setdefault(tunnel, key)
-        if (key != tunnel, key) < (owner != tunnel, owner):
-            owners[tunnel] = key
+        owners[tunnel] = min(owners.get(tunnel, key), key, key=lambda each: claim(each, tunnel))
     own = view.members.get(view.node_key)
     if own is not None:
         owners.pop(own.entry.tunnel_key, None)
-    return {owner: tunnel for tunnel, owner in owners.items()}
+    return owners
+
+
+def _home_peer(view: View, client: bytes) -> bytes | None:
+    home = view.home_of(client)
+    return home if home is not None and _is_peer(view, home) else None
 
 
 def _is_peer(view: View, key: bytes) -> bool:
     member = view.members.get(key)
     return member is not None and member.entry.role is Role.PEER
-
-
-def _host(member: Member) -> IPv6Network:
-    return IPv6Network((member.address, 128))
-
-
-def _endpoint(member: Member) -> str | None:
-    return member.entry.endpoints[0] if member.entry.endpoints else None
-
-
-def _distinct(*keys: bytes | None) -> Iterable[bytes]:
-    return dict.fromkeys(key for key in keys if key is not None)

@@ -1,0 +1,74 @@
+"""View by view to the plan, at the cost of what changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from smegmesh.crdt.entry import Role
+from smegmesh.gossip.view import View
+from smegmesh.routing.carriers import Carriers
+from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, PlanChange, homes, make_plan, plan_peer
+from smegmesh.routing.tunnels import Tunnels
+
+
+class Planner:
+    """Follows the views of one mesh on one node; its plan is always what `make_plan` would make of the last one.
+
+    It belongs to one thread; what it hands out is never changed afterwards.
+    """
+
+    def __init__(self, view: View, policy: LocalPolicy) -> None:
+        self._view = view
+        self._policy = policy
+        self._carriers = Carriers(view)
+        self._tunnels = Tunnels(view)
+        self._begun = make_plan(view, policy)
+        self._peers = dict(self._begun.peers)
+
+    @property
+    def plan(self) -> Plan:
+        """The whole plan. O(members)."""
+        return replace(self._begun, peers=dict(self._peers), forward=self._policy.role is Role.PEER)
+
+    def follow(self, view: View, policy: LocalPolicy) -> PlanChange:
+        """Go to the next view; what the plan says otherwise now, and no more.
+
+        O(members that changed, and clients that changed hands with them); another policy is O(members).
+        """
+        tunnels = self._take(view)
+        if policy != self._policy:
+            self._policy = policy
+            tunnels = {*self._tunnels, *self._peers}
+        peers = {tunnel: peer for tunnel in tunnels if (peer := self._plan_peer(tunnel)) != self._peers.get(tunnel)}
+        self._put(peers)
+        return PlanChange(self._begun.address, peers, self._begun.routes)
+
+    def _take(self, view: View) -> set[bytes]:
+        """Make the view the current one; the tunnel keys whose peers may be others in it."""
+        before, self._view = self._view, view
+        changed = view.changed_since(before)
+        touched = changed | self._carriers.follow(before, view, changed)
+        self._tunnels.follow(before, view, changed)
+        if self._policy.role is Role.CLIENT:
+            # Who carries this node depends on what it alone cannot reach, too.
+            touched.update(homes(before, before.node_key), homes(view, view.node_key))
+        return {
+            member.entry.tunnel_key
+            for members in (before.members, view.members)
+            for key in touched
+            if (member := members.get(key)) is not None
+        }
+
+    def _plan_peer(self, tunnel: bytes) -> PeerPlan | None:
+        own = self._view.members.get(self._view.node_key)
+        owner = self._tunnels.owner(tunnel)
+        if owner is None or (own is not None and own.entry.tunnel_key == tunnel):
+            return None
+        return plan_peer(self._view, self._policy, owner, self._carriers.carried(owner))
+
+    def _put(self, peers: dict[bytes, PeerPlan | None]) -> None:
+        for tunnel, peer in peers.items():
+            if peer is None:
+                del self._peers[tunnel]
+            else:
+                self._peers[tunnel] = peer

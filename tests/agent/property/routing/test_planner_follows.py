@@ -1,0 +1,107 @@
+"""The planner, view by view, against the definition: the plan of each view made from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.gossip.view import Liveness, Member, View
+from smegmesh.identity.address import node_address
+from smegmesh.routing.carriers import Carriers
+from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, make_plan
+from smegmesh.routing.planner import Planner
+from smegmesh.routing.tunnels import Tunnels
+
+MESH = "prod"
+KEYS = [bytes([number + 1]) * 32 for number in range(7)]
+OWN, FIRST, SECOND = KEYS[:3]
+# FIRST and SECOND hash to one address: a view shows the one or the other.
+ADDRESSES = {key: node_address(MESH, FIRST if key == SECOND else key) for key in KEYS}
+Members = Mapping[bytes, Member]
+
+
+@st.composite
+def entries(draw: st.DrawFn, key: bytes) -> Entry:
+    """Homes and backups may be anybody, the endpoints any, and now and then the tunnel key is another's."""
+    role = draw(st.sampled_from(Role))
+    named = st.sampled_from([*KEYS, None]) if role is Role.CLIENT else st.none()
+    return Entry(
+        name=str(key[0]),
+        role=role,
+        tunnel_key=draw(st.sampled_from([key, key, key, *KEYS])),
+        endpoints=draw(st.sampled_from([(), ("a:1",), ("b:2", "a:1")])),
+        home=draw(named),
+        backup=draw(named),
+    )
+
+
+@st.composite
+def members(draw: st.DrawFn, key: bytes) -> Member:
+    return Member(key, ADDRESSES[key], draw(entries(key)), 1, draw(st.sampled_from(Liveness)))
+
+
+@st.composite
+def steps(draw: st.DrawFn, before: Members) -> Members:
+    """A few come, go, say something else, or are found to be more or less alive."""
+    after = dict(before)
+    for key in draw(st.lists(st.sampled_from(KEYS), max_size=3, unique=True)):
+        old = after.pop(key, None)
+        what = draw(st.sampled_from(["says", "lives", "goes"])) if old is not None else "comes"
+        if what in ("says", "comes"):
+            after[key] = draw(members(key))
+        elif what == "lives":
+            after[key] = replace(old, liveness=draw(st.sampled_from(Liveness)))
+    return after
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> list[tuple[View, LocalPolicy]]:
+    """Views that follow each other, and the policy with which each is followed."""
+    role = draw(st.sampled_from(Role))
+    known: Members = {key: draw(members(key)) for key in KEYS}
+    course = []
+    for _ in range(6):
+        shown = {key: member for key, member in known.items() if key != SECOND or FIRST not in known}
+        unreachable = draw(st.frozensets(st.sampled_from(KEYS), max_size=2))
+        view = View(MESH, OWN, shown, None, b"", unreachable)
+        course.append((view, LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])))))
+        known = draw(steps(known))
+    return course
+
+
+@given(courses())
+@settings(max_examples=300, deadline=None)
+def test_the_plan_is_that_of_the_view_and_a_change_says_no_more_than_what_changed(
+    course: list[tuple[View, LocalPolicy]],
+) -> None:
+    planner = Planner(*course[0])
+    plan = planner.plan
+    assert plan == make_plan(*course[0])
+    for view, policy in course[1:]:
+        before, change = plan, planner.follow(view, policy)
+        plan = planner.plan
+        assert plan == make_plan(view, policy)
+        assert change.peers == differences(before, plan)
+        assert (change.address, change.routes) == (plan.address, plan.routes)
+
+
+@given(courses())
+@settings(max_examples=200, deadline=None)
+def test_nothing_is_kept_of_what_is_over(course: list[tuple[View, LocalPolicy]]) -> None:
+    carriers, tunnels = Carriers(course[0][0]), Tunnels(course[0][0])
+    for (before, _), (view, _) in pairwise(course):
+        changed = view.changed_since(before)
+        carriers.follow(before, view, changed)
+        tunnels.follow(before, view, changed)
+        assert vars(carriers) == vars(Carriers(view))
+        assert vars(tunnels) == vars(Tunnels(view))
+
+
+def differences(before: Plan, after: Plan) -> dict[bytes, PeerPlan | None]:
+    keys = before.peers.keys() | after.peers.keys()
+    return {key: after.peers.get(key) for key in keys if before.peers.get(key) != after.peers.get(key)}

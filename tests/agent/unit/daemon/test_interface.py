@@ -1,0 +1,202 @@
+"""An interface that follows views written by hand, on a plane in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from daemons import eventually
+
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.daemon.interface import CHECK_INTERVAL, Interface
+from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.resolver import Resolver
+from smegmesh.dataplane.memory import MemoryPlane
+from smegmesh.dataplane.plane import Endpoint, PeerChange, PlaneError
+from smegmesh.dataplane.system import MemorySystem
+from smegmesh.declaration import Declaration
+from smegmesh.gossip.view import Liveness, Member, View
+from smegmesh.identity.address import node_address
+from smegmesh.identity.keys import generate_private_key
+from smegmesh.routing.plan import LocalPolicy, make_plan
+
+MESH, DEVICE = "prod", "smeg-prod"
+OWN, ONE, TWO, THREE, CLIENT = (bytes([number]) * 32 for number in range(1, 6))
+
+
+def peer(key: bytes, liveness: Liveness = Liveness.ALIVE) -> Member:
+    entry = Entry(name="p", role=Role.PEER, tunnel_key=key, endpoints=(f"p{key[0]}.example:51820",))
+    return Member(key, node_address(MESH, key), entry, 1, liveness)
+
+
+def client(key: bytes, home: bytes, backup: bytes) -> Member:
+    entry = Entry(name="c", role=Role.CLIENT, tunnel_key=key, home=home, backup=backup)
+    return Member(key, node_address(MESH, key), entry, 1, Liveness.ALIVE)
+
+
+class FlakyPlane(MemoryPlane):
+    """Fails while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applied: list[set[bytes]] = []
+        self.broken = False
+
+    def apply(self, device: str, changes: Sequence[PeerChange]) -> None:
+        if self.broken:
+            raise PlaneError("broken")
+        self.applied.append({change.key for change in changes})
+        super().apply(device, changes)
+
+
+class NotingResolver(Resolver):
+    """Notes what it is asked for."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(lambda: scene.now, scene.look_up)
+        self.asked: list[set[str]] = []
+
+    async def resolve(self, endpoints: Iterable[str]) -> dict[str, Endpoint]:
+        asked = set(endpoints)
+        self.asked.append(asked)
+        return await super().resolve(asked)
+
+
+class Scene:
+    """An interface, with the view, the clock, the names and the device under the test's hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.unknown: set[str] = set()
+        self.members = {key: peer(key) for key in (OWN, ONE, TWO)}
+        self.plane = FlakyPlane()
+        self.resolver = NotingResolver(self)
+        self.created: list[bool] = []
+        host: Any = SimpleNamespace(
+            plane=self.plane,
+            system=MemorySystem(),
+            resolver=self.resolver,
+            store=SimpleNamespace(keep_device=lambda _device: None),
+            keys=SimpleNamespace(tunnel_private=generate_private_key()),
+            clock=lambda: self.now,
+        )
+        self.declaration = Declaration("prod.yml", "role", MESH, Role.PEER, DEVICE, keepalive=0)
+        log = NodeLogger(logging.getLogger("test"), {})
+        self.interface = Interface(host, self.declaration, 51820, self.view, self.created.append, log)
+
+    def look_up(self, name: str) -> str:
+        if name in self.unknown:
+            raise OSError("no such name")
+        return f"198.18.0.{name.removeprefix('p').removesuffix('.example')}"
+
+    def view(self) -> View:
+        return View(MESH, OWN, dict(self.members), None, b"")
+
+    async def follows(self, what: str, *, keepalive: int = 0) -> None:
+        """Have it look at the view, and wait until the device is as planned."""
+        plan = make_plan(self.view(), LocalPolicy(Role.PEER, keepalive))
+        self.interface.view_changed()
+        wanted = {key: (each.allowed_ips, each.keepalive) for key, each in plan.peers.items()}
+        await eventually(lambda: wanted == self.held() and not self.interface._dirty.is_set(), what)
+        await eventually(lambda: self.interface.up, what)
+
+    def held(self) -> dict[bytes, Any]:
+        return {key: (each.allowed_ips, each.keepalive) for key, each in self.plane.dump(DEVICE).peers.items()}
+
+    def endpoint(self, key: bytes) -> Endpoint | None:
+        return self.plane.dump(DEVICE).peers[key].endpoint
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene()
+    yield made
+    await made.interface.close()
+    made.resolver.close()
+
+
+async def up(scene: Scene) -> None:
+    scene.interface.start()
+    await scene.interface.settled()
+    assert scene.created == [True]
+    scene.plane.applied.clear()
+    scene.resolver.asked.clear()
+
+
+async def test_one_change_resolves_and_touches_one_peer(scene: Scene) -> None:
+    await up(scene)
+    scene.members[THREE] = peer(THREE)
+    await scene.follows("another peer")
+    assert scene.resolver.asked == [{"p4.example:51820"}]
+    assert scene.plane.applied == [{THREE}]
+    assert scene.endpoint(THREE) == ("198.18.0.4", 51820)
+
+
+async def test_a_check_asks_for_all_names_again(scene: Scene) -> None:
+    await up(scene)
+    scene.now += CHECK_INTERVAL
+    scene.interface.view_changed()
+    await eventually(lambda: scene.resolver.asked == [{"p2.example:51820", "p3.example:51820"}], "all are asked for")
+
+
+async def test_a_name_that_does_not_resolve_yet_is_asked_for_until_it_does(scene: Scene) -> None:
+    scene.unknown = {"p2.example"}
+    await up(scene)
+    assert scene.endpoint(ONE) is None
+    scene.unknown.clear()
+    scene.now += 5
+    scene.interface.view_changed()
+    await eventually(lambda: scene.endpoint(ONE) == ("198.18.0.2", 51820), "it is given to the device")
+    scene.interface.view_changed()
+    await eventually(lambda: scene.resolver.asked == [{"p2.example:51820"}, set()], "and asked for no more")
+
+
+async def test_a_peer_whose_name_does_not_resolve_may_go(scene: Scene) -> None:
+    scene.unknown = {"p2.example"}
+    await up(scene)
+    del scene.members[ONE]
+    await scene.follows("it is taken away")
+
+
+async def test_what_failed_is_tried_again_with_what_came_since(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smegmesh.daemon.interface._RETRY", (0.01,))
+    await up(scene)
+    scene.members[CLIENT] = client(CLIENT, ONE, TWO)
+    await scene.follows("a client comes")
+    scene.plane.broken = True
+    del scene.members[TWO]
+    scene.interface.view_changed()
+    await eventually(lambda: scene.interface.problem == "broken", "it is told")
+    scene.members[THREE] = peer(THREE)
+    scene.members[CLIENT] = client(CLIENT, THREE, TWO)
+    scene.interface.view_changed()
+    await eventually(lambda: scene.interface._failures > 2, "it is tried again")
+    scene.plane.broken = False
+    await scene.follows("all of it is made up for")
+
+
+async def test_another_keepalive_is_followed_with_the_view(scene: Scene) -> None:
+    await up(scene)
+    del scene.members[TWO]
+    scene.interface.follow(replace(scene.declaration, keepalive=7))
+    await scene.follows("both", keepalive=7)
+    assert scene.interface.problem is None
+
+
+async def test_a_planner_that_failed_is_not_trusted_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smegmesh.daemon.interface._RETRY", (0.01,))
+    await up(scene)
+
+    def fail(*_: object) -> None:
+        raise KeyError("half way")
+
+    monkeypatch.setattr("smegmesh.routing.planner.Carriers.follow", fail)
+    del scene.members[TWO]
+    scene.interface.view_changed()
+    await eventually(lambda: "unexpected KeyError" in (scene.interface.problem or ""), "it is told")
+    monkeypatch.undo()
+    await scene.follows("the plan is made from scratch")
