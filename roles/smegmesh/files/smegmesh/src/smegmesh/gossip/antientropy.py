@@ -31,13 +31,16 @@ def describe(tree: DigestTree, prefixes: Iterable[bytes]) -> Nodes:
 
 
 def descend(tree: DigestTree, theirs: Nodes) -> tuple[list[Slot], list[WantItems | WantNodes]]:
-    """Compare with the nodes of a peer: what to give it, and what to ask next. Raises ValueError."""
+    """Compare with the nodes of a peer: what to give it, and what to ask next. Raises ValueError.
+
+    A node that is there more than once counts once: each costs a walk over the items under its prefix.
+    """
     deeper: list[bytes] = []
     give: list[Slot] = []
     slots: list[Slot] = []
-    for prefix, digests in theirs.inner:
+    for prefix, digests in dict(theirs.inner).items():
         deeper += tree.compare(prefix, Children(tuple(digests))).descend
-    for prefix, leaf in theirs.leaves:
+    for prefix, leaf in dict(theirs.leaves).items():
         found = tree.compare(prefix, Items(tuple(Item(kind, key, order) for kind, key, order in leaf)))
         give += (Slot(item.kind, item.key) for item in found.here)
         slots += (Slot(item.kind, item.key) for item in found.there)

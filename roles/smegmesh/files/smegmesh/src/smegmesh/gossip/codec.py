@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from smegmesh.crdt.digest import FANOUT, MAX_DEPTH, MapKind
+from smegmesh.crdt.fault import Fault, unpack_fault
 
 #: The protocol range of this version: N and N-1 once there are two.
 PROTOCOLS = (1, 1)
@@ -40,7 +41,11 @@ _Bytes = Annotated[bytes, msgspec.Meta(max_length=MAX_FRAME)]
 
 
 class FrameError(ValueError):
-    """A frame that cannot be read; the text says why."""
+    """A frame that cannot be read, or not be then; the text says why, `fault` in one word for counters."""
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -139,11 +144,11 @@ def encode(message: Message) -> bytes:
 def decode(frame: bytes) -> Message:
     """The message of a frame. Raises FrameError on anything else."""
     if len(frame) > MAX_FRAME:
-        raise FrameError(f"frame has {len(frame)} bytes, more than {MAX_FRAME}")
+        raise FrameError(f"frame has {len(frame)} bytes, more than {MAX_FRAME}", "oversize")
     try:
         return _decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise FrameError(f"frame: {error}") from error
+        raise FrameError(f"frame: {error}", unpack_fault(error)) from error
 
 
 def negotiate(ours: tuple[int, int], theirs: tuple[int, int]) -> int | None:

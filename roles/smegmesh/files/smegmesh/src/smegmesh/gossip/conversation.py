@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.fault import Fault
 from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.record import RecordError
 from smegmesh.gossip.antientropy import answer_root, descend, describe
@@ -35,7 +36,7 @@ from smegmesh.gossip.flood import pack
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.replica import Refused, Replica
 from smegmesh.gossip.settings import Settings
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
@@ -82,7 +83,7 @@ class Conversation:
         if isinstance(message, Hello):
             self._hello(link, message, now)
         elif not link.ready:
-            raise FrameError("a hello must come first")
+            raise FrameError("a hello must come first", "hello")
         elif isinstance(message, Ping):
             self._send(link, Pong())
         elif isinstance(message, Items):
@@ -108,7 +109,7 @@ class Conversation:
 
     def greet(self, link: Link) -> None:
         """Say hello, and what is known of the other side."""
-        self._refuse(link, self._replica.release(link.certificate.fingerprint))
+        self._refuse(self._replica.release(link.certificate.fingerprint))
         yours = next(self._about(link.node_key), Items(sync=True))
         oldest, newest = self._settings.protocols
         hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
@@ -127,9 +128,10 @@ class Conversation:
 
     def _hello(self, link: Link, hello: Hello, now: float) -> None:
         if link.ready:
-            raise FrameError("a second hello")
+            raise FrameError("a second hello", "hello")
         if hello.mesh_id != self._settings.mesh_id:
-            self._close(link, f"it belongs to mesh {hello.mesh_id}")
+            self._count("mesh")
+            self._close(link, f"it belongs to mesh {hello.mesh_id!r}")
             return
         if negotiate(self._settings.protocols, (hello.oldest, hello.newest)) is None:
             self._counters["protocol_refused"] += 1
@@ -143,7 +145,7 @@ class Conversation:
         self._items(link, hello.yours)
         if self._publisher.standing is Standing.WAITING:
             self._publisher.become(Standing.MEMBER)
-        if duplicate is link:
+        if self._links.get(link.number) is None:
             return
         self._agree(link, hello.root, now)
         if link.agreed is None and link.dialled:
@@ -153,9 +155,10 @@ class Conversation:
     def _items(self, link: Link, items: Items) -> None:
         for der in items.certificates:
             try:
-                self._refuse(link, self._replica.take_certificate(der))
+                self._refuse(self._replica.take_certificate(der))
             except CertificateError as error:
-                self._bad(link, error)
+                if self._bad(link, error):
+                    return
         missing: dict[bytes, None] = {}
         takes = [partial(self._replica.take_record, triple) for triple in items.records]
         takes += [partial(self._replica.take_removal, data) for data in items.removals]
@@ -163,7 +166,8 @@ class Conversation:
             try:
                 wanted = take(link.number, items.sync)
             except RecordError as error:
-                self._bad(link, error)
+                if self._bad(link, error):
+                    return
                 continue
             if wanted is not None:
                 missing[wanted] = None
@@ -190,15 +194,32 @@ class Conversation:
         if root == self._map.root and link.agreed is None:
             link.agreed = now
 
-    def _bad(self, link: Link, error: Exception) -> None:
+    def _bad(self, link: Link | None, error: ValueError) -> bool:
+        """Count what was bad against the link that sent it; says whether that has sent too much by now."""
         if isinstance(error, MapFull):  # the limit is ours, the link is not to blame
             self._counters["map_full"] += 1
-            return
-        self._counters["bad_frames"] += 1
+            return False
+        self._count(_fault(error))
+        if link is None:
+            return False
         link.bad += 1
-        if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
+        if link.bad < self._settings.bad_frames:
+            return False
+        if self._links.get(link.number) is not None:
             self._close(link, f"sent {link.bad} bad frames, the last: {error}")
+        return True
 
-    def _refuse(self, link: Link, errors: list[RecordError]) -> None:
-        for error in errors:
-            self._bad(link, error)
+    def _refuse(self, refused: list[Refused]) -> None:
+        """Count what had waited for a certificate against who sent it, not who brought the certificate."""
+        for number, error in refused:
+            self._bad(None if number is None else self._links.get(number), error)
+
+    def _count(self, fault: Fault) -> None:
+        self._counters["bad_frames"] += 1
+        self._counters[f"bad.{fault}"] += 1
+
+
+def _fault(error: ValueError) -> Fault:
+    if isinstance(error, FrameError | RecordError):
+        return error.fault
+    return "certificate" if isinstance(error, CertificateError) else "digest"

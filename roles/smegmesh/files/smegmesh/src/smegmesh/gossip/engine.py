@@ -89,7 +89,7 @@ class Engine:
         self._observed_version = -1
         self._probed: frozenset[bytes] = frozenset()
         self._forgetting = Forgetting(settings.forget)
-        self._replica = Replica(settings.mesh_id, authority, self._on_change)
+        self._replica = Replica(settings.mesh_id, authority, self._on_change, self.counters)
         self._map = self._replica.map
         self._roster = Roster(settings.mesh_id, self._own, node_address)
         self._judgement = Judgement(settings.rings, self._map.members)

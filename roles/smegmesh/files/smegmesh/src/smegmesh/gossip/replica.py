@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
@@ -19,9 +19,12 @@ from smegmesh.identity.certificate import Authority, NodeCertificate
 
 _SEEN = 65_536
 _WAITING = 16 * 1024 * 1024  # bytes
+_REFUSED = 20  # of what waited for one certificate, a link
 
 
 Thing = Record | Removal
+#: The link that something came from, and why it was not taken.
+Refused = tuple[int | None, RecordError]
 _Triple = tuple[bytes, bytes, bytes]
 _encode_triple = msgspec.msgpack.Encoder().encode
 _decode_triple = msgspec.msgpack.Decoder(_Triple).decode
@@ -38,14 +41,22 @@ class Replica:
     """What this node knows of the mesh. `on_change(slot, link)` is called after each change.
 
     Nothing changes before it is verified. `link` is where a change came from, None
-    for the node's own; it is only handed through.
+    for the node's own; it is only handed through. What came and says nothing new is
+    counted: `duplicate` if its bytes were taken before, `stale` if the map holds as much or more.
     """
 
-    def __init__(self, mesh_id: str, authority: Authority, on_change: Callable[[Slot, int | None, bool], None]) -> None:
+    def __init__(
+        self,
+        mesh_id: str,
+        authority: Authority,
+        on_change: Callable[[Slot, int | None, bool], None],
+        counters: Counter[str],
+    ) -> None:
         self.map = MeshMap(mesh_id)
         self.certificates = Certificates(authority)
         self._authority = authority
         self._on_change = on_change
+        self._counters = counters
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._waiting: Waiting[tuple[Thing, int | None, bool]] = Waiting(_WAITING)
 
@@ -53,6 +64,7 @@ class Replica:
         """Take a record off the wire. Returns the fingerprint it waits for. Raises RecordError."""
         seen = sha256(b"".join(triple)).digest()
         if seen in self._seen:
+            self._counters["duplicate"] += 1
             return None
         return self.take(decode_record(*triple), link, sync, seen)
 
@@ -60,6 +72,7 @@ class Replica:
         """Take a removal off the wire. Returns the fingerprint it waits for. Raises RecordError."""
         seen = sha256(data).digest()
         if seen in self._seen:
+            self._counters["duplicate"] += 1
             return None
         return self.take(decode_removal(data), link, sync, seen)
 
@@ -70,6 +83,8 @@ class Replica:
             if thing.kind is Kind.LEAVE:
                 thing = leave(thing)
         if not self._newer(thing):
+            if link is not None:
+                self._counters["stale"] += 1
             return None
         certificate = None if thing.certificate is None else self.certificates.get(thing.certificate)
         if certificate is None and thing.certificate is not None:
@@ -81,20 +96,27 @@ class Replica:
             self._on_change(slot, link, sync)
         return None
 
-    def take_certificate(self, der: bytes) -> list[RecordError]:
-        """Take a certificate off the wire, and what waited for it. Raises CertificateError."""
+    def take_certificate(self, der: bytes) -> list[Refused]:
+        """Take a certificate off the wire, and what waited for it, as `release`. Raises CertificateError."""
         certificate = self.certificates.read(der)
         return [] if certificate is None else self.release(certificate.fingerprint)
 
-    def release(self, fingerprint: bytes) -> list[RecordError]:
-        """Take what waited for a certificate that is known now; returns what was refused."""
-        errors = []
+    def release(self, fingerprint: bytes) -> list[Refused]:
+        """Take what waited for a certificate that is known now; returns what was refused, and whence it was.
+
+        Of a link that sent so many bad ones, the rest is given up: each costs the check of a signature.
+        """
+        refused: list[Refused] = []
+        bad: Counter[int | None] = Counter()
         for thing, link, sync in self._waiting.take(fingerprint):
+            if bad[link] == _REFUSED:
+                continue
             try:
                 self.take(thing, link, sync)
             except RecordError as error:
-                errors.append(error)
-        return errors
+                bad[link] += 1
+                refused.append((link, error))
+        return refused
 
     def thing(self, slot: Slot) -> Thing | None:
         """What a slot holds."""
