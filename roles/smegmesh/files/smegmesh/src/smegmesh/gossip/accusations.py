@@ -6,7 +6,7 @@ a node gets rid of those whose writers are down themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 
 from smegmesh.crdt.verdict import Accusation
 
@@ -33,9 +33,9 @@ class Accusations:
                 self._by_accused.setdefault(key, {})[writer] = accusation
         return True
 
-    def accused(self) -> list[bytes]:
-        """Every node that any writer accuses, void or not."""
-        return list(self._by_accused)
+    def accused(self) -> KeysView[bytes]:
+        """Every node that any writer accuses, void or not, a member or not. A live view."""
+        return self._by_accused.keys()
 
     def against(self, key: bytes, number: int) -> dict[bytes, Accusation]:
         """The accusations against a node whose entry has this number, by writer."""

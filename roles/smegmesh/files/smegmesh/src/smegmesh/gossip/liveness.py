@@ -64,7 +64,7 @@ class Judgement:
         if not self._stale:
             return set()
         self._stale = False
-        said = {key: self.against(key) for key in self._accusations.accused()}
+        said = {key: self.against(key) for key in self._accusations.accused() & self._members.keys()}
         self._suspects = {key for key, accusations in said.items() if accusations}
         failed: dict[bytes, Liveness] = {}
         for key in self._suspects:
