@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 from hypothesis import given, settings
@@ -48,7 +49,7 @@ def _record(node: int, kind: Kind, number: int) -> Record:
 
 
 def _replica(records: list[tuple[int, Kind, int]]) -> Replica:
-    replica = Replica(_MESH, authority(), lambda slot, link, sync: None)
+    replica = Replica(_MESH, authority(), lambda slot, link, sync: None, Counter())
     for node in range(_NODES):
         replica.certificates.add(credentials(f"p{node}").certificate)
     for node, kind, number in records:

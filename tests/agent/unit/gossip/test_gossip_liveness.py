@@ -157,3 +157,23 @@ def test_the_version_moves_only_when_somebody_may_be_near_somebody_else() -> Non
     assert mesh.judgement.version == version
     mesh.accuse("p0", "p1")
     assert mesh.judgement.version != version
+
+
+class _Counting(dict[bytes, SignedEntry]):
+    """Members that count how often one is looked for."""
+
+    looks = 0
+
+    def get(self, *arguments: object) -> object:  # type: ignore[override]
+        self.looks += 1
+        return super().get(*arguments)  # type: ignore[call-overload]
+
+
+def test_accusing_strangers_costs_nothing_at_each_change() -> None:
+    """A verdict may name 16384 nodes, and nobody has to be a member: else its writer slows everybody down for good."""
+    mesh = _Mesh(3)
+    mesh.judgement = Judgement(3, members := _Counting(mesh.members))
+    mesh.judgement.accuse(node_key("p0"), {number.to_bytes(32, "big"): Accusation(1) for number in range(16_384)})
+    mesh.accuse("p1", "p2")
+    assert mesh.failed() == {}
+    assert members.looks < 10

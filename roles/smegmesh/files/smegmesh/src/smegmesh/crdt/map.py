@@ -124,6 +124,11 @@ class MeshMap:
         return Column(self._tree, lambda held: held.verdict)
 
     @property
+    def size(self) -> int:
+        """How many members there are."""
+        return self._members
+
+    @property
     def horizons(self) -> int:
         """How many nodes have a removal."""
         return self._horizons

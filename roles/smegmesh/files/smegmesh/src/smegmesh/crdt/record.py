@@ -22,6 +22,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from smegmesh.crdt.fault import Fault, unpack_fault
 from smegmesh.crdt.order import HASH_SIZE, MAX_NUMBER, Order
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import IdentityKey, verify
@@ -39,12 +40,14 @@ class RecordError(ValueError):
     """A record, body or removal is not what it should be; the text says what and why.
 
     It goes to logs and may quote anyone's bytes, so it is cut at `MAX_TEXT` characters.
+    `fault` is one word for counters.
     """
 
     MAX_TEXT = 400
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fault: Fault = "content") -> None:
         super().__init__(text if len(text) <= self.MAX_TEXT else text[: self.MAX_TEXT - 1] + "\u2026")
+        self.fault = fault
 
 
 T = TypeVar("T")
@@ -55,7 +58,7 @@ def unpack(what: str, decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-        raise RecordError(f"{what}: {error}") from error
+        raise RecordError(f"{what}: {error}", unpack_fault(error)) from error
 
 
 class Kind(IntEnum):
@@ -111,13 +114,17 @@ class SignedHeader:
         """Raise RecordError unless the certificate (already verified) allows its owner to say this here."""
         check_mesh(self.mesh_id, mesh_id)
         if certificate.fingerprint != self.certificate:
-            raise RecordError(f"record names certificate {self.certificate.hex()}, not {certificate.fingerprint.hex()}")
+            raise RecordError(
+                f"record names certificate {self.certificate.hex()}, not {certificate.fingerprint.hex()}", "certificate"
+            )
         if certificate.grant.node_key != self.node_key:
-            raise RecordError("record is about another node key than its certificate")
+            raise RecordError("record is about another node key than its certificate", "certificate")
         if not certificate.grant.allows_mesh(mesh_id):
-            raise RecordError(f"the certificate of {certificate.grant.node_name} does not grant mesh {mesh_id}")
+            raise RecordError(
+                f"the certificate of {certificate.grant.node_name} does not grant mesh {mesh_id}", "grant"
+            )
         if not self.verify(certificate.identity_key):
-            raise RecordError(f"signature is not by the identity key of {certificate.grant.node_name}")
+            raise RecordError(f"signature is not by the identity key of {certificate.grant.node_name}", "signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class Record(SignedHeader):
 def check_mesh(said: str, mesh_id: str) -> None:
     """Raise RecordError when something of mesh `said` turns up in mesh `mesh_id`."""
     if said != mesh_id:
-        raise RecordError(f"belongs to mesh {said!r}, not to {mesh_id!r}")
+        raise RecordError(f"belongs to mesh {said!r}, not to {mesh_id!r}", "mesh")
 
 
 def sign_record(
@@ -169,21 +176,21 @@ def decode_record(header: bytes, signature: bytes, body: bytes) -> Record:
     record = Record(header, signature, *_read(header, signature), body)
     limit = MAX_BODY[record.kind]
     if len(body) > limit:
-        raise RecordError(f"body of a {record.kind.name.lower()} has {len(body)} bytes, more than {limit}")
+        raise RecordError(f"body of a {record.kind.name.lower()} has {len(body)} bytes, more than {limit}", "oversize")
     if sha256(body).digest() != record.body_hash:
-        raise RecordError("body does not match the hash in the header")
+        raise RecordError("body does not match the hash in the header", "body")
     return record
 
 
 def _read(header: bytes, signature: bytes) -> tuple[Kind, str, bytes, int, bytes, bytes, bytes, Order]:
     """What a header says, in the order of SignedHeader's attributes."""
     if len(signature) != SIGNATURE_SIZE:
-        raise RecordError(f"signature has {len(signature)} bytes, not {SIGNATURE_SIZE}")
+        raise RecordError(f"signature has {len(signature)} bytes, not {SIGNATURE_SIZE}", "signature")
     if len(header) > MAX_HEADER:
-        raise RecordError(f"header has {len(header)} bytes, more than {MAX_HEADER}")
+        raise RecordError(f"header has {len(header)} bytes, more than {MAX_HEADER}", "oversize")
     fields = unpack("header", _decoder, header)
     if _encoder.encode(fields) != header:
-        raise RecordError("header is not in canonical MessagePack")
+        raise RecordError("header is not in canonical MessagePack", "malformed")
     return (
         fields.kind,
         fields.mesh_id,

@@ -93,7 +93,7 @@ class Removal:
         try:
             revocation = read_revocation(authority, evidence)
         except ValueError as error:
-            raise RecordError(f"revocation: {error}") from error
+            raise RecordError(f"revocation: {error}", "signature") from error
         check_mesh(revocation.mesh_id, mesh_id)
         if revocation.node_key != self.node_key:
             raise RecordError("revocation is of another node key than the one it is sent for")
@@ -117,10 +117,10 @@ def revoke(node_key: bytes, revocation: bytes) -> Removal:
 def decode_removal(data: bytes) -> Removal:
     """Read a removal's bytes; nothing is verified. Raises RecordError."""
     if len(data) > MAX_REMOVAL:
-        raise RecordError(f"removal has {len(data)} bytes, more than {MAX_REMOVAL}")
+        raise RecordError(f"removal has {len(data)} bytes, more than {MAX_REMOVAL}", "oversize")
     fields = unpack("removal", _decoder, data)
     if _encoder.encode(fields) != data:
-        raise RecordError("removal is not in canonical MessagePack")
+        raise RecordError("removal is not in canonical MessagePack", "malformed")
     if fields.cause is not Cause.REVOKE:
         return _from_header(fields.cause, decode_header(fields.first, fields.second))
     if len(fields.first) != KEY_SIZE:

@@ -68,9 +68,9 @@ def _expect(record: Record, kind: Kind) -> None:
 
 def _check_grant(entry: Entry, mesh_id: str, grant: Grant) -> None:
     if entry.name != grant.node_name:
-        raise RecordError(f"entry calls its node {entry.name!r}, its certificate {grant.node_name!r}")
+        raise RecordError(f"entry calls its node {entry.name!r}, its certificate {grant.node_name!r}", "grant")
     if entry.bridge and not grant.allows_bridge(mesh_id):
-        raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge mesh {mesh_id}")
+        raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge mesh {mesh_id}", "grant")
     for prefix in entry.advertise:
         if not grant.allows_prefix(prefix):
-            raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {prefix}")
+            raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {prefix}", "grant")

@@ -34,12 +34,12 @@ class Certificates:
         """The certificate of a node by its fingerprint."""
         return _certificate_in(self._map.get(node_key), fingerprint) or self._loose.get(fingerprint)
 
-    def under(self, node_key: bytes, statements: Iterable[Statement]) -> dict[bytes, NodeCertificate]:
-        """The certificates that these statements of a node are under, by fingerprint."""
+    def under(self, statements: Iterable[Statement]) -> dict[bytes, NodeCertificate]:
+        """The certificates that these statements are under, by fingerprint."""
         found = {}
         for statement in statements:
-            fingerprint = statement.certificate if isinstance(statement, Removal) else statement.record.certificate
-            certificate = None if fingerprint is None else self.get(node_key, fingerprint)
+            raw = statement if isinstance(statement, Removal) else statement.record
+            certificate = None if raw.certificate is None else self.get(raw.node_key, raw.certificate)
             if certificate is not None:
                 found[certificate.fingerprint] = certificate
         return found

@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from smegmesh.crdt.digest import FANOUT, LEAF_ITEMS, MAX_DEPTH
+from smegmesh.crdt.fault import Fault, unpack_fault
 from smegmesh.crdt.held import MapKind
 
 #: The protocol range of this version: N and N-1 once two were released.
@@ -41,7 +42,11 @@ _Bytes = Annotated[bytes, msgspec.Meta(max_length=MAX_FRAME)]
 
 
 class FrameError(ValueError):
-    """A frame that cannot be read; the text says why."""
+    """A frame that cannot be read, or not be then; the text says why, `fault` in one word for counters."""
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -64,7 +69,9 @@ class Hello(_Message, tag=0, frozen=True):
     """First on each link, both ways. `yours` is what the sender holds of the receiver's own key.
 
     So a node learns at once above which numbers it has to start; nobody can talk it
-    into a number that it did not sign.
+    into a number that it did not sign. `near`: the receiver is one that the sender
+    keeps a link with. One that is not is introduced: `yours` holds the entries of
+    those who are near it, too.
     """
 
     oldest: Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -73,6 +80,7 @@ class Hello(_Message, tag=0, frozen=True):
     instance: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
     root: Hash
     yours: Items
+    near: bool = True
 
 
 class Ping(_Message, tag=1, frozen=True):
@@ -115,9 +123,13 @@ class Nodes(_Message, tag=8, frozen=True):
 
 
 class WantItems(_Message, tag=9, frozen=True):
-    """Asks for items by map (1 entry, 2 removal, 3 verdict) and node key."""
+    """Asks for items by map (1 entry, 2 removal, 3 verdict) and node key.
+
+    Those of nodes of which the asker holds nothing are `new`: they come with their certificates.
+    """
 
     slots: Annotated[list[Slot], msgspec.Meta(max_length=MAX_ITEMS)]
+    new: Annotated[list[Slot], msgspec.Meta(max_length=MAX_ITEMS)] = []
 
 
 class Restart(_Message, tag=10, frozen=True):
@@ -140,11 +152,11 @@ def encode(message: Message) -> bytes:
 def decode(frame: bytes) -> Message:
     """The message of a frame. Raises FrameError on anything else."""
     if len(frame) > MAX_FRAME:
-        raise FrameError(f"frame has {len(frame)} bytes, more than {MAX_FRAME}")
+        raise FrameError(f"frame has {len(frame)} bytes, more than {MAX_FRAME}", "oversize")
     try:
         return _decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise FrameError(f"frame: {error}") from error
+        raise FrameError(f"frame: {error}", unpack_fault(error)) from error
 
 
 def negotiate(ours: tuple[int, int], theirs: tuple[int, int]) -> int | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from smegmesh.crdt.digest import LEAF_ITEMS
+from smegmesh.crdt.fault import Fault
 from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.record import RecordError
@@ -35,8 +37,10 @@ from smegmesh.gossip.flood import pack
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Change, Missing, Replica
+from smegmesh.gossip.replica import Change, Missing, Refused, Replica, Source
 from smegmesh.gossip.settings import Settings
+from smegmesh.gossip.sharing import Triple
+from smegmesh.gossip.topology import Topology
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
 #: Certificates of a frame, and nodes of the digest tree (each a leaf of items of 90 bytes at most).
@@ -57,7 +61,8 @@ class Conversation:
         counters: Counter[str],
         send: Callable[[Link, Message], None],
         close: Callable[[Link, str], None],
-        changed: Callable[[Change, int, bool], None],
+        changed: Callable[[Change], None],
+        topology: Topology,
     ) -> None:
         self._settings = settings
         self._replica = replica
@@ -69,6 +74,7 @@ class Conversation:
         self._send = send
         self._close = close
         self._changed = changed
+        self._topology = topology
 
     def hear(self, link: Link, frame: bytes, now: float) -> bool:
         """Act on a frame; says whether it may call for conclusions beyond the map. Bad ones are counted."""
@@ -84,7 +90,7 @@ class Conversation:
         if isinstance(message, Hello):
             self._hello(link, message, now)
         elif not link.ready:
-            raise FrameError("a hello must come first")
+            raise FrameError("a hello must come first", "hello")
         elif isinstance(message, Ping):
             self._send(link, Pong())
         elif isinstance(message, Items):
@@ -100,9 +106,9 @@ class Conversation:
             give, questions = descend(self._map.tree, message)
             for question in questions:
                 self._send(link, question)
-            self._give(link, give)
+            self._give(link, give.slots, give.new)
         elif isinstance(message, WantItems):
-            self._give(link, message.slots)
+            self._give(link, message.slots, message.new)
         elif isinstance(message, WantCertificates):
             self._give_certificates(link, message.wanted)
         elif isinstance(message, Restart):
@@ -110,10 +116,12 @@ class Conversation:
 
     def greet(self, link: Link) -> None:
         """Say hello, and what is known of the other side."""
-        self._released(link, self._replica.release(link.certificate.fingerprint), sync=True)
-        yours = next(self._about(link.node_key), Items(sync=True))
+        self._released(self._replica.release(link.certificate.fingerprint))
+        near = self._topology.is_near(link.node_key)
+        introduced = [] if near or link.dialled else self._topology.neighbours_of(link.node_key)
+        yours = next(self._about(link.node_key, *introduced), Items(sync=True))
         oldest, newest = self._settings.protocols
-        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours)
+        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours, near)
         self._send(link, hello)
         if self._map.revoked(link.node_key):
             self._close(link, "it is revoked")
@@ -123,16 +131,18 @@ class Conversation:
         for items in self._about(key):
             self._send(link, items)
 
-    def _about(self, key: bytes) -> Iterator[Items]:
-        statements = [self._replica.statement(Slot(kind, key)) for kind in MapKind]
-        found = [statement for statement in statements if statement is not None]
-        return pack(found, self._replica.certificates.under(key, found), sync=True)
+    def _about(self, key: bytes, *introduced: bytes) -> Iterator[Items]:
+        """All that is known of a node, and the entries of those it is introduced to, with the certificates."""
+        slots = [*(Slot(kind, key) for kind in MapKind), *(Slot(MapKind.ENTRY, other) for other in introduced)]
+        found = [statement for statement in map(self._replica.statement, slots) if statement is not None]
+        return pack(found, self._replica.certificates.under(found), sync=True)
 
     def _hello(self, link: Link, hello: Hello, now: float) -> None:
         if link.ready:
-            raise FrameError("a second hello")
+            raise FrameError("a second hello", "hello")
         if hello.mesh_id != self._settings.mesh_id:
-            self._close(link, f"it belongs to mesh {hello.mesh_id}")
+            self._count("mesh")
+            self._close(link, f"it belongs to mesh {hello.mesh_id!r}")
             return
         if negotiate(self._settings.protocols, (hello.oldest, hello.newest)) is None:
             self._counters["protocol_refused"] += 1
@@ -146,57 +156,66 @@ class Conversation:
         self._items(link, hello.yours)
         if self._publisher.standing is Standing.WAITING:
             self._publisher.become(Standing.MEMBER)
-        if duplicate is link:
+        if self._links.get(link.number) is None:
             return
         self._agree(link, hello.root, now)
         if link.agreed is None and link.dialled:
             link.compared = now
-            self._send(link, Root(self._map.root))
+            if hello.near or self._topology.is_client:
+                self._send(link, Root(self._map.root))
 
     def _items(self, link: Link, items: Items) -> None:
+        source = Source(link.number, items.sync)
         for der in items.certificates:
             try:
-                self._released(link, self._replica.take_certificate(der), items.sync)
+                self._released(self._replica.take_certificate(der))
             except CertificateError as error:
-                self._bad(link, error)
+                if self._bad(link, error):
+                    return
         missing: dict[tuple[bytes, bytes], None] = {}
-        for triple in items.records:
-            try:
-                result = self._replica.take_record(triple)
-            except RecordError as error:
-                self._bad(link, error)
-                continue
-            self._taken(link, result, items.sync, missing)
-        for data in items.removals:
-            try:
-                result = self._replica.take_removal(data)
-            except RecordError as error:
-                self._bad(link, error)
-                continue
-            self._taken(link, result, items.sync, missing)
+        for result in chain(self._taken(link, source, items.records), self._removed(link, source, items.removals)):
+            if isinstance(result, Change):
+                self._changed(result)
+            elif isinstance(result, Missing):
+                missing[result.node_key, result.fingerprint] = None
         wanted = list(missing)
         for at in range(0, len(wanted), MAX_ITEMS):
             self._send(link, WantCertificates(wanted[at : at + MAX_ITEMS]))
 
-    def _taken(
-        self, link: Link, result: Change | Missing | None, sync: bool, missing: dict[tuple[bytes, bytes], None]
-    ) -> None:
-        if isinstance(result, Change):
-            self._changed(result, link.number, sync)
-        elif result is not None:
-            missing[result.node_key, result.fingerprint] = None
+    def _taken(self, link: Link, source: Source, records: list[Triple]) -> Iterator[Change | Missing | None]:
+        """Take records as long as the link does not send too many bad ones."""
+        for triple in records:
+            try:
+                yield self._replica.take_record(triple, source)
+            except RecordError as error:
+                if self._bad(link, error):
+                    return
 
-    def _released(self, link: Link, results: Iterable[Change | RecordError], sync: bool) -> None:
+    def _removed(self, link: Link, source: Source, removals: list[bytes]) -> Iterator[Change | Missing | None]:
+        for data in removals:
+            try:
+                yield self._replica.take_removal(data, source)
+            except RecordError as error:
+                if self._bad(link, error):
+                    return
+
+    def _released(self, results: Iterable[Change | Refused]) -> None:
+        """Act on what had waited for a certificate; what was bad counts against who sent it, not who brought that."""
         for result in results:
             if isinstance(result, Change):
-                self._changed(result, link.number, sync)
+                self._changed(result)
             else:
-                self._bad(link, result)
+                number = result.source.link
+                self._bad(None if number is None else self._links.get(number), result.error)
 
-    def _give(self, link: Link, slots: list[Slot]) -> None:
-        statements = map(self._replica.statement, dict.fromkeys(slots))
-        for items in pack((statement for statement in statements if statement is not None), {}, sync=True):
-            self._send(link, items)
+    def _give(self, link: Link, slots: list[Slot], new: list[Slot]) -> None:
+        """Send what slots hold, with certificates where the other side has nothing of a node."""
+        for wanted, escorted in ((slots, False), (new, True)):
+            found = [self._replica.statement(slot) for slot in dict.fromkeys(wanted)]
+            statements = [statement for statement in found if statement is not None]
+            escorts = self._replica.certificates.under(statements) if escorted else {}
+            for items in pack(statements, escorts, sync=True):
+                self._send(link, items)
 
     def _describe(self, link: Link, prefixes: list[bytes]) -> None:
         wanted = list(dict.fromkeys(prefixes))
@@ -213,11 +232,27 @@ class Conversation:
         if root == self._map.root and link.agreed is None:
             link.agreed = now
 
-    def _bad(self, link: Link, error: Exception) -> None:
+    def _bad(self, link: Link | None, error: ValueError) -> bool:
+        """Count what was bad against the link that sent it; says whether that has sent too much by now."""
         if isinstance(error, MapFull):  # the limit is ours, the link is not to blame
             self._counters["map_full"] += 1
-            return
-        self._counters["bad_frames"] += 1
+            return False
+        self._count(_fault(error))
+        if link is None:
+            return False
         link.bad += 1
-        if link.bad >= self._settings.bad_frames and self._links.get(link.number) is not None:
+        if link.bad < self._settings.bad_frames:
+            return False
+        if self._links.get(link.number) is not None:
             self._close(link, f"sent {link.bad} bad frames, the last: {error}")
+        return True
+
+    def _count(self, fault: Fault) -> None:
+        self._counters["bad_frames"] += 1
+        self._counters[f"bad.{fault}"] += 1
+
+
+def _fault(error: ValueError) -> Fault:
+    if isinstance(error, FrameError | RecordError):
+        return error.fault
+    return "certificate" if isinstance(error, CertificateError) else "digest"

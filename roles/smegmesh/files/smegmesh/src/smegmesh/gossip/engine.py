@@ -8,11 +8,11 @@ conclusions from what they changed.
 from __future__ import annotations
 
 from collections import Counter
-from enum import IntFlag
+from collections.abc import Mapping
 from functools import partial
 from random import Random
 
-from smegmesh.crdt.entry import Entry
+from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.map import MapFull
 from smegmesh.crdt.record import Record
@@ -36,7 +36,7 @@ from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import NOTHING_STORED, Settings, Stored
 from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.topology import Topology
-from smegmesh.gossip.upkeep import TOGETHER, Upkeep
+from smegmesh.gossip.upkeep import Upkeep
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import Authority, NodeCertificate
 from smegmesh.identity.keys import IdentityKey, encode_key
@@ -62,15 +62,12 @@ _OUT = (Standing.LEFT, Standing.REVOKED)
 _FAILED = {Liveness.MUTE: State.MUTE, Liveness.DOWN: State.DOWN}
 
 
-class Stale(IntFlag):
-    """Which conclusions are to be drawn anew."""
-
-    NOTHING = 0
-    OBSERVE = 1  # whom to observe, and how they are found
-    SPEAK = 2  # what to say of oneself and of others
-    LEAD = 4  # who leads
-    LINKS = 8  # whom to dial, which links to keep
-    ALL = 15
+# Which conclusions are to be drawn anew.
+_OBSERVE = 1  # whom to observe, and how they are found
+_SPEAK = 2  # what to say of oneself and of others
+_LEAD = 4  # who leads
+_LINKS = 8  # whom to dial, which links to keep
+_ALL = 15
 
 
 class Engine:
@@ -97,14 +94,15 @@ class Engine:
         self._events: list[Event] = []
         self._due = now + settings.alone_wait
         self._alone_until = now + settings.alone_wait
-        self._stale = Stale.ALL
+        self._stale = _ALL
+        self._moved = False  # whether an input did more than to call for an answer
         self._concluded = float("-inf")  # when conclusions from who is near whom were last drawn
         self._near_version = -1
         self._probed: frozenset[bytes] = frozenset()
         self._probed_version = -1
         self._map = known.map
         self._directory = known.directory
-        self._replica = Replica(self._map, known.certificates, authority, sharing)
+        self._replica = Replica(self._map, known.certificates, authority, sharing, self.counters)
         self._judgement = Judgement(self._map, self._directory)
         self._roster = Roster(self._own, self._map, self._directory, self._judgement)
         self._forgetting = Forgetting(settings.forget)
@@ -112,7 +110,7 @@ class Engine:
         self._links = Links(self._own)
         self._flood = Flood(settings.flood_delay)
         self._dialler = Dialler(random, settings.dial_timeout)
-        self._upkeep = Upkeep(settings, random, self._links, now)
+        self._upkeep = Upkeep(settings, random, self._map, self._links, self._observers.__contains__, now)
         self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
         self._topology = Topology(
             settings, self._own, self._map, self._directory, self._judgement, self._links, self._dialler, random
@@ -130,6 +128,7 @@ class Engine:
             self._send,
             self._close,
             self._on_change,
+            self._topology,
         )
         self._now = now
         self._replica.certificates.add(certificate)
@@ -154,9 +153,10 @@ class Engine:
             self._events.append(Close(link, "its certificate does not grant the mesh"))
         else:
             self._links.add(new)
+            self._upkeep.touch(new)
             self._replica.certificates.add(certificate)
             self._conversation.greet(new)
-        self._stale |= Stale.LINKS
+        self._stale |= _LINKS
         self._settle(now)
 
     def link_down(self, link: int, now: float) -> None:
@@ -173,11 +173,12 @@ class Engine:
             return
         if self._conversation.hear(source, frame, now):
             self._membership.choice.forgive(source.node_key)
-            self._stale = Stale.ALL
+            self._upkeep.touch(source)
+            self._stale = _ALL
         if self._links.get(link) is not None:
             source.heard = max(source.heard, now)
             if source.ready and self._observers.heard(source.node_key, now):
-                self._stale |= Stale.OBSERVE | Stale.SPEAK | Stale.LINKS
+                self._stale |= _OBSERVE | _SPEAK | _LINKS
         self._settle(now)
 
     def dial_failed(self, dial: int, now: float) -> None:
@@ -187,24 +188,25 @@ class Engine:
         if isinstance(target, bytes):
             self._observers.dial_failed(target)
             self._topology.dialled(target)
-        self._stale |= Stale.OBSERVE | Stale.SPEAK | Stale.LINKS
+        self._stale |= _OBSERVE | _SPEAK | _LINKS
         self._settle(now)
 
     def probe_result(self, node_key: bytes, answered: bool, now: float) -> None:
         """A ping through the tunnel was answered, or it was not in time."""
         self._enter(now)
         self._observers.probed(node_key, answered)
-        self._stale |= Stale.OBSERVE
+        self._stale |= _OBSERVE
         if self._membership.is_client:
             self._membership.choice.probed(node_key, answered, now)
-            self._stale = Stale.ALL
+            self._stale = _ALL
         self._settle(now)
 
     def set_entry(self, entry: Entry, now: float) -> None:
         """What this node says of itself; a client's homes are filled in. Raises ValueError if it may not say it."""
         self._membership.declare(entry)
+        self._topology.is_client = entry.role is Role.CLIENT
         self._enter(now)
-        self._stale = Stale.ALL
+        self._stale = _ALL
         self._settle(now)
 
     def set_certificate(self, certificate: NodeCertificate, now: float) -> None:
@@ -212,7 +214,7 @@ class Engine:
         self._enter(now)
         self._replica.certificates.add(certificate)
         self._publisher.certificate = certificate
-        self._stale |= Stale.SPEAK
+        self._stale |= _SPEAK
         self._settle(now)
 
     def announce_restart(self, now: float) -> None:
@@ -221,7 +223,7 @@ class Engine:
         for link in self._links.ready():
             self._send(link, Restart(self._settings.restart_grace))
         self._persist()  # what others have said, too: there is no later
-        self._settle(now)
+        self._settle(now, timer=True)
 
     def leave(self, now: float) -> None:
         """Leave the mesh: say so to all links, then close them."""
@@ -229,7 +231,7 @@ class Engine:
         if self._publisher.standing not in _OUT:
             self._membership.leave()
             self._close_all("this node leaves the mesh", now)
-        self._settle(now)
+        self._settle(now, timer=True)
 
     def revoke(self, data: bytes, now: float) -> None:
         """Import a revocation. Raises ValueError if it is none of this mesh and authority."""
@@ -268,13 +270,23 @@ class Engine:
         """The mesh as this node knows it."""
         return self._roster.view()
 
+    def failed(self) -> Mapping[bytes, Liveness]:
+        """Who is not alive, by node key; an immutable value."""
+        return self._judgement.failed()
+
+    @property
+    def size(self) -> int:
+        """How many members there are."""
+        return self._map.size
+
     def links(self) -> dict[int, bytes]:
         """The links that stand: number -> node key."""
         return {link.number: link.node_key for link in self._links}
 
     # What changes in the map
 
-    def _on_change(self, change: Change, source: int | None, sync: bool) -> None:
+    def _on_change(self, change: Change) -> None:
+        self._moved = True
         key = change.slot.key
         self._durability.changed(change, self._now)
         if change.slot.kind is MapKind.VERDICT:
@@ -284,11 +296,11 @@ class Engine:
         else:
             self._membership_changed(change)
         if key == self._own:
-            self._stale |= Stale.SPEAK
+            self._stale |= _SPEAK
         elif key in self._observers:
-            self._stale |= Stale.OBSERVE
-        if source is None or not self._membership.is_client:
-            self._flood.news(change, self._links.ready(), source, sync)
+            self._stale |= _OBSERVE
+        if change.source.link is None or not self._topology.is_client:
+            self._flood.news(change, self._links.flooded())
 
     def _membership_changed(self, change: Change) -> None:
         key = change.slot.key
@@ -297,11 +309,11 @@ class Engine:
         self._judgement.changed(key, effect)
         self._roster.touch()
         if effect.peers:
-            self._stale |= Stale.LEAD
+            self._stale |= _LEAD
             if self._membership.is_client:
                 self._topology.preference.put(key, key in self._directory.rings)
         if effect.peers or effect.homes or key in self._topology.near():
-            self._stale |= Stale.LINKS | Stale.OBSERVE
+            self._stale |= _LINKS | _OBSERVE
         if len(self._directory.hidden) > hidden:
             keeps, loses = self._directory.collision(key, self._map.tree)
             self._alarm("address", f"{encode_key(loses)} has the address of {encode_key(keeps)} and is left out")
@@ -314,7 +326,7 @@ class Engine:
     def _take_own(self, raw: Record | Removal) -> None:
         change = self._replica.take(raw)
         if isinstance(change, Change):
-            self._on_change(change, None, False)
+            self._on_change(change)
 
     # Conclusions
 
@@ -327,8 +339,9 @@ class Engine:
 
     def _settle(self, now: float, *, timer: bool = False) -> None:
         """Draw the conclusions from what changed and from the time; nothing is done where neither calls for it."""
-        if not (timer or self._stale or self._events or self._judgement.pending):
+        if not (timer or self._stale or self._moved):
             return
+        self._moved = False
         for _round in range(_ROUNDS):
             self._conclude(now)
             if not (self._stale or self._judgement.pending) or self._waits(now):
@@ -349,36 +362,36 @@ class Engine:
     def _conclude(self, now: float) -> None:
         if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
             self._publisher.become(Standing.MEMBER)
-            self._stale |= Stale.SPEAK
+            self._stale |= _SPEAK
         self._judge(now)
         if self._membership.declared is None or self._publisher.standing in _OUT:
-            self._stale = Stale.NOTHING
+            self._stale = 0
             return
         if self._near_version != self._judgement.version and not self._waits(now):
             self._concluded = now
             self._near_version = self._judgement.version
-            self._stale = Stale.ALL
-        stale, self._stale = self._stale, Stale.NOTHING
-        if stale & Stale.OBSERVE or now >= self._observers.next_timer():
+            self._stale = _ALL
+        stale, self._stale = self._stale, 0
+        if stale & _OBSERVE or now >= self._observers.next_timer():
             stale |= self._observe(now)
         if self._membership.is_client and (stale or now >= self._membership.choice.next_timer()):
             self._membership.choose_homes(self._topology, self._dialler, self._links, now)
             self._topology.shunned = self._membership.choice.unreachable
             self._roster.disqualify(self._topology.shunned)
-            stale |= Stale.SPEAK | Stale.LINKS
+            stale |= _SPEAK | _LINKS
         renew = self._publisher.standing is Standing.MEMBER and self._leadership.refresh_due(now)
-        if stale & Stale.SPEAK or renew or now >= self._membership.next_timer():
+        if stale & _SPEAK or renew or now >= self._membership.next_timer():
             self._membership.publish(self._observers.accused(), renew=renew, now=now)
-        if stale & Stale.LEAD or now >= self._leadership.next_timer():
+        if stale & _LEAD or now >= self._leadership.next_timer():
             self._lead(now)
-        self._keep_links(now, anew=bool(stale & Stale.LINKS))
+        self._keep_links(now, anew=bool(stale & _LINKS))
 
     def _judge(self, now: float) -> None:
         for key in sorted(self._judgement.update()):
             self._roster.touch()
-            self._stale |= Stale.LEAD
+            self._stale |= _LEAD
             if key == self._own:
-                self._stale |= Stale.SPEAK
+                self._stale |= _SPEAK
             if self._judgement.liveness(key) is Liveness.DOWN and self._map.present(key):
                 self._forgetting.down(key, now)
             else:
@@ -397,7 +410,7 @@ class Engine:
         except MapFull:
             self.counters["map_full"] += 1
 
-    def _observe(self, now: float) -> Stale:
+    def _observe(self, now: float) -> int:
         """Observe whom the rings say; what else is stale then."""
         version = self._observers.version
         self._observers.step(now)
@@ -411,8 +424,10 @@ class Engine:
             member = self._map.member(key)
             assert member is not None
             self._observers.observe(key, member.record, heard, presumed, now)
+            if link is not None:
+                self._upkeep.touch(link)
         self._observers.step(now)
-        return Stale.NOTHING if self._observers.version == version else Stale.SPEAK | Stale.LINKS
+        return 0 if self._observers.version == version else _SPEAK | _LINKS
 
     def _lead(self, now: float) -> None:
         self._roster.lead(
@@ -423,18 +438,19 @@ class Engine:
 
     def _keep_links(self, now: float, *, anew: bool) -> None:
         entry = self._membership.entry()
-        if anew or now >= self._upkeep.next_timer(self._observers.__contains__) - TOGETHER:
-            for link, action in self._upkeep.step(
-                self._map, self._observers.__contains__, lambda link: self._topology.needs(link, entry, now), now
-            ):
+        if anew:
+            self._upkeep.need(self._topology.needs(entry, now), now)
+        if now >= self._upkeep.next_timer():
+            for link, action in self._upkeep.step(now):
                 if isinstance(action, str):
                     self._close(link, action)
                 else:
                     self._send(link, action)
         if anew:
-            for link in self._links.ready():
-                if self._observers.state(link.node_key) in (State.DOWN, State.MUTE) and link.heard < now:
-                    self._close(link, "is silent")
+            for key in self._observers.accused():
+                silent = self._links.to(key)
+                if silent is not None and silent.heard < now:
+                    self._close(silent, "is silent")
             self._dialler.wish(self._topology.wishes(entry, now), now)
         if now >= self._dialler.next_timer():
             for dial, target, addresses in self._dialler.due(now):
@@ -474,9 +490,9 @@ class Engine:
         link = self._links.remove(number)
         if link is None:
             return
-        self._stale |= Stale.LINKS
+        self._stale |= _LINKS
         if link.ready and self._links.to(link.node_key) is None:
-            self._stale |= Stale.OBSERVE | Stale.SPEAK
+            self._stale |= _OBSERVE | _SPEAK
             self._observers.lost(link.node_key, now)
             self._dialler.lost(link.node_key, now - link.up, now)
 
@@ -510,7 +526,7 @@ class Engine:
         due = [
             self._durability.next_timer(),
             self._flood.next_timer(self._links.ready()),
-            self._upkeep.next_timer(self._observers.__contains__),
+            self._upkeep.next_timer(),
             self._observers.next_timer(),
             self._dialler.next_timer(),
             self._membership.next_timer(),

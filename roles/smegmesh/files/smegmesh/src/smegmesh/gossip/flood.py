@@ -25,12 +25,13 @@ class Flood:
         self._delay = delay
         self._full = False
 
-    def news(self, change: Change, links: Iterable[Link], source: int | None, sync: bool) -> None:
-        """Put a change into the outboxes of all links but the one it came from.
+    def news(self, change: Change, links: Iterable[Link]) -> None:
+        """Put a change into the outboxes of these links, but the one it came from.
 
         What a comparison of digests brought is no news for a link whose own first
         comparison is still to come: that one will find what is missing there.
         """
+        source, sync = change.source.link, change.source.sync
         for link in links:
             if link.number != source and not (sync and link.agreed is None):
                 link.outbox[change.slot] = change.statement

@@ -25,6 +25,7 @@ class Link:
     compared: float = float("-inf")
     agreed: float | None = None  # when digests were first equal
     surplus: float | None = None  # since when nobody needs it
+    due: float = float("inf")  # when something is to be done on it
     bad: int = 0
     outbox: dict[Slot, Statement] = field(default_factory=dict)
     escorts: dict[bytes, NodeCertificate] = field(default_factory=dict)  # to go along with the outbox, by fingerprint
@@ -43,6 +44,7 @@ class Links:
         self._own = own
         self._links: dict[int, Link] = {}
         self._ready: dict[bytes, Link] = {}
+        self._flooded: list[Link] | None = None
 
     def __iter__(self) -> Iterator[Link]:
         return iter(list(self._links.values()))
@@ -61,6 +63,17 @@ class Links:
         """The links whose other side said hello, one a node."""
         return list(self._ready.values())
 
+    def flooded(self) -> list[Link]:
+        """The links that news go out on: those that are needed, all if there is none."""
+        if self._flooded is None:
+            ready = self.ready()
+            self._flooded = [link for link in ready if link.surplus is None] or ready
+        return self._flooded
+
+    def changed(self) -> None:
+        """Some link is needed now, or not any more."""
+        self._flooded = None
+
     def pending(self, node_key: bytes) -> bool:
         """Whether there is any link with a node, ready or not."""
         return node_key in self._ready or any(link.node_key == node_key for link in self._links.values())
@@ -75,6 +88,7 @@ class Links:
         older then. Else both sides dialled at once, and both keep the one dialled by
         the lower key.
         """
+        self._flooded = None
         other = self._ready.get(link.node_key)
         if other is None or other is link:
             self._ready[link.node_key] = link
@@ -89,6 +103,7 @@ class Links:
 
     def remove(self, number: int) -> Link | None:
         """Forget a link; returns it."""
+        self._flooded = None
         link = self._links.pop(number, None)
         if link is not None and self._ready.get(link.node_key) is link:
             del self._ready[link.node_key]

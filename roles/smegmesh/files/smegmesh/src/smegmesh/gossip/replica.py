@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import msgspec
 
 from smegmesh.crdt.held import Held, MapKind
 from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.order import Order
 from smegmesh.crdt.record import Kind, Record, RecordError, check_mesh, decode_record
 from smegmesh.crdt.removal import Removal, decode_removal, leave
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict, accept_entry, accept_verdict
@@ -18,6 +20,7 @@ from smegmesh.gossip.sharing import Sharing, Statement, Triple
 from smegmesh.identity.certificate import Authority, NodeCertificate
 
 _WAITING = 16 * 1024 * 1024  # bytes
+_REFUSED = 20  # of what waited for one certificate, a link
 
 _decode_triple = msgspec.msgpack.Decoder(Triple).decode
 _encode_triple = msgspec.msgpack.Encoder().encode
@@ -26,14 +29,34 @@ Raw = Record | Removal
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Whence something came: a link (None: this node itself), as news or as the answer to a comparison."""
+
+    link: int | None
+    sync: bool
+
+
+OWN = Source(None, False)
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A slot has another content. `first`: the certificate of the statement, if it is the first under it."""
 
+    source: Source
     slot: Slot
     statement: Statement
     before: Held | None
     after: Held
     first: NodeCertificate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What had waited for its certificate was bad."""
+
+    source: Source
+    error: RecordError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +70,37 @@ class Missing:
 class Replica:
     """What this node knows of the mesh. Nothing changes before it is verified.
 
-    What is taken ends in a Change, in Missing, or in None: it is held already, or something higher is.
+    What is taken ends in a Change, in Missing, or in None: then it says nothing new, and is counted as
+    `duplicate` if it is what the map holds, as `stale` if that is higher.
     """
 
-    def __init__(self, mesh: MeshMap, certificates: Certificates, authority: Authority, sharing: Sharing) -> None:
+    def __init__(
+        self,
+        mesh: MeshMap,
+        certificates: Certificates,
+        authority: Authority,
+        sharing: Sharing,
+        counters: Counter[str] | None = None,
+    ) -> None:
         self.map = mesh
         self.certificates = certificates
         self._authority = authority
         self._memo = sharing.memo
-        self._waiting: Waiting[Raw] = Waiting(_WAITING)
+        self._counters: Counter[str] = Counter() if counters is None else counters
+        self._waiting: Waiting[tuple[Raw, Source]] = Waiting(_WAITING)
 
-    def take_record(self, triple: Triple) -> Change | Missing | None:
+    def take_record(self, triple: Triple, source: Source) -> Change | Missing | None:
         """Take a record off the wire. Raises RecordError."""
         known = self._memo.get(triple)
-        return self.take(decode_record(*triple) if known is None else _raw(known), triple, known)
+        return self.take(decode_record(*triple) if known is None else _raw(known), source, triple, known)
 
-    def take_removal(self, data: bytes) -> Change | Missing | None:
+    def take_removal(self, data: bytes, source: Source) -> Change | Missing | None:
         """Take a removal off the wire. Raises RecordError."""
         known = self._memo.get(data)
-        return self.take(decode_removal(data) if known is None else _raw(known), data, known)
+        return self.take(decode_removal(data) if known is None else _raw(known), source, data, known)
 
     def take(
-        self, raw: Raw, wire: Triple | bytes | None = None, known: Statement | None = None
+        self, raw: Raw, source: Source = OWN, wire: Triple | bytes | None = None, known: Statement | None = None
     ) -> Change | Missing | None:
         """Verify and merge. Raises RecordError.
 
@@ -84,32 +116,41 @@ class Replica:
                 raw = leave(raw)
         held = self.map.get(raw.node_key)
         if not _newer(raw, held):
+            if source.link is not None:
+                self._counters["duplicate" if _same(raw, held) else "stale"] += 1
             return None
         certificate = None
         if raw.certificate is not None:
             certificate = self.certificates.get(raw.node_key, raw.certificate)
             if certificate is None:
-                self._waiting.put(raw.certificate, raw.seen, size_of(raw), raw)
+                self._waiting.put(raw.certificate, raw.seen, size_of(raw), (raw, source))
                 return Missing(raw.node_key, raw.certificate)
         statement = self._verify(raw, certificate) if known is None else known
-        change = self._merge(statement, held, certificate)
+        change = self._merge(statement, source, held, certificate)
         if known is None and wire is not None:
             self._memo.put(wire, statement)
         return change
 
-    def take_certificate(self, der: bytes) -> list[Change | RecordError]:
-        """Take a certificate off the wire, and what waited for it. Raises CertificateError."""
+    def take_certificate(self, der: bytes) -> list[Change | Refused]:
+        """Take a certificate off the wire, and what waited for it, as `release`. Raises CertificateError."""
         certificate = self.certificates.read(der)
         return [] if certificate is None else self.release(certificate.fingerprint)
 
-    def release(self, fingerprint: bytes) -> list[Change | RecordError]:
-        """Take what waited for a certificate that is known now; returns what became of it."""
-        results: list[Change | RecordError] = []
-        for raw in self._waiting.take(fingerprint):
+    def release(self, fingerprint: bytes) -> list[Change | Refused]:
+        """Take what waited for a certificate that is known now; returns what became of it.
+
+        Of a link that sent so many bad ones, the rest is given up: each costs the check of a signature.
+        """
+        results: list[Change | Refused] = []
+        bad: Counter[int | None] = Counter()
+        for raw, source in self._waiting.take(fingerprint):
+            if bad[source.link] == _REFUSED:
+                continue
             try:
-                change = self.take(raw)
+                change = self.take(raw, source)
             except RecordError as error:
-                results.append(error)
+                bad[source.link] += 1
+                results.append(Refused(source, error))
             else:
                 if isinstance(change, Change):
                     results.append(change)
@@ -147,7 +188,9 @@ class Replica:
         accept = accept_entry if raw.kind is Kind.ENTRY else accept_verdict
         return accept(raw, self.map.mesh_id, certificate)
 
-    def _merge(self, statement: Statement, before: Held | None, certificate: NodeCertificate | None) -> Change:
+    def _merge(
+        self, statement: Statement, source: Source, before: Held | None, certificate: NodeCertificate | None
+    ) -> Change:
         if isinstance(statement, SignedEntry):
             kind = MapKind.ENTRY
             self.map.merge_entry(statement)
@@ -161,7 +204,7 @@ class Replica:
         after = self.map.get(key)
         assert after is not None
         first = certificate is not None and self.certificates.used(before, after, certificate)
-        return Change(Slot(kind, key), statement, before, after, certificate if first else None)
+        return Change(source, Slot(kind, key), statement, before, after, certificate if first else None)
 
 
 def size_of(raw: Raw) -> int:
@@ -176,21 +219,38 @@ def stored_slot(slot: Slot) -> bytes:
     return bytes([slot.kind]) + slot.key
 
 
+def encode_record(record: Record) -> bytes:
+    """A record as it is stored."""
+    return _encode_triple(record.triple)
+
+
 def stored_bytes(statement: Statement) -> bytes:
     """The content under which it is stored."""
     if isinstance(statement, Removal):
         return statement.encode()
-    return _encode_triple(statement.record.triple)
+    return encode_record(statement.record)
 
 
 def _raw(statement: Statement) -> Raw:
     return statement if isinstance(statement, Removal) else statement.record
 
 
-def _newer(raw: Raw, held: Held | None) -> bool:
+def _order(raw: Raw) -> Order:
+    return raw.horizon if isinstance(raw, Removal) else raw.order
+
+
+def _held_order(raw: Raw, held: Held | None) -> Order | None:
     if held is None:
-        return True
+        return None
     if isinstance(raw, Removal):
-        return held.removal is None or raw.horizon > held.removal.horizon
-    old = held.entry if raw.kind is Kind.ENTRY else held.verdict
-    return old is None or raw.order > old.order
+        return held.order(MapKind.REMOVAL)
+    return held.order(MapKind.ENTRY if raw.kind is Kind.ENTRY else MapKind.VERDICT)
+
+
+def _newer(raw: Raw, held: Held | None) -> bool:
+    order = _held_order(raw, held)
+    return order is None or _order(raw) > order
+
+
+def _same(raw: Raw, held: Held | None) -> bool:
+    return _order(raw) == _held_order(raw, held)

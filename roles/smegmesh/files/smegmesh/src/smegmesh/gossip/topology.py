@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 from random import Random
 
@@ -11,7 +11,7 @@ from smegmesh.crdt.map import MeshMap
 from smegmesh.gossip.dialling import Dialler, Target, Wish
 from smegmesh.gossip.directory import Directory
 from smegmesh.gossip.homes import Preference
-from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.links import Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.view import Liveness
@@ -54,6 +54,7 @@ class Topology:
         self._needed: set[bytes] = set()
         self._far: set[bytes] = set()
         self._version = -1
+        self.is_client = False
         self.shunned: frozenset[bytes] = frozenset()  # whom the tunnel of this node alone does not reach
         self.preference = Preference(own, lambda: directory.peers)
 
@@ -64,6 +65,17 @@ class Topology:
     def dialled(self, key: bytes) -> None:
         """A dial of a node failed: of those far away another has its turn."""
         self._far.discard(key)
+
+    def is_near(self, key: bytes) -> bool:
+        """Whether this node, a peer, keeps a link with another, who may not be known yet."""
+        if key in self._directory.clients.get(self._own, ()):
+            return True
+        neighbours = self._judgement.neighbours
+        return any(self._own in near for near in (neighbours(key, live=True), neighbours(key, live=False)))
+
+    def neighbours_of(self, key: bytes) -> list[bytes]:
+        """The peers that a node is to be linked with."""
+        return sorted(self._judgement.neighbours(key, live=True) - {key})
 
     def candidates(self, now: float) -> list[bytes]:
         """For a client: the peers to try for home and backup, the first two of them that can be reached."""
@@ -95,18 +107,15 @@ class Topology:
                 wishes[address] = Wish((address,), longest)
         return wishes
 
-    def needs(self, link: Link, own: Entry, now: float) -> bool:
-        """Whether the link is one that the rings, the observers or a client ask for."""
-        key = link.node_key
+    def needs(self, own: Entry, now: float) -> Callable[[bytes], bool]:
+        """Whether a link with a node is one that the rings, the observers or a client ask for."""
         if own.role is Role.CLIENT:
-            return key in (own.home, own.backup) or key in self._client_near(own, now)
-        member = self._map.member(key)
-        if member is None:
-            return False
-        if member.entry.role is Role.CLIENT:
-            return self._own in (member.entry.home, member.entry.backup)
+            near = {own.home, own.backup, *self._client_near(own, now)}
+            return near.__contains__
         self._refresh()
-        return key in self._needed
+        needed = self._needed
+        clients = self._directory.clients.get(self._own, ())
+        return needed.union(clients).__contains__ if clients else needed.__contains__
 
     def near(self) -> set[bytes]:
         """Whom this node, as a peer, is to be linked with or observes, as of the last look."""

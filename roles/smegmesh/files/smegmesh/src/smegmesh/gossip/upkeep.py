@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from random import Random
 
 from smegmesh.crdt.map import MeshMap
@@ -17,57 +18,64 @@ Action = tuple[Link, Ping | Root | Reason]
 #: Until digests agreed once on a link, whoever dialled it compares them this often (seconds).
 _FIRST_COMPARE = 1.0
 #: Pings due within so many seconds go out together, so that the agent wakes up less often.
-TOGETHER = 0.15
+_TOGETHER = 0.15
 
 
 class Upkeep:
-    """What is to be done on the links as time passes."""
+    """What is to be done on the links as time passes. A link is looked at when it is due, not each time.
 
-    def __init__(self, settings: Settings, random: Random, links: Links, now: float) -> None:
+    `watched` nodes are pinged each second. Times are monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        random: Random,
+        mesh: MeshMap,
+        links: Links,
+        watched: Callable[[bytes], bool],
+        now: float,
+    ) -> None:
         self._settings = settings
         self._random = random
+        self._map = mesh
         self._links = links
+        self._watched = watched
         self._compare = now + settings.sync_interval
+        self._dues: list[tuple[float, int]] = []  # a heap; of a link that is there more than once the first counts
 
-    def step(
-        self, mesh: MeshMap, watched: Callable[[bytes], bool], needed: Callable[[Link], bool], now: float
-    ) -> Iterator[Action]:
-        """What to send and to close now. `watched` nodes are pinged each second."""
-        ready = self._links.ready()
-        if now >= self._compare and ready:
+    def touch(self, link: Link) -> None:
+        """Something may be due on a link earlier than it seemed."""
+        due = self._due(link)
+        if due < link.due:
+            link.due = due
+            heappush(self._dues, (due, link.number))
+
+    def step(self, now: float) -> Iterator[Action]:
+        """What to send and to close now."""
+        if now >= self._compare:
             self._compare = now + self._settings.sync_interval
-            link = self._random.choice(ready)
-            link.compared = now
-            yield link, Root(mesh.root)
-        for link in self._links:
-            reason = self._ends(link, now)
-            if reason is not None:
-                yield link, reason
-                continue
-            if not link.ready:
-                continue
-            if now >= self._ping_due(link, watched) - TOGETHER:
-                link.pinged = now
-                yield link, Ping()
-            if link.agreed is None and link.dialled and now >= link.compared + _FIRST_COMPARE:
+            if self._links.ready():
+                link = self._random.choice(self._links.flooded())
                 link.compared = now
-                yield link, Root(mesh.root)
-            yield from self._surplus(link, needed, now)
+                yield link, Root(self._map.root)
+        for link in self._due_links(now):
+            yield from self._look_after(link, now)
+            link.due = float("inf")
+            if self._links.get(link.number) is link:
+                self.touch(link)
 
-    def next_timer(self, watched: Callable[[bytes], bool]) -> float:
+    def next_timer(self) -> float:
         """When `step` has something next."""
-        due = [self._compare if self._links.ready() else float("inf")]
-        for link in self._links:
-            if not link.ready:
-                due.append(link.up + self._settings.hello_timeout)
-                continue
-            due.append(self._ping_due(link, watched))
-            due.append(link.heard + self._settings.silence)
-            if link.agreed is None and link.dialled:
-                due.append(link.compared + _FIRST_COMPARE)
-            if link.surplus is not None and link.agreed is not None:
-                due.append(max(link.surplus, link.agreed) + self._settings.surplus_wait)
-        return min(due)
+        return min(self._compare, self._dues[0][0]) if self._dues else self._compare
+
+    def need(self, needed: Callable[[bytes], bool], now: float) -> None:
+        """Note which links are needed: with whom this node is to be linked may have changed."""
+        for link in self._links.ready():
+            if needed(link.node_key) is (link.surplus is not None):
+                link.surplus = now if link.surplus is None else None
+                self._links.changed()
+                self.touch(link)
 
     def doubt(self, now: float) -> None:
         """This node itself was late: no link was silent."""
@@ -75,20 +83,55 @@ class Upkeep:
             link.heard = now
             link.up = max(link.up, now) if not link.ready else link.up
 
-    def _ping_due(self, link: Link, watched: Callable[[bytes], bool]) -> float:
-        pause = self._settings.ping_interval if watched(link.node_key) else self._settings.idle_ping
+    def _due_links(self, now: float) -> list[Link]:
+        """The links with something to do now, and those whose ping may as well go now."""
+        found = []
+        while self._dues and self._dues[0][0] <= now + _TOGETHER:
+            due, number = heappop(self._dues)
+            link = self._links.get(number)
+            if link is not None and link.due == due:
+                found.append(link)
+        return found
+
+    def _look_after(self, link: Link, now: float) -> Iterator[Action]:
+        if not link.ready:
+            if now >= link.up + self._settings.hello_timeout:
+                yield link, "said no hello"
+            return
+        if now >= link.heard + self._settings.silence:
+            yield link, "is silent"
+            return
+        if now >= self._ping_due(link) - _TOGETHER:
+            link.pinged = now
+            yield link, Ping()
+        if self._compares(link) and now >= link.compared + _FIRST_COMPARE:
+            link.compared = now
+            yield link, Root(self._map.root)
+        if now >= self._spent(link):
+            yield link, "is not needed"
+
+    def _due(self, link: Link) -> float:
+        if not link.ready:
+            return link.up + self._settings.hello_timeout
+        due = min(self._ping_due(link), link.heard + self._settings.silence, self._spent(link))
+        return min(due, link.compared + _FIRST_COMPARE) if self._compares(link) else due
+
+    def _ping_due(self, link: Link) -> float:
+        pause = self._settings.ping_interval if self._watched(link.node_key) else self._settings.idle_ping
         return max(link.heard, link.pinged) + pause
 
-    def _ends(self, link: Link, now: float) -> Reason | None:
-        if not link.ready:
-            return "said no hello" if now >= link.up + self._settings.hello_timeout else None
-        return "is silent" if now >= link.heard + self._settings.silence else None
+    def _compares(self, link: Link) -> bool:
+        """Whether digests are compared again and again until they agree: not with strangers, if others are there."""
+        if link.agreed is not None or not link.dialled:
+            return False
+        return link.surplus is None or not self._have_needed()
 
-    def _surplus(self, link: Link, needed: Callable[[Link], bool], now: float) -> Iterator[Action]:
-        if needed(link):
-            link.surplus = None
-            return
-        if link.surplus is None:
-            link.surplus = now
-        if link.agreed is not None and now >= max(link.surplus, link.agreed) + self._settings.surplus_wait:
-            yield link, "is not needed"
+    def _spent(self, link: Link) -> float:
+        """When a link that is not needed has done what it could: digests agreed, or others do better."""
+        if link.surplus is None or (link.agreed is None and not self._have_needed()):
+            return float("inf")
+        return max(link.surplus, link.agreed or link.surplus) + self._settings.surplus_wait
+
+    def _have_needed(self) -> bool:
+        flooded = self._links.flooded()
+        return bool(flooded) and flooded[0].surplus is None

@@ -91,7 +91,8 @@ class Simulation:
         node = self.nodes[name]
         self.network.crash(node)
         node.engine, node.probed, node.timer = None, frozenset(), float("inf")
-        node.frozen, node.doom = False, None
+        node.frozen = node.hung = False
+        node.doom = None
         node.inbox.clear()
         node.process += 1
 
@@ -280,6 +281,8 @@ class Simulation:
         if node.engine is None or node.process != process:
             return
         node.timer = float("inf")
+        if node.hung:
+            return
         if node.frozen or self._now(node) >= node.engine.next_timer():
             self._input(node, node.engine.timer)
         else:

@@ -36,6 +36,10 @@ class Disk:
         self._certificates.update(event.certificates)
         self.number = max(self.number, event.number)
 
+    def last_said(self, slot: Slot) -> Statement | None:
+        """What was last written of a slot, since the start."""
+        return self._written.get(slot)
+
     def read(self) -> Stored:
         """What a start finds."""
         if not self._written and not self._certificates:
@@ -73,7 +77,8 @@ class Node:
     disk: Disk = field(default_factory=Disk)
     engine: Engine | None = None
     process: int = 0  # counts the starts, so that calls for an earlier one are dropped
-    frozen: bool = False
+    frozen: bool = False  # the process stands still
+    hung: bool = False  # it answers, but none of its timers goes off
     doom: int | None = None  # events that are carried out before the agent dies
     inbox: deque[Call] = field(default_factory=deque)  # inputs that wait for the process
     draining: bool = False
