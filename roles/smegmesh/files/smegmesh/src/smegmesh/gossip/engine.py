@@ -97,6 +97,7 @@ class Engine:
         self._stale = _ALL
         self._moved = False  # whether an input did more than to call for an answer
         self._concluded = float("-inf")  # when conclusions from who is near whom were last drawn
+        self._pause = settings.conclude_pause  # until they are drawn again
         self._near_version = -1
         self._probed: frozenset[bytes] = frozenset()
         self._probed_version = -1
@@ -312,8 +313,8 @@ class Engine:
             self._stale |= _LEAD
             if self._membership.is_client:
                 self._topology.preference.put(key, key in self._directory.rings)
-        if effect.peers or effect.homes or key in self._topology.near():
-            self._stale |= _LINKS | _OBSERVE
+        if key in self._topology.near():
+            self._stale |= _LINKS
         if len(self._directory.hidden) > hidden:
             keeps, loses = self._directory.collision(key, self._map.tree)
             self._alarm("address", f"{encode_key(loses)} has the address of {encode_key(keeps)} and is left out")
@@ -357,7 +358,7 @@ class Engine:
 
     def _waits(self, now: float) -> bool:
         """Whether what is left to conclude can wait: in a storm the same would be concluded a hundred times."""
-        return now < self._concluded + self._settings.conclude_pause
+        return now < self._concluded + self._pause
 
     def _conclude(self, now: float) -> None:
         if self._publisher.standing is Standing.WAITING and now >= self._alone_until:
@@ -368,6 +369,8 @@ class Engine:
             self._stale = 0
             return
         if self._near_version != self._judgement.version and not self._waits(now):
+            calm = now >= self._concluded + self._settings.calm
+            self._pause = self._settings.conclude_pause if calm else min(2 * self._pause, self._settings.conclude_limit)
             self._concluded = now
             self._near_version = self._judgement.version
             self._stale = _ALL
@@ -538,5 +541,5 @@ class Engine:
         elif self._publisher.standing is Standing.MEMBER:
             due.append(self._leadership.next_timer())
         if self._stale or self._near_version != self._judgement.version:
-            due.append(max(self._concluded + self._settings.conclude_pause, now + 0.001))
+            due.append(self._concluded + self._pause)
         return max(min(due), now + 0.001)

@@ -123,7 +123,8 @@ class Observers:
             entry.instance, entry.number, now if heard is None else heard, since=now, latest=entry.number
         )
         fresh.linked = heard is not None
-        if heard is not None and now - heard < self._quiet:
+        if heard is not None:  # the link stands: it was not pinged each second yet, so nothing is late
+            fresh.heard = now
             fresh.become(State.REACHED, now)
         elif presumed is not None and node is None:
             fresh.become(presumed, now)

@@ -46,7 +46,9 @@ class Settings:
     silence: float = 15.0  # a link is closed after so long without a frame
     idle_ping: float = 5.0  # between pings on links to nodes that are not observed
     verdict_pause: float = 0.2  # between two verdicts of one writer
-    conclude_pause: float = 0.02  # between two conclusions from who is near whom
+    conclude_pause: float = 0.02  # between two conclusions from who is near whom, doubling in a storm ...
+    conclude_limit: float = 0.32  # ... up to this
+    calm: float = 1.0  # without any of them for so long, the storm is over
     persist_delay: float = 0.25  # what others say may become durable so much later
     protocols: tuple[int, int] = PROTOCOLS
     bad_frames: int = 20  # a link that sent so many is closed
