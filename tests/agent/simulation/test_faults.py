@@ -266,6 +266,20 @@ def test_a_process_that_stood_still_accuses_nobody() -> None:
     assert not simulation.violations()
 
 
+@pytest.mark.timeout(20)
+def test_a_process_may_stand_still_in_the_middle_of_its_work() -> None:
+    simulation = Simulation(1, 6)
+    simulation.start()
+    waiting = simulation.nodes["p0"].inbox
+    simulation.run_until(lambda: bool(waiting), 5, 0.0001)
+    simulation.freeze("p0")
+    simulation.run_for(2)
+    assert waiting
+    simulation.thaw("p0")
+    _settle(simulation)
+    assert not waiting
+
+
 def test_an_announced_restart_is_not_even_mute() -> None:
     simulation = _mesh(5)
     simulation.call("p0", "announce_restart")
