@@ -87,10 +87,12 @@ class Judgement:
             return set()
         flipped = {key for key in self._accused if self._suspect(key)} | self._moved
         concerned = self._accused | self._clients | self._around(flipped)
-        changed = {key for key in concerned if self._settle(key)}
-        homes = changed | self._moved
-        left = {client for home in homes for client in self._directory.clients.get(home, ())} - concerned
-        changed |= {client for client in left if self._settle(client)}
+        peers = {key for key in concerned if key in self._directory.rings}
+        changed = {key for key in peers if self._settle(key)}
+        clients = concerned - peers  # after the peers: they are down with their homes
+        for home in changed | self._moved:
+            clients.update(self._directory.clients.get(home, ()))
+        changed |= {client for client in clients if self._settle(client)}
         self.version += bool(flipped or changed)
         self._accused, self._moved, self._clients = set(), set(), set()
         return changed
