@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.gossip.events import Alarm
-from smegmesh.gossip.settings import Stored
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority_key
 from smegmesh.simulation.mesh import MESH, Simulation
+from smegmesh.simulation.node import Disk
 
 
 def _mesh(peers: int, clients: int = 0, seed: int = 1, **settings: float) -> Simulation:
@@ -266,6 +267,20 @@ def test_a_process_that_stood_still_accuses_nobody() -> None:
     assert not simulation.violations()
 
 
+@pytest.mark.timeout(20)
+def test_a_process_may_stand_still_in_the_middle_of_its_work() -> None:
+    simulation = Simulation(1, 6)
+    simulation.start()
+    waiting = simulation.nodes["p0"].inbox
+    simulation.run_until(lambda: bool(waiting), 5, 0.0001)
+    simulation.freeze("p0")
+    simulation.run_for(2)
+    assert waiting
+    simulation.thaw("p0")
+    _settle(simulation)
+    assert not waiting
+
+
 def test_an_announced_restart_is_not_even_mute() -> None:
     simulation = _mesh(5)
     simulation.call("p0", "announce_restart")
@@ -359,7 +374,7 @@ def test_numbers_that_are_used_up_are_an_alarm_and_no_crash() -> None:
     simulation = _mesh(2)
     node = simulation.nodes["p0"]
     simulation.kill_process("p0")
-    node.disk = Stored(node.disk.records, node.disk.certificates, MAX_NUMBER)
+    node.disk = Disk(replace(node.disk.read(), number=MAX_NUMBER))
     simulation.start("p0")
     simulation.run_for(60)
     assert [alarm.kind for alarm in node.alarms] == ["refused"]

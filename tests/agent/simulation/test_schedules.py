@@ -13,6 +13,7 @@ import pytest
 
 from smegmesh.gossip.settings import Stored
 from smegmesh.simulation.mesh import Simulation
+from smegmesh.simulation.node import Disk
 
 _SECONDS = float(os.environ.get("SIM_SECONDS", "20"))
 _FAULTS = (
@@ -41,12 +42,12 @@ def _disturb(simulation: Simulation, random: Random, lost: set[str], old: dict[s
     elif fault == "disk" and stopped:
         name = random.choice(stopped)
         if random.random() < 0.5 and name in old:
-            simulation.nodes[name].disk = old[name]
+            simulation.nodes[name].disk = Disk(old[name])
         else:
             simulation.lose_disk(name)
         lost.add(name)
     elif fault == "copy":
-        old.update({name: node.disk for name, node in simulation.nodes.items()})
+        old.update({name: node.disk.read() for name, node in simulation.nodes.items()})
     elif fault == "start" and stopped:
         simulation.start(random.choice(stopped))
     elif fault == "freeze" and len(running) > 1:

@@ -104,7 +104,7 @@ class Engine:
         self._map = known.map
         self._directory = known.directory
         self._replica = Replica(self._map, known.certificates, authority, sharing, self.counters)
-        self._judgement = Judgement(self._map, self._directory)
+        self._judgement = Judgement(self._map, self._directory, settings.quarantine)
         self._roster = Roster(self._own, self._map, self._directory, self._judgement)
         self._forgetting = Forgetting(settings.forget)
         self._observers = Observers(settings)
@@ -114,7 +114,15 @@ class Engine:
         self._upkeep = Upkeep(settings, random, self._map, self._links, self._observers.__contains__, now)
         self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
         self._topology = Topology(
-            settings, self._own, self._map, self._directory, self._judgement, self._links, self._dialler, random
+            settings,
+            self._own,
+            self._map,
+            self._directory,
+            self._judgement,
+            self._links,
+            self._dialler,
+            random,
+            self._observers.accuses,
         )
         self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
         self._membership = Membership(settings, self._publisher, self._map, self._judgement, self._say, self._alarm)
@@ -292,7 +300,10 @@ class Engine:
         self._durability.changed(change, self._now)
         if change.slot.kind is MapKind.VERDICT:
             assert change.after.verdict is not None
-            self._judgement.accuse(key, change.after.verdict.accused)
+            accused = change.after.verdict.accused
+            if not self._judgement.accuse(key, accused, self._now) and self._own in accused:
+                self._membership.answer(accused[self._own])
+                self._stale |= _SPEAK
             self._leadership.heard(key, self._now)
         else:
             self._membership_changed(change)
@@ -390,6 +401,7 @@ class Engine:
         self._keep_links(now, anew=bool(stale & _LINKS))
 
     def _judge(self, now: float) -> None:
+        self._judgement.release(now)
         for key in sorted(self._judgement.update()):
             self._roster.touch()
             self._stale |= _LEAD
@@ -417,7 +429,7 @@ class Engine:
         """Observe whom the rings say; what else is stale then."""
         version = self._observers.version
         self._observers.step(now)
-        observed = self._judgement.observed(self._own)
+        observed = self._judgement.observed(self._own, self._observers.accuses)
         for key in self._observers.keys() - observed:
             self._observers.forget(key)
         for key in sorted(observed):
@@ -535,6 +547,7 @@ class Engine:
             self._membership.next_timer(),
             self._membership.choice.next_timer(),
             self._forgetting.next_timer(),
+            self._judgement.next_timer(),
         ]
         if self._publisher.standing is Standing.WAITING:
             due.append(self._alone_until)

@@ -8,11 +8,15 @@ whose homes could vouch for it is down too: nothing reaches it until it names an
 
 A change costs what it touches: whom it accuses, and the accused between a node that
 became suspect, or ceased to be, and the nearest unaccused one in each direction.
+
+What a writer says that is down itself does not count for a while: after a partition it
+is what the other side thought of this one, and whom it accuses is about to answer it. So
+the two sides find each other alive one by one, and nobody is down in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from smegmesh.crdt.entry import Role
@@ -20,18 +24,33 @@ from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.accusations import Accusations
 from smegmesh.gossip.directory import Directory, Effect, named
+from smegmesh.gossip.rings import Subset
 from smegmesh.gossip.view import Liveness
+
+#: Observers are looked for at most so many peers away, on a ring. With nine tenths of all peers dead one in a thousand
+#: has none within that in a direction.
+_REACH = 64
+#: A node observes the nearest peer that nobody accuses, and those on the way there: so many of them
+#: beyond the last that it found down or mute itself. Who is only said to be down may not be.
+_AHEAD = 4
 
 
 class Judgement:
-    """Keeps the liveness of the members up to date."""
+    """Keeps the liveness of the members up to date.
 
-    def __init__(self, mesh: MeshMap, directory: Directory) -> None:
+    `quarantine` are the seconds for which the verdict of a writer that is down does not count.
+    """
+
+    def __init__(self, mesh: MeshMap, directory: Directory, quarantine: float = 0.0) -> None:
         self.version = 0  # another one after each change that may change who is near whom
         self._map = mesh
         self._directory = directory
         self._accusations = Accusations()
+        self._quarantine = quarantine
+        self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._suspects: set[bytes] = set()  # whom anybody accuses
+        self._unaccused = Subset(directory.rings)
+        self._live = Subset(directory.rings)
         self._failed: dict[bytes, Liveness] = {}
         self._down: set[bytes] = set()
         self._snapshot: Mapping[bytes, Liveness] | None = None
@@ -58,9 +77,27 @@ class Judgement:
         if effect.members:  # what it wrote counts now, or no more
             self._accused.update(self._accusations.by(key))
 
-    def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> None:
-        """A writer's verdict changed."""
+    def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> bool:
+        """A writer's verdict changed; says whether it counts already."""
+        self._deferred.pop(writer, None)
+        if self._quarantine and accused and writer in self._down:
+            self._deferred[writer] = now + self._quarantine, accused
+            return False
         self._accused |= self._accusations.replace(writer, accused)
+        return True
+
+    def release(self, now: float) -> None:
+        """Let verdicts count that have waited long enough."""
+        while self._deferred:
+            writer, (until, accused) = next(iter(self._deferred.items()))
+            if now < until:
+                break
+            del self._deferred[writer]
+            self._accused |= self._accusations.replace(writer, accused)
+
+    def next_timer(self) -> float:
+        """When `release` has something next."""
+        return next(iter(self._deferred.values()))[0] if self._deferred else float("inf")
 
     def liveness(self, key: bytes) -> Liveness:
         """As of the last `update`."""
@@ -85,12 +122,17 @@ class Judgement:
         """Judge anew whom a change may concern; returns the nodes whose liveness changed."""
         if not self.pending:
             return set()
+        for key in self._moved:
+            self._unaccused.moved(key)
+            self._live.moved(key)
         flipped = {key for key in self._accused if self._suspect(key)} | self._moved
         concerned = self._accused | self._clients | self._around(flipped)
-        changed = {key for key in concerned if self._settle(key)}
-        homes = changed | self._moved
-        left = {client for home in homes for client in self._directory.clients.get(home, ())} - concerned
-        changed |= {client for client in left if self._settle(client)}
+        peers = {key for key in concerned if key in self._directory.rings}
+        changed = {key for key in peers if self._settle(key)}
+        clients = concerned - peers  # after the peers: they are down with their homes
+        for home in changed | self._moved:
+            clients.update(self._directory.clients.get(home, ()))
+        changed |= {client for client in clients if self._settle(client)}
         self.version += bool(flipped or changed)
         self._accused, self._moved, self._clients = set(), set(), set()
         return changed
@@ -111,17 +153,29 @@ class Judgement:
         if member is not None and member.entry.role is Role.CLIENT:
             rings = self._directory.rings
             return {home for home in named(member.entry) if home in rings and home not in self._suspects}
-        return self._directory.rings.nearest(key, self._suspects)
+        return self._unaccused.rings.nearest(key)
 
-    def observed(self, own: bytes) -> set[bytes]:
-        """Whom this node observes: those for whom it is the nearest that nobody accuses, were it not accused itself."""
-        if own not in self._directory.rings:
+    def observed(self, own: bytes, confirmed: Callable[[bytes], bool] = lambda _key: True) -> set[bytes]:
+        """Whom this node observes: those for whom it is the nearest that nobody accuses, were it not accused itself.
+
+        `confirmed` says whom it found down or mute itself.
+        """
+        rings = self._directory.rings
+        if own not in rings:
             return set()
-        return {*self._directory.clients.get(own, ()), *self._directory.rings.through(own, self._suspects)}
+        found = set(self._directory.clients.get(own, ()))
+        for walk in rings.walks(own):
+            ahead = _AHEAD
+            for other in walk:
+                found.add(other)
+                ahead = _AHEAD if confirmed(other) else ahead - 1
+                if other not in self._suspects or not ahead:
+                    break
+        return found
 
     def neighbours(self, key: bytes, *, live: bool) -> set[bytes]:
         """Successor and predecessor on each ring; those who are down are skipped if `live`."""
-        return self._directory.rings.nearest(key, self._down if live else ())
+        return (self._live.rings if live else self._directory.rings).nearest(key)
 
     def _suspect(self, key: bytes) -> bool:
         """Note whether anybody accuses the node; says whether that is new."""
@@ -129,6 +183,10 @@ class Judgement:
         if accused == (key in self._suspects):
             return False
         (self._suspects.add if accused else self._suspects.discard)(key)
+        if accused and key in self._directory.rings:
+            self._unaccused.leave_out(key)
+        elif not accused:
+            self._unaccused.let_in(key)
         return True
 
     def _around(self, flipped: Iterable[bytes]) -> set[bytes]:
@@ -136,7 +194,7 @@ class Judgement:
         found: set[bytes] = set()
         for key in flipped:
             if key in self._directory.rings or key in self._moved:
-                found |= self._directory.rings.through(key, self._suspects) & self._suspects
+                found.update(self._directory.rings.around(key, self._suspects, _REACH))
             found.update(self._directory.clients.get(key, ()))
         return found
 
@@ -149,7 +207,13 @@ class Judgement:
             del self._failed[key]
         else:
             self._failed[key] = after
-        (self._down.add if after is Liveness.DOWN else self._down.discard)(key)
+        if after is Liveness.DOWN:
+            self._down.add(key)
+            if key in self._directory.rings:
+                self._live.leave_out(key)
+        elif key in self._down:
+            self._down.discard(key)
+            self._live.let_in(key)
         self._snapshot = None
         return True
 

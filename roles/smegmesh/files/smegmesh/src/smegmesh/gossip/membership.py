@@ -43,8 +43,9 @@ class Membership:
         self._say = say
         self._alarm = alarm
         self._published = False
-        self._next_verdict = float("-inf")
+        self._last_verdict = self._next_verdict = float("-inf")
         self._holds_back = False  # a verdict that differs, until then
+        self._answered = 0  # the number that somebody who is down accused last
 
     @property
     def is_client(self) -> bool:
@@ -107,7 +108,14 @@ class Membership:
             self._published = True
             self._say(record)
 
+    def answer(self, accusation: Accusation) -> None:
+        """Somebody who is down accuses this node: it is to raise its number."""
+        self._answered = max(self._answered, accusation.number)
+
     def _accused_by_the_dead(self) -> bool:
+        own = self._map.member(self._publisher.key)
+        if own is not None and self._answered >= own.record.number:
+            return True
         writers = self._judgement.against(self._publisher.key)
         return any(self._judgement.liveness(writer) is not Liveness.ALIVE for writer in writers)
 
@@ -119,10 +127,13 @@ class Membership:
         own = self._map.get(self._publisher.key)
         held = None if own is None else own.verdict
         stale = held is not None and held.record.instance != self._publisher.instance
-        differs = accused != (held.accused if held is not None else {})
+        before = held.accused if held is not None else {}
+        differs = accused != before
+        pause = self._settings.retract_pause if accused.items() <= before.items() else self._settings.verdict_pause
+        self._next_verdict = self._last_verdict + pause
         self._holds_back = differs and not stale and not renew and now < self._next_verdict
         if (renew or stale or differs) and not self._holds_back:
-            self._next_verdict = now + self._settings.verdict_pause
+            self._last_verdict = now
             self._say(self._publisher.verdict(accused))
 
     def _stop(self, kind: str, text: str) -> None:

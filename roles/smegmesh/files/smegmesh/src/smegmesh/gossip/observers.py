@@ -99,6 +99,11 @@ class Observers:
         node = self._nodes.get(key)
         return None if node is None else node.state
 
+    def accuses(self, key: bytes) -> bool:
+        """Whether an observed node is found down or mute."""
+        node = self._nodes.get(key)
+        return node is not None and node.state in (State.MUTE, State.DOWN)
+
     def keys(self) -> set[bytes]:
         """Whom this node observes."""
         return set(self._nodes)

@@ -12,6 +12,7 @@ from bisect import bisect_left, insort
 from collections.abc import Container, Iterator
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice, takewhile
 
 _HASH = 8  # bytes of a place before the key
 #: As many results as a mesh may have members.
@@ -66,25 +67,47 @@ class Rings:
             yield _walk(ring, at + 1 if present else at, 1, len(ring) - present)
             yield _walk(ring, at - 1, -1, len(ring) - present)
 
-    def nearest(self, key: bytes, skipped: Container[bytes]) -> set[bytes]:
-        """For each ring and direction, the nearest other peer that is not to be skipped."""
-        found: set[bytes] = set()
-        for walk in self.walks(key):
-            for other in walk:
-                if other not in skipped:
-                    found.add(other)
-                    break
-        return found
+    def nearest(self, key: bytes) -> set[bytes]:
+        """For each ring and direction, the nearest other peer."""
+        return {other for walk in self.walks(key) for other in islice(walk, 1)}
 
-    def through(self, key: bytes, skipped: Container[bytes]) -> set[bytes]:
-        """For each ring and direction, the others up to the nearest that is not to be skipped, that one included."""
-        found: set[bytes] = set()
+    def around(self, key: bytes, among: Container[bytes], limit: int) -> Iterator[bytes]:
+        """For each ring and direction, the others that are `among` these, up to the first that is not."""
         for walk in self.walks(key):
-            for other in walk:
-                found.add(other)
-                if other not in skipped:
-                    break
-        return found
+            yield from islice(takewhile(among.__contains__, walk), limit)
+
+
+class Subset:
+    """The peers without some. As long as nobody is left out it is the rings themselves."""
+
+    def __init__(self, everybody: Rings) -> None:
+        self._everybody = everybody
+        self._own: Rings | None = None
+        self._out: set[bytes] = set()
+
+    @property
+    def rings(self) -> Rings:
+        """Those who are in."""
+        return self._everybody if self._own is None else self._own
+
+    def leave_out(self, key: bytes) -> None:
+        """A peer is to be left out."""
+        self._out.add(key)
+        if self._own is None:
+            self._own = self._everybody.copy()
+        self._own.remove(key)
+
+    def let_in(self, key: bytes) -> None:
+        """A peer is not left out any more."""
+        self._out.discard(key)
+        self.moved(key)
+        if not self._out:
+            self._own = None
+
+    def moved(self, key: bytes) -> None:
+        """A peer came or went."""
+        if self._own is not None:
+            (self._own.add if key in self._everybody and key not in self._out else self._own.remove)(key)
 
 
 def _walk(ring: list[bytes], first: int, step: int, count: int) -> Iterator[bytes]:

@@ -45,7 +45,9 @@ class Settings:
     disqualified: float = 60.0  # an unreachable home is not chosen again for so long
     silence: float = 15.0  # a link is closed after so long without a frame
     idle_ping: float = 5.0  # between pings on links to nodes that are not observed
-    verdict_pause: float = 0.2  # between two verdicts of one writer
+    quarantine: float = 10.0  # the verdict of a writer that is down does not count for so long
+    verdict_pause: float = 0.2  # between two verdicts of one writer ...
+    retract_pause: float = 1.0  # ... if the later accuses nobody anew: who was accused answers by itself
     conclude_pause: float = 0.02  # between two conclusions from who is near whom, doubling in a storm ...
     conclude_limit: float = 0.32  # ... up to this
     calm: float = 1.0  # without any of them for so long, the storm is over

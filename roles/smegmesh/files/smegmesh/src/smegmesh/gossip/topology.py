@@ -40,6 +40,7 @@ class Topology:
         links: Links,
         dialler: Dialler,
         random: Random,
+        confirmed: Callable[[bytes], bool],
     ) -> None:
         self._settings = settings
         self._own = own
@@ -49,6 +50,7 @@ class Topology:
         self._links = links
         self._dialler = dialler
         self._random = random
+        self._confirmed = confirmed
         self._answered: dict[str, bytes] = {}  # bootstrap address -> who answered there
         self._near: set[bytes] = set()
         self._needed: set[bytes] = set()
@@ -135,7 +137,7 @@ class Topology:
             self._near = (
                 self._judgement.neighbours(self._own, live=True)
                 | self._judgement.neighbours(self._own, live=False)
-                | self._judgement.observed(self._own)
+                | self._judgement.observed(self._own, self._confirmed)
             )
             self._needed = self._near | self._judgement.observers(self._own)
 

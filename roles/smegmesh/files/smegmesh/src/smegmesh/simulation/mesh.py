@@ -294,8 +294,7 @@ class Simulation:
         node = end.host
         if node.frozen or node.inbox or node.busy > self.clock.now:
             node.inbox.append((self._receive, (end, message)))
-            if not node.frozen:
-                self._schedule_drain(node)
+            self._schedule_drain(node)
         else:
             self._receive(end, message)
 
@@ -314,7 +313,7 @@ class Simulation:
         self._carry_out(node)
 
     def _schedule_drain(self, node: Node) -> None:
-        if node.inbox and not node.draining:
+        if node.inbox and not node.draining and not node.frozen:
             node.draining = True
             self.clock.at(max(self.clock.now, node.busy), self._drain, node, node.process)
 

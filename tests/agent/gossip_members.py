@@ -1,0 +1,80 @@
+"""A map and what follows from it, kept up to date change by change as an engine does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from crdt_nodes import MESH, Node
+from smegmesh.crdt.entry import Role
+from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.record import Kind
+from smegmesh.crdt.removal import Cause, Removal, leave, prune
+from smegmesh.crdt.statement import SignedEntry
+from smegmesh.crdt.verdict import Accusation
+from smegmesh.gossip.directory import Directory
+from smegmesh.gossip.liveness import Judgement
+
+RINGS = 3
+
+
+@cache
+def node(name: str) -> Node:
+    """The node of this name, always the same."""
+    return Node(name)
+
+
+def key(name: str) -> bytes:
+    """Its node key."""
+    return node(name).key
+
+
+@cache
+def says(name: str, number: int, homes: tuple[str, ...] | None, links: tuple[str, ...] = ()) -> SignedEntry:
+    """Its entry: a client's if there are `homes` (home and backup, or fewer), else a peer's."""
+    if homes is None:
+        return node(name).says(number, links=links)
+    keys = dict(zip(("home", "backup"), map(key, homes), strict=False))
+    return node(name).says(number, role=Role.CLIENT, **keys)
+
+
+@cache
+def removal(name: str, number: int, cause: Cause, homes: tuple[str, ...] | None = None) -> Removal:
+    """What covers its entry of this number."""
+    if cause is Cause.PRUNE:
+        return prune(says(name, number, homes).record)
+    return leave(node(name).sign(Kind.LEAVE, number))
+
+
+class Members:
+    """Members that come, go and accuse each other."""
+
+    def __init__(self, bootstrap: Iterable[str] = ()) -> None:
+        self.map = MeshMap(MESH)
+        self.directory = Directory(RINGS, bootstrap)
+        self.judgement = Judgement(self.map, self.directory)
+        self.verdicts: dict[bytes, dict[bytes, Accusation]] = {}  # as they were last said, by writer
+
+    def take(self, said: SignedEntry | Removal) -> None:
+        """Merge what was said of a node."""
+        of = said.node_key if isinstance(said, Removal) else said.record.node_key
+        before = self.map.get(of)
+        merged = self.map.merge_removal(said) if isinstance(said, Removal) else self.map.merge_entry(said)
+        if merged.changed:
+            after = self.map.get(of)
+            assert after is not None
+            self.judgement.changed(of, self.directory.changed(before, after, self.map.tree))
+
+    def put(self, name: str, *homes: str, number: int | None = None, client: bool = False) -> None:
+        """A node says that it is a member, under its next number unless one is given."""
+        number = self.map.floor(key(name)) + 1 if number is None else number
+        self.take(says(name, number, homes if homes or client else None))
+
+    def remove(self, name: str) -> None:
+        """A node leaves."""
+        self.take(removal(name, max(self.map.floor(key(name)), 1), Cause.LEAVE))
+
+    def accuse(self, writer: str, accused: dict[bytes, Accusation]) -> None:
+        """A node's verdict, in place of its last."""
+        self.verdicts[key(writer)] = accused
+        self.judgement.accuse(key(writer), accused)
