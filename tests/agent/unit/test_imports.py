@@ -28,7 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "declaration": frozenset({"identity", "crdt", "declaration"}),
     "simulation": frozenset({*CORE, "simulation"}),
     "daemon": frozenset({*CORE, *DEVICES, "declaration", "daemon"}),
-    "cli": frozenset({"identity", "control", "declaration", "store", "cli"}),
+    "cli": frozenset({"identity", "control", "declaration", "simulation", "store", "cli"}),
 }
 
 

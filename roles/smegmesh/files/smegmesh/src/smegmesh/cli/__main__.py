@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh import __version__
+from smegmesh.cli import simulate_options
 
 OK, FAILED, BAD_INPUT, NOT_RUNNING, NOT_PERMITTED = range(5)
 _MAX_INPUT = 16 * 1024 * 1024
@@ -83,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--node-name", required=True, help="the name this host has in its meshes")
     command.set_defaults(command=_request)
+    command = commands.add_parser(
+        "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
+    )
+    simulate_options.add_arguments(command)
+    command.set_defaults(command=_simulate)
     command = commands.add_parser("version", parents=[common], help="the version of the agent's package")
     command.set_defaults(command=lambda _options: ({"version": __version__}, __version__))
     return parser
@@ -148,6 +154,17 @@ def _apply(options: argparse.Namespace) -> Answer:
     word = "would change" if options.check else "changed"
     lines = [f"{word}: {change.path}" for change in changes] or ["nothing to change"]
     return apply.answer(changes, reloaded), "\n".join(lines)
+
+
+def _simulate(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.simulate import simulate
+    from smegmesh.cli.simulate_options import problem
+
+    wrong = problem(options)
+    if wrong is not None:
+        option, what, fix = wrong
+        raise _Failure(BAD_INPUT, what, option, fix)
+    return simulate(options)
 
 
 def _read_input() -> str:

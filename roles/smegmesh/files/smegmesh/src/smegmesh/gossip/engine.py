@@ -462,10 +462,10 @@ class Engine:
                 else:
                     self._send(link, action)
         if anew:
-            for key in self._observers.accused():
+            for key, accusation in self._observers.accused().items():
                 silent = self._links.to(key)
-                if silent is not None and silent.heard < now:
-                    self._close(silent, "is silent")
+                if silent is not None and silent.heard < now and not accusation.mute:
+                    self._close(silent, "is silent")  # a new one comes sooner than an old one recovers
             self._dialler.wish(self._topology.wishes(entry, now), now)
         if now >= self._dialler.next_timer():
             for dial, target, addresses in self._dialler.due(now):

@@ -7,12 +7,12 @@
     MUTE      no frame, but its host answers through the tunnel       mute
     DOWN      no frame and no answer, or mute for ten minutes         down
 
-Who is not reached is probed through the tunnel. It is found down when three probes in a row
-were missed (at 10 % loss in each direction one host in 150 fails that by chance, and more than
-half of its observers would have to agree), mute when its host answers and the patience (three
-missed pings) is over. When its link is lost and no dial succeeds, one answer makes it mute at
-once, two missed probes down. Where there is no tunnel to probe through, half as much patience again
-makes it down.
+Who is not reached is probed through the tunnel. It is found down when the patience (three missed
+pings) is over and three probes in a row were missed: at 10 % loss in each direction one host in 150
+fails that by chance, and more than half of its observers would have to agree. While its host answers
+it may only be slow, so it is found mute after twice the patience. Without a link nothing is waited for:
+when no dial succeeds, one answer makes it mute at once, two missed probes down. Where there is no tunnel to
+probe through, half as much patience again makes it down.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ MAY_BECOME = {
 _DEAF = 2
 #: Pings without a frame after which a node is probed: late enough for an answer to the last, over a slow path.
 _QUIET = 1.4
-#: Patience without a frame after which it is down even if no probe said anything.
+#: Patience without a frame after which it is down where no probe says anything.
 _UNPROBED = 1.5
+#: The same after which it is mute although its host answers.
+_SLOW = 2.0
 
 PROBED = frozenset(State) - {State.REACHED}
 
@@ -251,12 +253,12 @@ class Observers:
     def _judge(self, node: Observation, now: float) -> None:
         lost = node.refused and not node.linked
         silent = now - node.heard
-        if node.answered and (lost or silent >= self._patience):
+        if node.answered and (lost or silent >= self._patience * _SLOW):
             self._become(node, State.MUTE, now)
-        elif node.missed >= (_DEAF if lost else self._misses):
+        elif node.missed >= (_DEAF if lost else self._misses) and (not node.linked or silent >= self._patience):
             self._become(node, State.DOWN, now)
-        elif silent >= self._patience * _UNPROBED:
-            self._become(node, State.MUTE if node.answered else State.DOWN, now)
+        elif not node.answered and not node.missed and silent >= self._patience * _UNPROBED:
+            self._become(node, State.DOWN, now)
 
     def _due(self, node: Observation) -> float:
         if node.latest != node.number:
@@ -264,7 +266,9 @@ class Observers:
         if node.state is State.REACHED:
             return node.heard + self._quiet
         if node.state is State.QUIET:
-            return node.heard + self._patience * (1 if node.answered else _UNPROBED)
+            if node.missed:
+                return node.heard + self._patience if node.missed >= self._misses else float("inf")
+            return node.heard + self._patience * (_SLOW if node.answered else _UNPROBED)
         if node.state is State.AWAY:
             return node.away_until
         return node.since + self._mute_limit if node.state is State.MUTE else float("inf")

@@ -1,0 +1,86 @@
+"""`smegctl simulate`: what a mesh of some size would do, computed with the real engine. No agent is needed."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from smegmesh.cli.output import plain, size, table
+from smegmesh.simulation.scenario import Kind, Outcome, Setup, run
+from smegmesh.simulation.traffic import CLASSES
+
+_BAR = 30
+_REFRESH = 0.2  # seconds between two pictures of the progress bar
+
+
+def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Run it: for --json, and for people."""
+    setup = Setup(
+        kind=Kind(options.scenario),
+        nodes=options.nodes,
+        clients=options.clients,
+        latency=options.latency_ms / 1000,
+        loss=options.loss,
+        stalled=options.stalled,
+        share=options.share,
+        duration=options.duration,
+        heartbeat=options.heartbeat,
+        seed=options.seed,
+    )
+    bar = _Bar(sys.stderr.isatty() and not options.json)
+    start = time.monotonic()
+    # Millions of small values live through the whole run: looking for garbage among them only costs.
+    gc.disable()
+    try:
+        outcome = run(setup, bar.show)
+    finally:
+        gc.enable()
+        bar.clear()
+    data = {**asdict(outcome), "wall_s": round(time.monotonic() - start, 2)}
+    return data, text(outcome, data["wall_s"])
+
+
+def text(outcome: Outcome, wall: float) -> str:
+    """The outcome as a table."""
+    known = [("half of the nodes", outcome.p50_s), ("99 %", outcome.p99_s), ("all", outcome.all_s)]
+    rows: list[tuple[str, object]] = [(f"known to {who}", _seconds(value)) for who, value in known]
+    if outcome.copies_per_node is not None:
+        rows.append(("copies of the change a node", f"{outcome.copies_per_node:.2f}"))
+    sent = outcome.tx_bytes_per_node_s
+    rows += [
+        (f"sent a node, {name.replace('_', '-')}", f"{size(round(sent[name]))}/s") for name in CLASSES if name in sent
+    ]
+    rows.append(("sent a node, all", f"{size(round(sum(sent.values())))}/s"))
+    rows.append(("false downs", outcome.false_downs))
+    rows.append(("converged", "yes" if outcome.converged else "no"))
+    title = f"{outcome.scenario}, {outcome.nodes} nodes, seed {outcome.seed}: computed in {wall:.1f} s"
+    return f"{title}\n\n{table(('WHAT', 'FIGURE'), [(what, plain(value)) for what, value in rows], False)}"
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f} s"
+
+
+class _Bar:
+    """A progress bar on standard error, if that is a terminal."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+        self._next = 0.0
+
+    def show(self, share: float, what: str) -> None:
+        """So much of what goes on now is done."""
+        if not self._shown or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _REFRESH
+        full = round(min(max(share, 0.0), 1.0) * _BAR)
+        print(f"\r[{'#' * full}{'.' * (_BAR - full)}] {what}\033[K", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take it away."""
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
