@@ -7,16 +7,20 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.held import MapKind
+from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.record import Kind, Record, sign_record
+from smegmesh.crdt.removal import Removal
 from smegmesh.crdt.verdict import encode_verdict
 from smegmesh.gossip.antientropy import answer_root, descend, describe
+from smegmesh.gossip.certificates import Certificates
 from smegmesh.gossip.codec import Nodes, Root, Same, Slot, WantItems, WantNodes
 from smegmesh.gossip.homes import choose
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.rings import Rings
+from smegmesh.gossip.sharing import Sharing
 from smegmesh.simulation.credentials import authority, credentials, node_key
 
 _MESH = "simulated"
@@ -32,9 +36,9 @@ def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], dat
     for key in keys:
         rings.add(key)
     for key in keys - skipped:
-        near = rings.nearest(key, lambda other: other not in skipped)
+        near = rings.nearest(key, skipped)
         assert near.isdisjoint(skipped | {key})
-        assert all(key in rings.nearest(other, lambda back: back not in skipped) for other in near)
+        assert all(key in rings.nearest(other, skipped) for other in near)
         assert bool(near) == (len(keys - skipped) > 1)
 
 
@@ -48,11 +52,12 @@ def _record(node: int, kind: Kind, number: int) -> Record:
 
 
 def _replica(records: list[tuple[int, Kind, int]]) -> Replica:
-    replica = Replica(_MESH, authority(), lambda slot, link, sync: None)
+    mesh = MeshMap(_MESH)
+    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
     for node in range(_NODES):
         replica.certificates.add(credentials(f"p{node}").certificate)
     for node, kind, number in records:
-        replica.take(_record(node, kind, number), None)
+        replica.take(_record(node, kind, number))
     return replica
 
 
@@ -75,10 +80,15 @@ def _compare(asking: Replica, asked: Replica) -> int:
 
 def _hand_over(source: Replica, target: Replica, slots: list[Slot]) -> int:
     for slot in slots:
-        thing = source.thing(slot)
-        assert thing is not None
-        target.take(thing, None)
+        statement = source.statement(slot)
+        assert not isinstance(statement, Removal | None)
+        assert isinstance(target.take(statement.record), Change)
     return len(slots)
+
+
+def _order(replica: Replica, slot: Slot) -> object:
+    held = replica.map.get(slot.key)
+    return None if held is None else held.order(slot.kind)
 
 
 _records = st.lists(
@@ -93,7 +103,7 @@ def test_one_comparison_makes_two_maps_equal_and_moves_the_difference_only(
 ) -> None:
     one, other = _replica(common + mine), _replica(common + theirs)
     slots = [Slot(kind, node_key(f"p{node}")) for node in range(_NODES) for kind in MapKind]
-    different = sum(one.thing(slot) != other.thing(slot) for slot in slots)
+    different = sum(_order(one, slot) != _order(other, slot) for slot in slots)
     assert _compare(one, other) == different
     assert one.map.root == other.map.root
     assert _compare(other, one) == 0
