@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from smegmesh.crdt.verdict import encode_verdict
 from smegmesh.gossip.antientropy import answer_root, descend, describe
 from smegmesh.gossip.certificates import Certificates
 from smegmesh.gossip.codec import Nodes, Root, Same, Slot, WantItems, WantNodes
-from smegmesh.gossip.homes import choose
+from smegmesh.gossip.homes import Preference, choose, weight
 from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.rings import Rings
 from smegmesh.gossip.sharing import Sharing
@@ -40,6 +41,33 @@ def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], dat
         assert near.isdisjoint(skipped | {key})
         assert all(key in rings.nearest(other, skipped) for other in near)
         assert bool(near) == (len(keys - skipped) > 1)
+
+
+@given(
+    st.integers(0, 120),
+    st.lists(st.tuples(st.sampled_from(["comes", "goes", "most go", "asks"]), st.integers(0, 120)), max_size=40),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_preference_is_the_order_of_all_peers_by_weight(first: int, events: list[tuple[str, int]]) -> None:
+    """However few are at hand: whoever is asked later follows in the same order."""
+    client = b"c" * 32
+    peers = {number.to_bytes(32, "big") for number in range(first)}
+    preference = Preference(client, lambda: peers)
+
+    def put(key: bytes, present: bool) -> None:
+        (peers.add if present else peers.discard)(key)
+        preference.put(key, present)
+
+    for event, number in [*events, ("asks", 0)]:
+        order = sorted(peers, key=lambda key: weight(client, key))
+        if event == "asks":
+            assert list(islice(preference, 16)) == order[:16]
+        elif event == "most go":
+            for key in order[: number // 2]:
+                put(key, False)
+        else:
+            put(number.to_bytes(32, "big"), event == "comes")
+    assert list(preference) == order
 
 
 @cache

@@ -332,6 +332,25 @@ def test_a_client_hands_nothing_on(table: Table) -> None:
     assert client.engine.view().members[one.key].entry.description == "new"
 
 
+def test_who_was_a_peer_for_a_while_chooses_among_all_that_came_since(table: Table) -> None:
+    client, one, other = table.party("c0", Role.CLIENT), table.party("p0"), table.party("p1")
+    for party in (one, other):
+        table.link(client, party)
+    table.wait(5)
+    assert {client.engine.view().home_of(client.key)} <= {one.key, other.key}
+    client.engine.set_entry(table.entry("c0"), table.now)
+    table.pump()
+    late = table.party("p2")
+    for party in (client, one, other):
+        table.link(party, late)
+    other.engine.leave(table.now)
+    table.wait(1)
+    client.engine.set_entry(table.entry("c0", Role.CLIENT), table.now)
+    table.wait(1)
+    entry = client.engine.view().members[client.key].entry
+    assert {entry.home, entry.backup} == {one.key, late.key}
+
+
 # Faults
 
 

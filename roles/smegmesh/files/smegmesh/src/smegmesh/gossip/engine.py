@@ -298,8 +298,7 @@ class Engine:
         self._roster.touch()
         if effect.peers:
             self._stale |= Stale.LEAD
-            if self._membership.is_client:
-                self._topology.preference.put(key, key in self._directory.rings)
+            self._topology.preference.put(key, key in self._directory.rings)
         if effect.peers or effect.homes or key in self._topology.near():
             self._stale |= Stale.LINKS | Stale.OBSERVE
         if len(self._directory.hidden) > hidden:
