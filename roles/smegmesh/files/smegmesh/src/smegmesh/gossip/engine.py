@@ -98,6 +98,7 @@ class Engine:
         self._due = now + settings.alone_wait
         self._alone_until = now + settings.alone_wait
         self._stale = Stale.ALL
+        self._moved = False  # whether an input did more than to call for an answer
         self._concluded = float("-inf")  # when conclusions from who is near whom were last drawn
         self._near_version = -1
         self._probed: frozenset[bytes] = frozenset()
@@ -221,7 +222,7 @@ class Engine:
         for link in self._links.ready():
             self._send(link, Restart(self._settings.restart_grace))
         self._persist()  # what others have said, too: there is no later
-        self._settle(now)
+        self._settle(now, timer=True)
 
     def leave(self, now: float) -> None:
         """Leave the mesh: say so to all links, then close them."""
@@ -229,7 +230,7 @@ class Engine:
         if self._publisher.standing not in _OUT:
             self._membership.leave()
             self._close_all("this node leaves the mesh", now)
-        self._settle(now)
+        self._settle(now, timer=True)
 
     def revoke(self, data: bytes, now: float) -> None:
         """Import a revocation. Raises ValueError if it is none of this mesh and authority."""
@@ -275,6 +276,7 @@ class Engine:
     # What changes in the map
 
     def _on_change(self, change: Change, source: int | None, sync: bool) -> None:
+        self._moved = True
         key = change.slot.key
         self._durability.changed(change, self._now)
         if change.slot.kind is MapKind.VERDICT:
@@ -326,8 +328,9 @@ class Engine:
 
     def _settle(self, now: float, *, timer: bool = False) -> None:
         """Draw the conclusions from what changed and from the time; nothing is done where neither calls for it."""
-        if not (timer or self._stale or self._events or self._judgement.pending):
+        if not (timer or self._stale or self._moved):
             return
+        self._moved = False
         for _round in range(_ROUNDS):
             self._conclude(now)
             if not (self._stale or self._judgement.pending) or self._waits(now):
