@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.order import Order
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict, accept_entry, accept_verdict
 from smegmesh.crdt.verdict import Accusation, encode_verdict
@@ -50,3 +51,14 @@ class Node:
     def accuses(self, number: int, down: frozenset[bytes] = frozenset()) -> SignedVerdict:
         record = self.sign(Kind.VERDICT, number, encode_verdict({key: Accusation(1) for key in down}))
         return accept_verdict(record, MESH, self.certificate)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Stands for an entry, a removal or a verdict where only its order is looked at."""
+
+    order: Order
+
+    @property
+    def horizon(self) -> Order:
+        return self.order

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.gossip.events import Alarm
+from smegmesh.gossip.homes import weight
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
-from smegmesh.simulation.credentials import authority_key
+from smegmesh.simulation.credentials import authority_key, node_key
 from smegmesh.simulation.mesh import MESH, Simulation
 from smegmesh.simulation.node import Disk
 
@@ -90,6 +92,21 @@ def test_a_client_and_all_its_homes_die() -> None:
     simulation.run_until(lambda: simulation.liveness("c0") == {Liveness.DOWN}, 10)
     simulation.start("c0")
     simulation.run_until(lambda: simulation.liveness("c0") == {Liveness.ALIVE}, 20)
+
+
+def test_a_client_finds_the_last_peer_however_many_it_prefers_to_it() -> None:
+    simulation = Simulation(1, 70, bootstrap=1)
+    keys = {simulation.key(name) for name in simulation.nodes}
+    names = (f"c{number}" for number in count())
+    last = simulation.key("p0")
+    client = next(name for name in names if max(keys, key=lambda key: weight(node_key(name), key)) == last)
+    simulation.add(client, Role.CLIENT)
+    simulation.start()
+    _settle(simulation)
+    assert _home(simulation, client, "p0") not in ("p0", None)
+    for number in range(1, 70):
+        simulation.kill_host(f"p{number}")
+    simulation.run_until(lambda: _home(simulation, client, "p0") == "p0", 60)
 
 
 def test_the_leader_dies_and_the_next_lowest_key_leads() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
+from itertools import islice
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.held import MapKind
+from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.record import Kind, Record, sign_record
+from smegmesh.crdt.removal import Removal
 from smegmesh.crdt.verdict import encode_verdict
 from smegmesh.gossip.antientropy import answer_root, descend, describe
+from smegmesh.gossip.certificates import Certificates
 from smegmesh.gossip.codec import Nodes, Root, Same, Slot, WantItems, WantNodes
-from smegmesh.gossip.homes import choose
-from smegmesh.gossip.replica import Replica
+from smegmesh.gossip.homes import Preference, choose, weight
+from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.rings import Rings
+from smegmesh.gossip.sharing import Sharing
 from smegmesh.simulation.credentials import authority, credentials, node_key
 
 _MESH = "simulated"
@@ -33,10 +37,37 @@ def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], dat
     for key in keys:
         rings.add(key)
     for key in keys - skipped:
-        near = rings.nearest(key, lambda other: other not in skipped)
+        near = rings.nearest(key, skipped)
         assert near.isdisjoint(skipped | {key})
-        assert all(key in rings.nearest(other, lambda back: back not in skipped) for other in near)
+        assert all(key in rings.nearest(other, skipped) for other in near)
         assert bool(near) == (len(keys - skipped) > 1)
+
+
+@given(
+    st.integers(0, 120),
+    st.lists(st.tuples(st.sampled_from(["comes", "goes", "most go", "asks"]), st.integers(0, 120)), max_size=40),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_preference_is_the_order_of_all_peers_by_weight(first: int, events: list[tuple[str, int]]) -> None:
+    """However few are at hand: whoever is asked later follows in the same order."""
+    client = b"c" * 32
+    peers = {number.to_bytes(32, "big") for number in range(first)}
+    preference = Preference(client, lambda: peers)
+
+    def put(key: bytes, present: bool) -> None:
+        (peers.add if present else peers.discard)(key)
+        preference.put(key, present)
+
+    for event, number in [*events, ("asks", 0)]:
+        order = sorted(peers, key=lambda key: weight(client, key))
+        if event == "asks":
+            assert list(islice(preference, 16)) == order[:16]
+        elif event == "most go":
+            for key in order[: number // 2]:
+                put(key, False)
+        else:
+            put(number.to_bytes(32, "big"), event == "comes")
+    assert list(preference) == order
 
 
 @cache
@@ -49,11 +80,12 @@ def _record(node: int, kind: Kind, number: int) -> Record:
 
 
 def _replica(records: list[tuple[int, Kind, int]]) -> Replica:
-    replica = Replica(_MESH, authority(), lambda slot, link, sync: None, Counter())
+    mesh = MeshMap(_MESH)
+    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
     for node in range(_NODES):
         replica.certificates.add(credentials(f"p{node}").certificate)
     for node, kind, number in records:
-        replica.take(_record(node, kind, number), None)
+        replica.take(_record(node, kind, number))
     return replica
 
 
@@ -76,10 +108,15 @@ def _compare(asking: Replica, asked: Replica) -> int:
 
 def _hand_over(source: Replica, target: Replica, slots: list[Slot]) -> int:
     for slot in slots:
-        thing = source.thing(slot)
-        assert thing is not None
-        target.take(thing, None)
+        statement = source.statement(slot)
+        assert not isinstance(statement, Removal | None)
+        assert isinstance(target.take(statement.record), Change)
     return len(slots)
+
+
+def _order(replica: Replica, slot: Slot) -> object:
+    held = replica.map.get(slot.key)
+    return None if held is None else held.order(slot.kind)
 
 
 _records = st.lists(
@@ -94,7 +131,7 @@ def test_one_comparison_makes_two_maps_equal_and_moves_the_difference_only(
 ) -> None:
     one, other = _replica(common + mine), _replica(common + theirs)
     slots = [Slot(kind, node_key(f"p{node}")) for node in range(_NODES) for kind in MapKind]
-    different = sum(one.thing(slot) != other.thing(slot) for slot in slots)
+    different = sum(_order(one, slot) != _order(other, slot) for slot in slots)
     assert _compare(one, other) == different
     assert one.map.root == other.map.root
     assert _compare(other, one) == 0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from gossip_members import RINGS, Members, key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossip_members import RINGS, Members, key
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.view import Liveness

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from smegmesh.crdt.digest import DigestTree, Item, MapKind
+from crdt_nodes import Said
+from smegmesh.crdt.digest import DigestTree
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.held import Held
+from smegmesh.crdt.pool import Pool
 from smegmesh.crdt.record import Kind, sign_record
 from smegmesh.crdt.removal import leave, prune
 from smegmesh.crdt.verdict import Accusation, encode_verdict
@@ -64,8 +67,9 @@ def test_removals_wrap_header_and_signature() -> None:
 
 
 def test_digests() -> None:
-    tree = DigestTree()
+    tree = DigestTree(Pool())
     assert tree.root.hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
     for number in range(40):
-        tree.put(Item(MapKind(number % 3 + 1), bytes([number]) * 32, (number, NODE_KEY)))
-    assert tree.root.hex() == "2b3f6f12b2985645b419f91ec29526adeec2f216312e7d25d88c397ed35fae66"
+        said = (Said((number + kind, NODE_KEY)) if number % kind == 0 else None for kind in (1, 2, 3))
+        tree.put(Held(bytes([number]) * 32, *said))
+    assert tree.root.hex() == "1715847ea0df6da6689b0cd64aeabb9d539df8a21facac58f052f014be788939"

@@ -41,7 +41,7 @@ def persist(number: int) -> Persist:
 
 async def test_events_are_carried_out_at_once_and_in_order() -> None:
     disk = Disk()
-    events = [Send(1, b"a"), persist(1), Send(1, b"b"), Probe(frozenset())]
+    events = [Send(1, b"a"), persist(1), Send(1, b"b"), Probe(frozenset(), 1.0)]
     disk.effects.add(events)
     assert disk.done == events
 
@@ -93,7 +93,7 @@ async def test_a_long_wait_keeps_what_nobody_makes_good(monkeypatch: pytest.Monk
     disk.effects.add([persist(1), Close(7, "silent")])
     for number in range(2, 30):
         disk.effects.add([Persist({bytes([number]): b"x"}, {}, number), Send(1, b"a"), ViewChanged()])
-    disk.effects.add([Probe(frozenset({b"k"}))])
+    disk.effects.add([Probe(frozenset({b"k"}), 0.5)])
     disk.full = False
     await eventually(lambda: disk.effects.problem is None, "the commit is made")
     commits = [event for event in disk.done if isinstance(event, Persist)]
@@ -101,7 +101,7 @@ async def test_a_long_wait_keeps_what_nobody_makes_good(monkeypatch: pytest.Monk
     assert max(commit.number for commit in commits) == 29
     assert isinstance(disk.done[0], Persist)
     assert Close(7, "silent") in disk.done
-    assert disk.done[-1] == Probe(frozenset({b"k"}))
+    assert disk.done[-1] == Probe(frozenset({b"k"}), 0.5)
     assert len(disk.done) <= 20
 
 

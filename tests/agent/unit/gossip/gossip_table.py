@@ -52,7 +52,7 @@ class Table:
         **settings: object,
     ) -> Party:
         """An engine; with its entry unless `silent`."""
-        own = credentials(name, edition=edition)
+        own = credentials(name, edition=edition) if edition else credentials(name)  # the one that its links show
         engine = Engine(
             Settings(MESH, **settings),  # type: ignore[arg-type]
             own.identity,

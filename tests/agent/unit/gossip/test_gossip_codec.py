@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from smegmesh.crdt.digest import MapKind
+from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.codec import (
     MAX_FRAME,
     FrameError,
@@ -37,7 +37,7 @@ _HASH = bytes(range(32))
         Ping(),
         Pong(),
         Items([(b"h", b"s", b"b")]),
-        WantCertificates([_HASH]),
+        WantCertificates([(_HASH, _HASH[::-1])]),
         Root(_HASH),
         Same(_HASH),
         WantNodes([b"", b"\x01\x0f"]),
@@ -65,6 +65,8 @@ def test_what_a_newer_agent_appends_is_ignored() -> None:
         msgspec.msgpack.encode([99]),
         msgspec.msgpack.encode(["Ping"]),
         msgspec.msgpack.encode({"type": 1}),
+        msgspec.msgpack.encode([4, [_HASH]]),
+        msgspec.msgpack.encode([4, [[_HASH, b"short"]]]),
         msgspec.msgpack.encode([5, b"short"]),
         msgspec.msgpack.encode([7, [b"x" * 65]]),
         msgspec.msgpack.encode([8, [[b"", [_HASH] * 15]]]),
@@ -74,7 +76,7 @@ def test_what_a_newer_agent_appends_is_ignored() -> None:
         b"\x91" * 100_000,
         encode(Items(certificates=[b"x" * MAX_FRAME])),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_anything_else_is_a_frame_error(frame: bytes) -> None:
     with pytest.raises(FrameError, match="frame"):

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from gossip_table import MESH, Party, Table
 
-from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.gossip.codec import (
     SOFT_FRAME,
@@ -291,11 +291,13 @@ def test_a_certificate_rides_along_where_it_is_new_and_is_asked_for_elsewhere(ta
     other.received.clear()
     table.link(one, other)
     assert one.key in third.engine.view().members
-    asked = [message.fingerprints for message in other.received if isinstance(message, WantCertificates)]
-    assert not any(credentials("p0").certificate.fingerprint in fingerprints for fingerprints in asked)
+    fingerprint = credentials("p0").certificate.fingerprint
+    asked = [message.wanted for message in other.received if isinstance(message, WantCertificates)]
+    assert not any((one.key, fingerprint) in wanted for wanted in asked)
     late = table.party("p3")
     table.link(third, late)
-    assert any(isinstance(message, WantCertificates) for message in third.received)
+    asked = [message.wanted for message in third.received if isinstance(message, WantCertificates)]
+    assert any((one.key, fingerprint) in wanted for wanted in asked)
     assert one.key in late.engine.view().members
 
 
@@ -332,6 +334,25 @@ def test_a_client_hands_nothing_on(table: Table) -> None:
     assert client.engine.view().members[one.key].entry.description == "new"
 
 
+def test_who_was_a_peer_for_a_while_chooses_among_all_that_came_since(table: Table) -> None:
+    client, one, other = table.party("c0", Role.CLIENT), table.party("p0"), table.party("p1")
+    for party in (one, other):
+        table.link(client, party)
+    table.wait(5)
+    assert {client.engine.view().home_of(client.key)} <= {one.key, other.key}
+    client.engine.set_entry(table.entry("c0"), table.now)
+    table.pump()
+    late = table.party("p2")
+    for party in (client, one, other):
+        table.link(party, late)
+    other.engine.leave(table.now)
+    table.wait(1)
+    client.engine.set_entry(table.entry("c0", Role.CLIENT), table.now)
+    table.wait(1)
+    entry = client.engine.view().members[client.key].entry
+    assert {entry.home, entry.backup} == {one.key, late.key}
+
+
 # Faults
 
 
@@ -363,8 +384,12 @@ def test_silence_asks_for_the_tunnel_then_is_down_and_the_link_is_dialled_again(
     table.parties.pop("p1")
     one.peers.clear()
     table.wait(1.6, without=alone)
-    assert Probe(frozenset({other.key})) in one.events
-    table.wait(1.6, without=alone)
+    assert Probe(frozenset({other.key}), 0.5) in one.events
+    for _ in range(3):
+        assert one.engine.view().members[other.key].liveness is Liveness.ALIVE
+        table.wait(0.5, without=alone)
+        one.engine.probe_result(other.key, False, table.now)
+        table.pump()
     assert one.engine.view().members[other.key].liveness is Liveness.DOWN
     dials = [event for event in one.found(Dial) if isinstance(event, Dial)]
     assert dials[0].node_key == other.key
@@ -431,10 +456,10 @@ def _answers(party: Party, link: int, question: Message, now: float) -> list[byt
 def test_what_is_asked_for_often_is_sent_once(table: Table) -> None:
     one, other = table.party("p0"), table.party("p1")
     link, _far = table.link(one, other)
-    fingerprint = credentials("p0", edition=0).certificate.fingerprint
+    fingerprint = credentials("p0").certificate.fingerprint
     for question, once in (
         (WantItems([Slot(MapKind.ENTRY, one.key)] * 16_384), WantItems([Slot(MapKind.ENTRY, one.key)])),
-        (WantCertificates([fingerprint] * 16_384), WantCertificates([fingerprint])),
+        (WantCertificates([(one.key, fingerprint)] * 15_000), WantCertificates([(one.key, fingerprint)])),
         (WantNodes([b""] * 1024), WantNodes([b""])),
     ):
         assert _answers(one, link, question, table.now) == _answers(one, link, once, table.now) != []

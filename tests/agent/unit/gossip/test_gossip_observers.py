@@ -44,21 +44,46 @@ def _at(observers: Observers, now: float) -> dict[bytes, Accusation]:
     return observers.accused()
 
 
-def test_three_seconds_without_a_frame_are_down(observers: Observers) -> None:
+def test_three_probes_in_a_row_unanswered_are_down(observers: Observers) -> None:
     assert observers.to_probe() == frozenset()
-    assert _at(observers, 1.5) == {}
+    assert observers.next_timer() == 1.4
+    observers.probed(_KEY, False)
+    assert _at(observers, 1.39) == {}
+    assert observers.to_probe() == frozenset()
+    assert _at(observers, 1.4) == {}
     assert observers.to_probe() == {_KEY}
-    assert observers.next_timer() == 3
-    assert _at(observers, 2.99) == {}
-    assert _at(observers, 3) == _down()
+    for now in (2.4, 2.9):
+        observers.probed(_KEY, False)
+        assert _at(observers, now) == {}, "two may be lost by chance, and one that came before is of no account"
+    observers.probed(_KEY, False)
+    assert _at(observers, 3.4) == _down()
     assert observers.heard(_KEY, 4)
     assert observers.accused() == {}
     assert not observers.heard(_KEY, 5)
 
 
+def test_an_answer_between_misses_starts_the_count_anew(observers: Observers) -> None:
+    observers.step(1.4)
+    for answered in (False, False, True, False, False):
+        observers.probed(_KEY, answered)
+    assert _at(observers, 2.9) == {}
+    assert _at(observers, 3) == _mute(), "it is there, but the patience is over"
+    observers.probed(_KEY, False)
+    assert _at(observers, 3.4) == _down()
+
+
+def test_silence_is_down_where_no_probe_says_anything(observers: Observers) -> None:
+    observers.step(1.4)
+    assert observers.next_timer() == 4.5
+    assert _at(observers, 4.49) == {}
+    assert _at(observers, 4.5) == _down()
+
+
 def test_an_answer_through_the_tunnel_makes_it_mute(observers: Observers) -> None:
     observers.step(2)
     observers.probed(_KEY, True)
+    assert observers.next_timer() == 3
+    assert _at(observers, 2.99) == {}, "a slow path is no dead agent"
     assert _at(observers, 3) == _mute()
 
 
@@ -108,7 +133,8 @@ def test_a_failed_dial_beside_a_link_that_stands_is_no_sign(observers: Observers
 def test_own_lateness_accuses_nobody(observers: Observers) -> None:
     observers.doubt(10)
     assert _at(observers, 10) == {}
-    assert _at(observers, 13) == _down()
+    assert _at(observers, 14.4) == {}
+    assert _at(observers, 14.5) == _down()
 
 
 def test_an_announced_restart_has_its_grace(observers: Observers) -> None:
@@ -141,22 +167,24 @@ def test_a_new_observer_takes_over_what_is_found(
 
 
 def test_a_new_number_is_accused_only_after_another_patience(observers: Observers) -> None:
-    assert _at(observers, 3) == _down(5)
-    observers.observe(_KEY, _entry(6), None, State.DOWN, 4)
-    assert _at(observers, 6.9) == _down(5), "void, and not worth a new verdict"
-    assert observers.next_timer() == 7
-    assert _at(observers, 7) == _down(6)
+    observers.step(1.4)
+    assert _at(observers, 4.5) == _down(5)
+    observers.observe(_KEY, _entry(6), None, State.DOWN, 5)
+    assert _at(observers, 7.9) == _down(5), "void, and not worth a new verdict"
+    assert observers.next_timer() == 8
+    assert _at(observers, 8) == _down(6)
 
 
 def test_a_new_instance_gets_a_new_chance_at_once(observers: Observers) -> None:
-    assert _at(observers, 3) == _down(5)
-    observers.observe(_KEY, _entry(6, b"restart!"), None, State.DOWN, 4)
+    assert _at(observers, 4.5) == _down(5)
+    observers.observe(_KEY, _entry(6, b"restart!"), None, State.DOWN, 5)
     assert observers.accused() == {}
-    assert _at(observers, 7) == _down(6)
+    assert _at(observers, 9.4) == {}
+    assert _at(observers, 9.5) == _down(6)
 
 
 def test_who_is_observed_no_more_is_not_accused(observers: Observers) -> None:
-    assert _at(observers, 3) == _down()
+    assert _at(observers, 4.5) == _down()
     observers.forget(_KEY)
     assert observers.accused() == {}
     assert observers.next_timer() == float("inf")

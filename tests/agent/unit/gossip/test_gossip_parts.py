@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from random import Random
 
 import pytest
 
-from smegmesh.crdt.entry import Entry, Role
-from smegmesh.crdt.entry_codec import encode_entry
-from smegmesh.crdt.record import Kind, sign_record
-from smegmesh.crdt.statement import SignedEntry
+from gossip_members import Members, key, node, one_address
+from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.certificates import Waiting
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.dialling import Dialler, Wish
@@ -70,11 +67,16 @@ def test_only_a_leader_refreshes_once_a_heartbeat() -> None:
 
 
 def test_a_preference_is_a_fixed_order_that_a_loss_does_not_shuffle() -> None:
-    preference = Preference(_A)
-    for key in (_D, _B, _C, _B):
-        preference.put(key, True)
+    peers = [_B, _D]
+    preference = Preference(_A, lambda: peers)
+    assert sorted(preference) == [_B, _D]
+    for _ in range(2):
+        peers = [_B, _C, _D]
+        preference.put(_C, True)
     order = list(preference)
     assert sorted(order) == [_B, _C, _D]
+    assert list(Preference(_A, lambda: peers)) == order, "whenever a peer came"
+    peers.remove(order[1])
     preference.put(order[1], False)
     assert list(preference) == [order[0], order[2]]
 
@@ -233,43 +235,56 @@ def test_what_waits_is_bounded() -> None:
 # Roster
 
 
-def _signed(name: str, number: int = 1, **fields: object) -> SignedEntry:
-    entry = Entry(name=name, role=Role.PEER, tunnel_key=node_key(name), **fields)  # type: ignore[arg-type]
-    own = credentials(name)
-    record = sign_record(
-        own.identity,
-        Kind.ENTRY,
-        "prod",
-        node_key(name),
-        number,
-        b"instance",
-        own.certificate.fingerprint,
-        encode_entry(entry),
-    )
-    return SignedEntry(record, entry)
+def _roster(members: Members) -> Roster:
+    return Roster(key("p0"), members.map, members.directory, members.judgement)
 
 
 def test_of_two_with_one_address_the_lower_key_has_it_in_any_order() -> None:
-    low, high = sorted(("p0", "p1"), key=node_key)
-    for names in ((low, high), (high, low)):
-        roster = Roster("prod", node_key("p2"), lambda mesh_id, key: IPv6Address("fd00::1"))
-        assert roster.put(node_key(names[0]), _signed(names[0])) is None
-        assert roster.put(node_key(names[1]), _signed(names[1])) == node_key(names[0])
-        assert set(roster.view(b"").members) == {node_key(low)}
-        roster.put(node_key(low), None)
-        assert set(roster.view(b"").members) == {node_key(high)}
+    low, high = sorted(("p1", "p2"), key=key)
+    with one_address(low, high):
+        for names in ((low, high), (high, low)):
+            members = Members()
+            for name in ("p0", *names):
+                members.put(name)
+            assert set(_roster(members).view().members) == {key("p0"), key(low)}
+            assert members.directory.collision(key(names[1]), members.map.tree) == (key(low), key(high))
+            members.remove(low)
+            assert set(_roster(members).view().members) == {key("p0"), key(high)}
+            members.put(low)
+            assert set(_roster(members).view().members) == {key("p0"), key(low)}
 
 
 def test_a_view_is_made_anew_only_after_a_change() -> None:
-    roster = Roster("prod", node_key("p0"), lambda mesh_id, key: IPv6Address(int.from_bytes(key[:16], "big")))
-    roster.put(node_key("p1"), _signed("p1"))
+    members = Members()
+    members.put("p0")
+    members.put("p1")
+    roster = _roster(members)
     assert roster.took_change()
-    view = roster.view(b"1")
-    assert roster.view(b"1") is view
-    assert roster.view(b"2").members is view.members
-    roster.judge(node_key("p1"), Liveness.ALIVE)
+    view = roster.view()
+    assert roster.view() is view
+    members.map.merge_verdict(node("p1").accuses(2))
+    assert roster.view().digest == members.map.root != view.digest
+    assert roster.view().members is view.members
     assert not roster.took_change()
-    roster.judge(node_key("p1"), Liveness.DOWN)
+    members.accuse("p0", {key("p1"): Accusation(1)})
+    assert members.judgement.update() == {key("p1")}
+    roster.touch()
     assert roster.took_change()
-    assert roster.view(b"2").members[node_key("p1")].liveness is Liveness.DOWN
-    assert view.members[node_key("p1")].liveness is Liveness.ALIVE
+    assert roster.view().members[key("p1")].liveness is Liveness.DOWN
+    assert view.members[key("p1")].liveness is Liveness.ALIVE, "a view is a value"
+
+
+def test_who_leads_and_whom_the_node_cannot_reach_are_a_change_of_the_view() -> None:
+    members = Members()
+    members.put("p0")
+    roster = _roster(members)
+    for change in (lambda: roster.lead(key("p0")), lambda: roster.disqualify(frozenset({key("p1")}))):
+        roster.took_change()
+        view = roster.view()
+        change()
+        assert roster.took_change()
+        assert roster.view() != view
+        change()
+        assert not roster.took_change(), "the same again is none"
+    assert roster.view().leader == key("p0")
+    assert roster.view().unreachable == {key("p1")}

@@ -322,8 +322,7 @@ class Engine:
         self._roster.touch()
         if effect.peers:
             self._stale |= _LEAD
-            if self._membership.is_client:
-                self._topology.preference.put(key, key in self._directory.rings)
+            self._topology.preference.put(key, key in self._directory.rings)
         if key in self._topology.near():
             self._stale |= _LINKS
         if len(self._directory.hidden) > hidden:

@@ -24,7 +24,8 @@ def weight(key: bytes, other: bytes) -> bytes:
 class Preference:
     """The peers in the order in which a client prefers them: the first of them, the rest when they are needed.
 
-    `everybody` are all peers; they are looked through anew when too few are left at hand.
+    `everybody` are all peers; they are looked through anew when too few are left at hand,
+    or none of those will do.
     """
 
     def __init__(self, client: bytes, everybody: Callable[[], Collection[bytes]]) -> None:
@@ -35,13 +36,17 @@ class Preference:
 
     def __iter__(self) -> Iterator[bytes]:
         if len(self._first) < _ENOUGH and not self._complete:
-            places = ((weight(self._client, key), key) for key in self._everybody())
-            self._first = nsmallest(_AT_HAND, places)
+            self._first = nsmallest(_AT_HAND, self._places())
             self._complete = len(self._first) == len(self._everybody())
-        return (key for _weight, key in self._first)
+        first = self._first.copy()
+        yield from (key for _weight, key in first)
+        if not self._complete:
+            yield from (key for _weight, key in sorted(self._places())[len(first) :])
 
     def put(self, key: bytes, present: bool) -> None:
         """A peer came or went."""
+        if not self._first and not self._complete:
+            return  # nobody asked yet
         place = (weight(self._client, key), key)
         at = bisect_left(self._first, place)
         held = at < len(self._first) and self._first[at] == place
@@ -52,6 +57,9 @@ class Preference:
                 self._complete = False
         elif held and not present:
             del self._first[at]
+
+    def _places(self) -> Iterator[tuple[bytes, bytes]]:
+        return ((weight(self._client, key), key) for key in self._everybody())
 
 
 def choose(
