@@ -9,14 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from smegmesh.declaration import load_agent
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import IdentityKey, encode_key, generate_private_key
-from smegmesh.store.keys import KEYS_DIRECTORY, HostKeys
+from smegmesh.store.keys import KEYS_DIRECTORY, HostKeys, load_keys
 
 MESH = "bench"
 LINK_PORT = 4000
 _DAY = 86400.0
 _SOURCE = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
+
+
+def python(*arguments: str) -> list[str]:
+    """What starts this Python with the agent's package."""
+    return ["env", f"PYTHONPATH={_SOURCE}", sys.executable, *arguments]
 
 
 class Operator:
@@ -57,33 +63,35 @@ class Node:
 class AgentHost:
     """The files of a node's agent, which listens for links at the node's address and for its API at `socket`."""
 
-    def __init__(self, directory: Path, node: Node, operator: Operator, plane: str = "memory") -> None:
+    def __init__(self, directory: Path, node: Node) -> None:
         self.node = node
         self.etc, self.state, self.run = (directory / part for part in ("etc", "state", "run"))
-        self._authority = self.etc / "authorities" / "default"
-        for path in (self.etc / "meshes.d", self._authority, self.state / KEYS_DIRECTORY, self.run):
+        self.socket = self.run / "api.sock"
+        self.identity_key = self.state / KEYS_DIRECTORY / "identity.key"
+        self.authority_file = _authority_directory(directory) / "authority.pem"
+        self.certificate_file = _authority_directory(directory) / "node.pem"
+
+    @classmethod
+    def make(cls, directory: Path, node: Node, authority: bytes, plane: str = "memory") -> AgentHost:
+        """Write them all but the declaration; `authority` is its certificate (PEM)."""
+        host = cls(directory, node)
+        for path in (host.etc / "meshes.d", host.authority_file.parent, host.identity_key.parent, host.run):
             path.mkdir(parents=True)
         settings = {"node_name": node.name, "plane": plane, "listen": node.address, "link_port": LINK_PORT}
-        (self.etc / "agent.yml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
-        (self._authority / "authority.pem").write_bytes(operator.authority)
-        self.certificate_file.write_bytes(node.certificate)
-        self._write_secret("identity.key", node.keys.identity.to_pem())
-        self._write_secret("tunnel.key", f"{encode_key(node.keys.tunnel_private)}\n".encode())
+        (host.etc / "agent.yml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        host.authority_file.write_bytes(authority)
+        host.certificate_file.write_bytes(node.certificate)
+        _write_secret(host.identity_key, node.keys.identity.to_pem())
+        tunnel_key = f"{encode_key(node.keys.tunnel_private)}\n"
+        _write_secret(host.identity_key.with_name("tunnel.key"), tunnel_key.encode())
+        return host
 
-    @property
-    def certificate_file(self) -> Path:
-        """What TLS shows."""
-        return self._authority / "node.pem"
-
-    @property
-    def identity_key(self) -> Path:
-        """What TLS signs with."""
-        return self.state / KEYS_DIRECTORY / "identity.key"
-
-    @property
-    def socket(self) -> Path:
-        """Of the API."""
-        return self.run / "api.sock"
+    @classmethod
+    def opened(cls, directory: Path) -> AgentHost:
+        """One that was made before."""
+        settings = load_agent(directory / "etc" / "agent.yml")
+        certificate = (_authority_directory(directory) / "node.pem").read_bytes()
+        return cls(directory, Node(settings.node_name, settings.listen, load_keys(directory / "state"), certificate))
 
     def declare(self, bootstrap: Iterable[Node], alias: str = "") -> None:
         """Write the declaration of a peer, whole or not at all."""
@@ -97,9 +105,13 @@ class AgentHost:
     def command(self) -> list[str]:
         """What starts the agent."""
         places = ["--etc", str(self.etc), "--state", str(self.state), "--run", str(self.run)]
-        return ["env", f"PYTHONPATH={_SOURCE}", sys.executable, "-m", "smegmesh.daemon", *places]
+        return python("-m", "smegmesh.daemon", *places)
 
-    def _write_secret(self, name: str, content: bytes) -> None:
-        path = self.state / KEYS_DIRECTORY / name
-        path.touch(0o600)
-        path.write_bytes(content)
+
+def _authority_directory(directory: Path) -> Path:
+    return directory / "etc" / "authorities" / "default"
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    path.touch(0o600)
+    path.write_bytes(content)

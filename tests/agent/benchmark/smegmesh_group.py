@@ -25,7 +25,9 @@ class SmegmeshGroup:
         nodes = [Node.make(f"n{number}", network.address(number), operator) for number in range(1, count + 1)]
         self._network = network
         self._processes = Processes(directory)
-        self._hosts = {node.name: AgentHost(directory / node.name, node, operator, plane) for node in nodes}
+        self._hosts = {
+            node.name: AgentHost.make(directory / node.name, node, operator.authority, plane) for node in nodes
+        }
         self._bootstrap = nodes[:_BOOTSTRAP]
         self._apis: dict[str, Api] = {}
         self._changes = 0
