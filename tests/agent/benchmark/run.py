@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,4 +80,5 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     sys.exit(inside(sys.argv[2]) if sys.argv[1:2] == [INSIDE] else main(sys.argv[1:]))
