@@ -89,6 +89,7 @@ test-molecule: setup ## the installed collection on hosts with systemd
 	@scripts/molecule default
 
 bench: setup ## measure, hold the bounds, write docs/benchmarks.md
+	@scripts/bench-packages
 	python tests/agent/benchmark/run.py
 
 clean: ## remove what was built; keep the lab

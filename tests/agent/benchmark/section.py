@@ -11,24 +11,34 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. `unit` is `s` or empty for a ratio; `bound` is the most it may be, in the same unit."""
+    """One measured number.
+
+    `unit` is `s`, empty for a ratio, or any other word that stands behind the number.
+    `bound` is the most and `at_least` the least that it may be, in the same unit.
+    """
 
     what: str
     value: float
     unit: str = "s"
     bound: float | None = None
+    at_least: float | None = None
 
     @property
     def missed(self) -> bool:
-        return self.bound is not None and self.value > self.bound
+        over = self.bound is not None and self.value > self.bound
+        return over or (self.at_least is not None and self.value < self.at_least)
 
     def row(self) -> str:
-        bound = "" if self.bound is None else self._text(self.bound)
-        return f"| {self.what} | {self._text(self.value)} | {bound} |"
+        bounds = []
+        if self.bound is not None:
+            bounds.append(f"at most {self._text(self.bound)}")
+        if self.at_least is not None:
+            bounds.append(f"at least {self._text(self.at_least)}")
+        return f"| {self.what} | {self._text(self.value)} | {', '.join(bounds)} |"
 
     def _text(self, value: float) -> str:
         if self.unit != "s":
-            return f"{value:.2f}"
+            return f"{value:.2f} {self.unit}".rstrip()
         milliseconds = value * 1000
         if milliseconds < 0.1:
             return f"{milliseconds * 1000:.0f} µs"
@@ -49,7 +59,7 @@ class Section:
         return cls(data["title"], data["method"], tuple(Figure(**figure) for figure in data["figures"]))
 
     def text(self) -> str:
-        table = ["| | measured | at most |", "| --- | ---: | ---: |", *(figure.row() for figure in self.figures)]
+        table = ["| | measured | bound |", "| --- | ---: | ---: |", *(figure.row() for figure in self.figures)]
         return "\n".join([f"## {self.title}", "", self.method, "", *table])
 
 
