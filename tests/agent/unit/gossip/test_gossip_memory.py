@@ -21,6 +21,7 @@ from smegmesh.crdt.verdict import MAX_ACCUSED, Accusation, encode_verdict
 from smegmesh.gossip.codec import (
     MAX_ITEMS,
     MAX_NODES,
+    MAX_WANTED,
     Items,
     Message,
     Nodes,
@@ -76,7 +77,7 @@ class Flood:
         yield from ((Items([self._own_entry()]), 1) for _ in self._times(400))
         keys = [random.randbytes(32) for _ in range(MAX_ITEMS)]
         yield WantItems([Slot(random.choice(list(MapKind)), key) for key in keys]), MAX_ITEMS
-        yield WantCertificates(keys), MAX_ITEMS
+        yield WantCertificates([(key, random.randbytes(32)) for key in keys[:MAX_WANTED]]), MAX_WANTED
         for _ in self._times(4):
             yield WantNodes([self._prefix(64) for _ in range(MAX_NODES)]), MAX_NODES
         for _ in self._times(2):

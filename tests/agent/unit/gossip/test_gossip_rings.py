@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smegmesh.gossip.rings import Rings
+from smegmesh.gossip.rings import Rings, Subset
 from smegmesh.simulation.credentials import node_key
 
 _KEYS = [node_key(f"p{number}") for number in range(12)]
@@ -22,19 +22,26 @@ def test_neighbours_are_mutual_and_at_most_six(count: int) -> None:
     keys = _KEYS[:count]
     rings = _rings(keys)
     for key in keys:
-        near = rings.nearest(key, ())
+        near = rings.nearest(key)
         assert key not in near
         assert min(count - 1, 1) <= len(near) <= 6
-        assert all(key in rings.nearest(other, ()) for other in near)
+        assert all(key in rings.nearest(other) for other in near)
 
 
 def test_skipping_is_like_not_being_there() -> None:
     dead = set(_KEYS[3:9])
     rings = _rings(_KEYS)
+    alive = Subset(rings)
+    for key in dead:
+        alive.leave_out(key)
     rest = _rings([key for key in _KEYS if key not in dead])
     for key in _KEYS:
         if key not in dead:
-            assert rings.nearest(key, dead) == rest.nearest(key, ())
+            assert alive.rings.nearest(key) == rest.nearest(key)
+    assert _KEYS[3] in rings
+    for key in dead:
+        alive.let_in(key)
+    assert alive.rings is rings, "without anybody left out it is the rings themselves"
 
 
 def test_the_order_of_arrival_does_not_matter() -> None:
@@ -50,9 +57,9 @@ def test_who_is_on_no_ring_has_neighbours_too() -> None:
     rings = _rings(_KEYS[:11])
     outside = _KEYS[11]
     assert outside not in rings
-    near = rings.nearest(outside, ())
+    near = rings.nearest(outside)
     rings.add(outside)
-    assert near == rings.nearest(outside, ())
+    assert near == rings.nearest(outside)
 
 
 def test_the_graph_is_small_in_diameter() -> None:
@@ -60,7 +67,7 @@ def test_the_graph_is_small_in_diameter() -> None:
     rings = _rings(keys)
     reached, frontier, hops = {keys[0]}, {keys[0]}, 0
     while len(reached) < len(keys):
-        frontier = {near for key in frontier for near in rings.nearest(key, ())} - reached
+        frontier = {near for key in frontier for near in rings.nearest(key)} - reached
         reached |= frontier
         hops += 1
     assert hops <= 6

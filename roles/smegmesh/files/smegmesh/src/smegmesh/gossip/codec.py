@@ -23,6 +23,7 @@ MAX_FRAME = 1 << 20
 SOFT_FRAME = 256 * 1024
 MAX_ITEMS = 16_384
 MAX_NODES = 1024
+MAX_WANTED = 8192  # certificates, by two hashes each
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
@@ -94,7 +95,7 @@ class Pong(_Message, tag=2, frozen=True):
 class WantCertificates(_Message, tag=4, frozen=True):
     """Asks for certificates by node key and fingerprint; they come in Items."""
 
-    wanted: Annotated[list[tuple[Hash, Hash]], msgspec.Meta(max_length=MAX_ITEMS)]
+    wanted: Annotated[list[tuple[Hash, Hash]], msgspec.Meta(max_length=MAX_WANTED)]
 
 
 class Root(_Message, tag=5, frozen=True):

@@ -14,7 +14,7 @@ from smegmesh.crdt.record import RecordError
 from smegmesh.gossip.antientropy import answer_root, descend, describe
 from smegmesh.gossip.codec import (
     MAX_FRAME,
-    MAX_ITEMS,
+    MAX_WANTED,
     SOFT_FRAME,
     FrameError,
     Hello,
@@ -179,8 +179,8 @@ class Conversation:
             elif isinstance(result, Missing):
                 missing[result.node_key, result.fingerprint] = None
         wanted = list(missing)
-        for at in range(0, len(wanted), MAX_ITEMS):
-            self._send(link, WantCertificates(wanted[at : at + MAX_ITEMS]))
+        for at in range(0, len(wanted), MAX_WANTED):
+            self._send(link, WantCertificates(wanted[at : at + MAX_WANTED]))
 
     def _taken(self, link: Link, source: Source, records: list[Triple]) -> Iterator[Change | Missing | None]:
         """Take records as long as the link does not send too many bad ones."""

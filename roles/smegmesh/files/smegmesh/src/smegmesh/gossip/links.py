@@ -25,6 +25,7 @@ class Link:
     compared: float = float("-inf")
     agreed: float | None = None  # when digests were first equal
     surplus: float | None = None  # since when nobody needs it
+    check: bool = False  # digests are to be compared at once
     due: float = float("inf")  # when something is to be done on it
     bad: int = 0
     outbox: dict[Slot, Statement] = field(default_factory=dict)

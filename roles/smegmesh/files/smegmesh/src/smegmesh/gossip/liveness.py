@@ -183,10 +183,7 @@ class Judgement:
         if accused == (key in self._suspects):
             return False
         (self._suspects.add if accused else self._suspects.discard)(key)
-        if accused and key in self._directory.rings:
-            self._unaccused.leave_out(key)
-        elif not accused:
-            self._unaccused.let_in(key)
+        (self._unaccused.leave_out if accused else self._unaccused.let_in)(key)
         return True
 
     def _around(self, flipped: Iterable[bytes]) -> set[bytes]:
@@ -209,8 +206,7 @@ class Judgement:
             self._failed[key] = after
         if after is Liveness.DOWN:
             self._down.add(key)
-            if key in self._directory.rings:
-                self._live.leave_out(key)
+            self._live.leave_out(key)
         elif key in self._down:
             self._down.discard(key)
             self._live.let_in(key)

@@ -253,11 +253,11 @@ class Observers:
     def _judge(self, node: Observation, now: float) -> None:
         lost = node.refused and not node.linked
         silent = now - node.heard
+        deaf = node.missed >= (_DEAF if lost else self._misses) and (not node.linked or silent >= self._patience)
+        unprobed = not (node.answered or node.missed) and silent >= self._patience * _UNPROBED
         if node.answered and (lost or silent >= self._patience * _SLOW):
             self._become(node, State.MUTE, now)
-        elif node.missed >= (_DEAF if lost else self._misses) and (not node.linked or silent >= self._patience):
-            self._become(node, State.DOWN, now)
-        elif not node.answered and not node.missed and silent >= self._patience * _UNPROBED:
+        elif deaf or unprobed:
             self._become(node, State.DOWN, now)
 
     def _due(self, node: Observation) -> float:

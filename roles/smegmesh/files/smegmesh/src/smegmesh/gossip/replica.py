@@ -71,7 +71,7 @@ class Replica:
     """What this node knows of the mesh. Nothing changes before it is verified.
 
     What is taken ends in a Change, in Missing, or in None: then it says nothing new, and is counted as
-    `duplicate` if it is what the map holds, as `stale` if that is higher.
+    `duplicate` if its bytes were taken lately, as `stale` if the map holds as much or more.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Replica:
         held = self.map.get(raw.node_key)
         if not _newer(raw, held):
             if source.link is not None:
-                self._counters["duplicate" if _same(raw, held) else "stale"] += 1
+                self._counters["stale" if known is None else "duplicate"] += 1
             return None
         certificate = None
         if raw.certificate is not None:
@@ -250,7 +250,3 @@ def _held_order(raw: Raw, held: Held | None) -> Order | None:
 def _newer(raw: Raw, held: Held | None) -> bool:
     order = _held_order(raw, held)
     return order is None or _order(raw) > order
-
-
-def _same(raw: Raw, held: Held | None) -> bool:
-    return _order(raw) == _held_order(raw, held)

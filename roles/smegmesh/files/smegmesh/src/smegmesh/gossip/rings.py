@@ -91,14 +91,14 @@ class Subset:
         return self._everybody if self._own is None else self._own
 
     def leave_out(self, key: bytes) -> None:
-        """A peer is to be left out."""
+        """A node is to be left out, should it be a peer."""
         self._out.add(key)
         if self._own is None:
             self._own = self._everybody.copy()
         self._own.remove(key)
 
     def let_in(self, key: bytes) -> None:
-        """A peer is not left out any more."""
+        """A node is not left out any more."""
         self._out.discard(key)
         self.moved(key)
         if not self._out:

@@ -19,14 +19,17 @@ Triple = tuple[bytes, bytes, bytes]
 Statement = SignedEntry | SignedVerdict | Removal
 
 #: Duplicates come within a second or so of the first; what they repeat is held by the map in any case.
-_REMEMBERED = 4096
+_REMEMBERED = 1024
+#: Nobody can make the memo large: what is longer (bytes) is read again.
+_LONGEST = 2048
 
 
 class Memo:
     """The statements that were verified last, by all their bytes; entered after verification."""
 
-    def __init__(self, limit: int = _REMEMBERED) -> None:
+    def __init__(self, limit: int = _REMEMBERED, longest: int = _LONGEST) -> None:
         self._limit = limit
+        self._longest = longest
         self._statements: dict[Triple | bytes, Statement] = {}
 
     def get(self, raw: Triple | bytes) -> Statement | None:
@@ -35,6 +38,8 @@ class Memo:
 
     def put(self, raw: Triple | bytes, statement: Statement) -> None:
         """Remember a verified statement."""
+        if (len(raw) if isinstance(raw, bytes) else len(raw[2])) > self._longest:
+            return
         self._statements[raw] = statement
         if len(self._statements) > self._limit:
             del self._statements[next(iter(self._statements))]

@@ -69,8 +69,11 @@ class Topology:
         self._far.discard(key)
 
     def is_near(self, key: bytes) -> bool:
-        """Whether this node, a peer, keeps a link with another, who may not be known yet."""
-        if key in self._directory.clients.get(self._own, ()):
+        """Whether this node keeps a link with another, who may not be known yet.
+
+        Who is not in the mesh itself cannot tell, and takes everybody for near.
+        """
+        if self._own not in self._directory.rings or key in self._directory.clients.get(self._own, ()):
             return True
         neighbours = self._judgement.neighbours
         return any(self._own in near for near in (neighbours(key, live=True), neighbours(key, live=False)))
@@ -115,9 +118,9 @@ class Topology:
             near = {own.home, own.backup, *self._client_near(own, now)}
             return near.__contains__
         self._refresh()
-        needed = self._needed
-        clients = self._directory.clients.get(self._own, ())
-        return needed.union(clients).__contains__ if clients else needed.__contains__
+        needed = self._needed.union(self._directory.clients.get(self._own, ()))
+        # Of whom nothing is known yet it cannot be said.
+        return lambda key: key in needed or not self._map.present(key)
 
     def near(self) -> set[bytes]:
         """Whom this node, as a peer, is to be linked with or observes, as of the last look."""

@@ -73,6 +73,7 @@ class Upkeep:
         """Note which links are needed: with whom this node is to be linked may have changed."""
         for link in self._links.ready():
             if needed(link.node_key) is (link.surplus is not None):
+                link.check = link.surplus is not None  # news passed it by
                 link.surplus = now if link.surplus is None else None
                 self._links.changed()
                 self.touch(link)
@@ -104,8 +105,8 @@ class Upkeep:
         if now >= self._ping_due(link) - _TOGETHER:
             link.pinged = now
             yield link, Ping()
-        if self._compares(link) and now >= link.compared + _FIRST_COMPARE:
-            link.compared = now
+        if link.check or (self._compares(link) and now >= link.compared + _FIRST_COMPARE):
+            link.compared, link.check = now, False
             yield link, Root(self._map.root)
         if now >= self._spent(link):
             yield link, "is not needed"
@@ -113,6 +114,8 @@ class Upkeep:
     def _due(self, link: Link) -> float:
         if not link.ready:
             return link.up + self._settings.hello_timeout
+        if link.check:
+            return 0.0
         due = min(self._ping_due(link), link.heard + self._settings.silence, self._spent(link))
         return min(due, link.compared + _FIRST_COMPARE) if self._compares(link) else due
 

@@ -13,6 +13,7 @@ from smegmesh.crdt.held import Held
 from smegmesh.crdt.pool import Branch, Inner, Leaf, Pool
 from smegmesh.crdt.removal import Removal
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict
+from smegmesh.gossip.codec import MAX_FRAME
 from smegmesh.gossip.settings import Stored
 from smegmesh.gossip.sharing import Memo, Sharing
 
@@ -85,7 +86,7 @@ class Shared(Sharing):
     """For all engines of one simulated mesh."""
 
     def __init__(self) -> None:
-        super().__init__(SharedPool(), Memo(_STATEMENTS))
+        super().__init__(SharedPool(), Memo(_STATEMENTS, MAX_FRAME))
         self._loaded: dict[int, tuple[Stored, object]] = {}
 
     def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
