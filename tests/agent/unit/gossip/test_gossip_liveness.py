@@ -89,6 +89,16 @@ def test_home_and_backup_judge_a_client() -> None:
     assert mesh.failed() == {"c0": Liveness.DOWN}
 
 
+def test_a_home_that_is_accused_leaves_the_judgement_of_a_client_to_the_other() -> None:
+    mesh = _Mesh(4, c0=("p0", "p1"))
+    mesh.says("p0", "c0")
+    assert mesh.failed() == {}
+    mesh.says("p2", "p1")
+    assert mesh.failed() == {"c0": Liveness.DOWN}
+    mesh.says("p2")
+    assert mesh.failed() == {}
+
+
 def test_a_client_is_down_with_all_its_homes_until_it_names_another() -> None:
     mesh = _Mesh(2, c0=("p1", "p9"))
     assert mesh.failed() == {}
