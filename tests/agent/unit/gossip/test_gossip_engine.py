@@ -247,15 +247,53 @@ def test_a_certificate_that_is_over_still_speaks_for_a_member(table: Table) -> N
     assert other.key in one.engine.view().members
 
 
-def test_a_renewed_certificate_reaches_all(table: Table) -> None:
+def test_a_renewed_certificate_goes_along_with_what_is_first_said_under_it(table: Table) -> None:
     one, other, third = (table.party(f"p{number}") for number in range(3))
     table.link(one, other)
     table.link(other, third)
     table.wait(1)
     number = third.engine.view().members[one.key].number
-    one.engine.set_certificate(credentials("p0", edition=1).certificate, table.now)
+    renewed = credentials("p0", edition=1).certificate
+    one.engine.set_certificate(renewed, table.now)
+    for certificates in ([renewed.der], []):
+        for party in (one, other, third):
+            party.received.clear()
+        one.engine.set_entry(table.entry("p0", description=f"{len(certificates)} to come"), table.now)
+        table.pump()
+        table.wait(0.1)
+        assert third.engine.view().members[one.key].number > number
+        number = third.engine.view().members[one.key].number
+        for party in (other, third):
+            frames = [message for message in party.received if isinstance(message, Items)]
+            assert [der for frame in frames for der in frame.certificates] == certificates
+        assert not any(isinstance(message, WantCertificates) for message in one.received + other.received)
+
+
+def test_a_newcomer_can_verify_a_removal_that_is_older_than_the_certificate(table: Table) -> None:
+    """Entries go on under a renewed certificate while the leave of last year still names the one before."""
+    one = table.party("p0")
+    old, new = credentials("p9"), credentials("p9", edition=1)
+    table.link(one, table.party("p9"))
+    table.parties["p9"].engine.leave(table.now)
     table.pump()
-    assert third.engine.view().members[one.key].number > number
+    assert old.certificate.grant.node_key not in one.engine.view().members
+    back = table.party("p9", edition=1)
+    table.link(one, back)
+    table.wait(1)
+    assert back.key in one.engine.view().members
+    records: dict[bytes, bytes] = {}
+    certificates: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+        certificates |= event.certificates
+    assert certificates.keys() >= {old.certificate.fingerprint, new.certificate.fingerprint}
+    for name, stored in (("p1", None), ("p2", Stored(records, certificates, 99))):
+        holder = one if stored is None else table.party("p0", stored=stored)
+        newcomer = table.party(name)
+        table.link(newcomer, holder)
+        assert back.key in newcomer.engine.view().members
+        assert newcomer.engine.view().digest == holder.engine.view().digest
 
 
 # Flood and anti-entropy
