@@ -434,6 +434,13 @@ def test_silence_asks_for_the_tunnel_then_is_down_and_the_link_is_dialled_again(
     assert dials[0].addresses == ("p1.example:4000",)
 
 
+def test_a_client_probes_its_home_once_a_second(table: Table) -> None:
+    client, home = table.party("c0", Role.CLIENT), table.party("p0")
+    table.link(client, home)
+    table.wait(5)
+    assert client.found(Probe) == [Probe(frozenset({home.key}), 1.0)]
+
+
 def test_a_restart_is_announced_on_all_links(table: Table) -> None:
     one, other = table.party("p0"), table.party("p1")
     table.link(one, other)
