@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import count, pairwise
 
@@ -14,6 +15,7 @@ from smegmesh.crdt.entry import Role
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
 from smegmesh.gossip.codec import Items, decode
+from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.events import Alarm
 from smegmesh.gossip.homes import weight
 from smegmesh.gossip.view import Liveness
@@ -411,6 +413,23 @@ def test_clients_that_start_long_before_their_peers() -> None:
     _settle(simulation, 12)
     entry = simulation.view("p0").members[simulation.key("c0")].entry
     assert entry.home is not None
+
+
+@pytest.mark.parametrize("peers", [1, 2])
+def test_who_is_cut_off_for_good_sleeps(peers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = _mesh(peers, 1)
+    for number in range(peers):
+        simulation.kill_host(f"p{number}")
+    woken = Counter[int]()
+    timer = Engine.timer
+
+    def counted(engine: Engine, now: float) -> None:
+        woken[int(now) // 60] += 1
+        timer(engine, now)
+
+    monkeypatch.setattr(Engine, "timer", counted)
+    simulation.run_for(1800)
+    assert max(woken.values()) <= 120, "in any minute"
 
 
 def test_numbers_that_are_used_up_are_an_alarm_and_no_crash() -> None:

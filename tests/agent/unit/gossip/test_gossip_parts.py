@@ -60,6 +60,7 @@ def test_the_only_peer_leads_even_if_unheard() -> None:
     leadership = Leadership(_C, 60, 10)
     leadership.elect([_A], lambda key: True, 0)
     assert leadership.elect([_A], lambda key: True, 200) == _A
+    assert leadership.next_timer() > 200, "and is not looked at again before it could be heard"
 
 
 def test_only_a_leader_refreshes_once_a_heartbeat() -> None:
