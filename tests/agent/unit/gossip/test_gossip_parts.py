@@ -12,15 +12,19 @@ from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.map import MeshMap
-from smegmesh.crdt.record import Kind, sign_record
+from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.certificates import Certificates, Waiting
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.dialling import Dialler, Wish
+from smegmesh.gossip.directory import Directory
 from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.homes import Preference, choose
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.liveness import Judgement
+from smegmesh.gossip.membership import Membership
+from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings
@@ -285,6 +289,45 @@ def test_what_waits_is_bounded() -> None:
     assert waiting.take(b"\x01") == [2, 3]
     assert waiting.take(b"\x02") == [44]
     assert len(waiting) == 0
+
+
+# What a node says of others
+
+
+def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_node_has_stopped() -> None:
+    own = credentials("p0")
+    mesh = MeshMap("prod")
+    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
+    replica.certificates.add(own.certificate)
+    publisher = Publisher(own.identity, own.certificate, mesh, b"instance", 0)
+    said: list[Kind] = []
+
+    def say(record: Record) -> None:
+        said.append(record.kind)
+        assert isinstance(replica.take(record), Change)
+
+    judgement = Judgement(mesh, Directory(3, ()))
+    membership = Membership(Settings("prod"), publisher, mesh, judgement, say, lambda kind, text: None)
+    membership.declare(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
+    publisher.become(Standing.MEMBER)
+    down = {_B: Accusation(1)}
+    for accused, now, expected, timer in (
+        ({}, 10.0, [Kind.ENTRY], float("inf")),
+        (down, 10.0, [Kind.VERDICT], float("inf")),
+        ({}, 10.1, [], 10.2),
+        (down, 10.15, [], float("inf")),  # as it was said
+        ({}, 10.19, [], 10.2),
+        ({}, 10.2, [Kind.VERDICT], float("inf")),
+        (down, 10.3, [], 10.4),
+    ):
+        said.clear()
+        membership.publish(accused, renew=False, now=now)
+        assert said == expected
+        assert membership.next_timer() == pytest.approx(timer)
+    publisher.become(Standing.STOPPED)
+    membership.publish(down, renew=False, now=10.4)
+    assert said == []
+    assert membership.next_timer() == float("inf")
 
 
 # What becomes durable
