@@ -90,6 +90,15 @@ def test_agents_speak_with_the_version_before_and_the_one_after_only(table: Tabl
     assert any("protocols" in close.reason for close in parties[2].found(Close) if isinstance(close, Close))
 
 
+@pytest.mark.parametrize(("oldest", "newest", "spoken"), [(1, 1, False), (1, 2, True), (2, 3, True), (3, 4, False)])
+def test_protocol_2_is_spoken(table: Table, oldest: int, newest: int, spoken: bool) -> None:
+    one = table.party("p0")
+    one.engine.link_up(1, credentials("p1").certificate, False, table.now)
+    one.engine.receive(1, encode(Hello(oldest, newest, MESH, b"8 bytes!", bytes(32), Items())), table.now)
+    assert (1 in one.engine.links()) == spoken
+    assert one.engine.counters["protocol_refused"] == (not spoken)
+
+
 def test_a_link_with_oneself_is_closed_and_its_address_not_dialled_again(table: Table) -> None:
     one = table.party("p0", bootstrap=("elsewhere.example:4000", "nat.example:4000"))
     dials = {dial.addresses[0]: dial.dial for dial in one.found(Dial) if isinstance(dial, Dial)}
@@ -131,7 +140,7 @@ def test_another_mesh_or_a_certificate_without_the_mesh_is_refused(table: Table)
     one = table.party("p0")
     one.engine.link_up(1, credentials("p1", meshes=("office",)).certificate, False, table.now)
     one.engine.link_up(2, credentials("p1").certificate, False, table.now)
-    one.engine.receive(2, encode(Hello(1, 1, "office", b"8 bytes!", bytes(32), Items())), table.now)
+    one.engine.receive(2, encode(Hello(2, 2, "office", b"8 bytes!", bytes(32), Items())), table.now)
     assert [event.link for event in one.engine.events() if isinstance(event, Close)] == [1, 2]
     assert one.engine.links() == {}
 
