@@ -10,11 +10,12 @@ from crdt_nodes import MESH, Node
 from smegmesh.crdt import held
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.pool import Pool
 from smegmesh.crdt.record import Kind
-from smegmesh.crdt.removal import Cause, Removal, leave, prune
+from smegmesh.crdt.removal import Removal, leave, prune
 from smegmesh.crdt.statement import SignedEntry
 from smegmesh.crdt.verdict import Accusation
-from smegmesh.gossip.directory import Directory
+from smegmesh.gossip.directory import NO_EFFECT, Directory, Effect
 from smegmesh.gossip.liveness import Judgement
 
 RINGS = 3
@@ -41,40 +42,53 @@ def says(name: str, number: int, homes: tuple[str, ...] | None, links: tuple[str
 
 
 @cache
-def removal(name: str, number: int, cause: Cause, homes: tuple[str, ...] | None = None) -> Removal:
-    """What covers its entry of this number."""
-    if cause is Cause.PRUNE:
-        return prune(says(name, number, homes).record)
+def leaves(name: str, number: int) -> Removal:
+    """Its leave under this number."""
     return leave(node(name).sign(Kind.LEAVE, number))
 
 
 class Members:
     """Members that come, go and accuse each other."""
 
-    def __init__(self, bootstrap: Iterable[str] = ()) -> None:
-        self.map = MeshMap(MESH)
+    def __init__(self, bootstrap: Iterable[str] = (), pool: Pool | None = None) -> None:
+        self.map = MeshMap(MESH, pool=pool)
         self.directory = Directory(RINGS, bootstrap)
         self.judgement = Judgement(self.map, self.directory)
         self.verdicts: dict[bytes, dict[bytes, Accusation]] = {}  # as they were last said, by writer
 
-    def take(self, said: SignedEntry | Removal) -> None:
-        """Merge what was said of a node."""
+    def take(self, said: SignedEntry | Removal) -> Effect:
+        """Merge what was said of a node; returns what that did."""
         of = said.node_key if isinstance(said, Removal) else said.record.node_key
         before = self.map.get(of)
         merged = self.map.merge_removal(said) if isinstance(said, Removal) else self.map.merge_entry(said)
-        if merged.changed:
-            after = self.map.get(of)
-            assert after is not None
-            self.judgement.changed(of, self.directory.changed(before, after, self.map.tree))
+        if not merged.changed:
+            return NO_EFFECT
+        after = self.map.get(of)
+        assert after is not None
+        effect = self.directory.changed(before, after, self.map.tree)
+        self.judgement.changed(of, effect)
+        return effect
 
-    def put(self, name: str, *homes: str, number: int | None = None, client: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        *homes: str,
+        number: int | None = None,
+        client: bool = False,
+        links: tuple[str, ...] = (),
+    ) -> Effect:
         """A node says that it is a member, under its next number unless one is given."""
         number = self.map.floor(key(name)) + 1 if number is None else number
-        self.take(says(name, number, homes if homes or client else None))
+        return self.take(says(name, number, homes if homes or client else None, links))
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> Effect:
         """A node leaves."""
-        self.take(removal(name, max(self.map.floor(key(name)), 1), Cause.LEAVE))
+        return self.take(leaves(name, max(self.map.floor(key(name)), 1)))
+
+    def prune(self, name: str) -> Effect:
+        """A node is taken out for what it said last."""
+        entry = self.map.entries.get(key(name))
+        return NO_EFFECT if entry is None else self.take(prune(entry.record))
 
     def accuse(self, writer: str, accused: dict[bytes, Accusation]) -> None:
         """A node's verdict, in place of its last."""

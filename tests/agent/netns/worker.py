@@ -86,8 +86,8 @@ class Worker:
             if len(results) >= rounds * len(targets):
                 enough.set()
 
-        prober = Prober(self.device, note, interval=0.3)
-        prober.watch(targets)
+        prober = Prober(self.device, note, timeout=0.3)
+        prober.watch(targets, 0.3)
         try:
             await asyncio.wait_for(enough.wait(), 5)
         finally:

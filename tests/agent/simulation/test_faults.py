@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.order import MAX_NUMBER
+from smegmesh.crdt.record import Kind, decode_record
+from smegmesh.gossip.codec import Items, decode
+from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.events import Alarm
 from smegmesh.gossip.homes import weight
 from smegmesh.gossip.view import Liveness
@@ -107,6 +111,30 @@ def test_a_client_finds_the_last_peer_however_many_it_prefers_to_it() -> None:
     for number in range(1, 70):
         simulation.kill_host(f"p{number}")
     simulation.run_until(lambda: _home(simulation, client, "p0") == "p0", 60)
+
+
+def test_who_finds_many_dead_one_after_the_other_says_so_a_few_times_a_second() -> None:
+    simulation = Simulation(3, 12, latency=(0.001, 0.002))
+    simulation.start()
+    _settle(simulation)
+    simulation.run_for(5)
+    said: dict[bytes, dict[int, float]] = {}  # when each verdict of each writer was first heard
+
+    def note(source: str, target: str, frame: bytes) -> None:
+        message = decode(frame)
+        for triple in message.records if isinstance(message, Items) else ():
+            record = decode_record(*triple)
+            if record.kind is Kind.VERDICT:
+                said.setdefault(record.node_key, {}).setdefault(record.number, simulation.clock.now)
+
+    simulation.frames.append(note)
+    for number in range(8):
+        simulation.kill_host(f"p{number}")
+        simulation.run_for(0.1)
+    _settle(simulation)
+    times = [sorted(heard.values()) for heard in said.values()]
+    assert max(map(len, times)) > 2
+    assert min(after - before for heard in times for before, after in pairwise(heard)) > 0.19
 
 
 def test_the_leader_dies_and_the_next_lowest_key_leads() -> None:
@@ -385,6 +413,23 @@ def test_clients_that_start_long_before_their_peers() -> None:
     _settle(simulation, 12)
     entry = simulation.view("p0").members[simulation.key("c0")].entry
     assert entry.home is not None
+
+
+@pytest.mark.parametrize("peers", [1, 2])
+def test_who_is_cut_off_for_good_sleeps(peers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = _mesh(peers, 1)
+    for number in range(peers):
+        simulation.kill_host(f"p{number}")
+    woken = Counter[int]()
+    timer = Engine.timer
+
+    def counted(engine: Engine, now: float) -> None:
+        woken[int(now) // 60] += 1
+        timer(engine, now)
+
+    monkeypatch.setattr(Engine, "timer", counted)
+    simulation.run_for(1800)
+    assert max(woken.values()) <= 120, "in any minute"
 
 
 def test_numbers_that_are_used_up_are_an_alarm_and_no_crash() -> None:

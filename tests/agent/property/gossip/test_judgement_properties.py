@@ -8,15 +8,13 @@ from hashlib import sha256
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh_events import NAMES, Event, apply, batches
 
 from gossip_members import RINGS, Members, key
 from smegmesh.crdt.entry import Role
-from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.view import Liveness
 
-_NAMES = "abcdef"
-_KEYS = {key(name): name for name in _NAMES}
-_name = st.sampled_from(_NAMES)
+_KEYS = {key(name): name for name in NAMES}
 
 
 # The definition, computed from scratch
@@ -81,41 +79,6 @@ def _defined(members: Members) -> Defined:
     )
 
 
-# What happens to a mesh
-
-_events = st.one_of(
-    st.tuples(st.just("peer"), _name),
-    st.tuples(st.just("client"), _name, st.lists(_name, max_size=2, unique=True)),
-    st.tuples(st.just("remove"), _name),
-    st.tuples(st.just("silent"), st.sets(_name, min_size=1, max_size=3)),
-    st.tuples(st.just("heard"), _name),
-    st.tuples(st.just("accuse"), _name, st.dictionaries(_name, st.tuples(st.integers(-1, 1), st.booleans()))),
-)
-
-
-def _apply(members: Members, event: tuple[object, ...]) -> None:
-    kind, *rest = event
-    match kind, rest:
-        case "peer", [name]:
-            members.put(name)
-        case "client", [name, homes]:
-            members.put(name, *homes, client=True)
-        case "remove", [name]:
-            members.remove(name)
-        case "silent", [names]:  # the others accuse them, members or not
-            more = {key(name): Accusation(members.map.floor(key(name))) for name in names}
-            for writer in sorted({*_NAMES} - names):
-                members.accuse(writer, members.verdicts.get(key(writer), {}) | more)
-        case "heard", [name]:  # nobody accuses it any more
-            for writer in _NAMES:
-                verdict = members.verdicts.get(key(writer), {})
-                members.accuse(writer, {of: said for of, said in verdict.items() if of != key(name)})
-        case "accuse", [writer, accused]:  # by numbers about the present: void, good, good after the next raise too
-            floors = {name: members.map.floor(key(name)) for name in accused}
-            said = {key(name): Accusation(max(floors[name] + by, 0), mute) for name, (by, mute) in accused.items()}
-            members.accuse(writer, said)
-
-
 def _near(members: Members) -> list[dict[bytes, set[bytes]]]:
     """Who is near whom, as others keep it by the judgement's version."""
     judgement, peers = members.judgement, members.directory.peers
@@ -128,18 +91,18 @@ def _near(members: Members) -> list[dict[bytes, set[bytes]]]:
     return [{of: others for of, others in near.items() if others} for near in found]
 
 
-@given(st.integers(0, len(_NAMES)), st.lists(st.lists(_events, min_size=1, max_size=4), max_size=12))
+@given(st.integers(0, len(NAMES)), batches)
 @settings(max_examples=500, deadline=None)
-def test_judgement_by_changes_is_judgement_from_scratch(peers: int, batches: list[list[tuple[object, ...]]]) -> None:
+def test_judgement_by_changes_is_judgement_from_scratch(peers: int, batches: list[list[Event]]) -> None:
     members = Members()
     judgement = members.judgement
-    for name in _NAMES[:peers]:
+    for name in NAMES[:peers]:
         members.put(name)
     before: dict[bytes, Liveness] = {}
     version, near = judgement.version, _near(members)
     for events in batches:
         for event in events:
-            _apply(members, event)
+            apply(members, event)
         changed = judgement.update()
         assert not judgement.pending
         defined = _defined(members)

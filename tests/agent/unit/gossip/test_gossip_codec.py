@@ -42,6 +42,7 @@ _HASH = bytes(range(32))
         Same(_HASH),
         WantNodes([b"", b"\x01\x0f"]),
         Nodes([(b"", [_HASH] * 16)], [(b"\x02", [(MapKind.VERDICT, _HASH, (7, _HASH))])]),
+        Nodes([], [(b"", [(kind, bytes([node]) * 32, (1, _HASH)) for node in range(16) for kind in MapKind])]),
         WantItems([Slot(MapKind.ENTRY, _HASH)]),
         Restart(20.0),
     ],
@@ -70,13 +71,14 @@ def test_what_a_newer_agent_appends_is_ignored() -> None:
         msgspec.msgpack.encode([5, b"short"]),
         msgspec.msgpack.encode([7, [b"x" * 65]]),
         msgspec.msgpack.encode([8, [[b"", [_HASH] * 15]]]),
+        msgspec.msgpack.encode([8, [], [[b"", [[1, _HASH, [1, _HASH]]] * 49]]]),
         msgspec.msgpack.encode([9, [[4, _HASH]]]),
         msgspec.msgpack.encode([10, 1e9]),
         encode(Ping()) + b"more",
         b"\x91" * 100_000,
         encode(Items(certificates=[b"x" * MAX_FRAME])),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_anything_else_is_a_frame_error(frame: bytes) -> None:
     with pytest.raises(FrameError, match="frame"):

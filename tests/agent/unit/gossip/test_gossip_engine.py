@@ -90,6 +90,15 @@ def test_agents_speak_with_the_version_before_and_the_one_after_only(table: Tabl
     assert any("protocols" in close.reason for close in parties[2].found(Close) if isinstance(close, Close))
 
 
+@pytest.mark.parametrize(("oldest", "newest", "spoken"), [(1, 1, False), (1, 2, True), (2, 3, True), (3, 4, False)])
+def test_protocol_2_is_spoken(table: Table, oldest: int, newest: int, spoken: bool) -> None:
+    one = table.party("p0")
+    one.engine.link_up(1, credentials("p1").certificate, False, table.now)
+    one.engine.receive(1, encode(Hello(oldest, newest, MESH, b"8 bytes!", bytes(32), Items())), table.now)
+    assert (1 in one.engine.links()) == spoken
+    assert one.engine.counters["protocol_refused"] == (not spoken)
+
+
 def test_a_link_with_oneself_is_closed_and_its_address_not_dialled_again(table: Table) -> None:
     one = table.party("p0", bootstrap=("elsewhere.example:4000", "nat.example:4000"))
     dials = {dial.addresses[0]: dial.dial for dial in one.found(Dial) if isinstance(dial, Dial)}
@@ -131,7 +140,7 @@ def test_another_mesh_or_a_certificate_without_the_mesh_is_refused(table: Table)
     one = table.party("p0")
     one.engine.link_up(1, credentials("p1", meshes=("office",)).certificate, False, table.now)
     one.engine.link_up(2, credentials("p1").certificate, False, table.now)
-    one.engine.receive(2, encode(Hello(1, 1, "office", b"8 bytes!", bytes(32), Items())), table.now)
+    one.engine.receive(2, encode(Hello(2, 2, "office", b"8 bytes!", bytes(32), Items())), table.now)
     assert [event.link for event in one.engine.events() if isinstance(event, Close)] == [1, 2]
     assert one.engine.links() == {}
 
@@ -247,15 +256,53 @@ def test_a_certificate_that_is_over_still_speaks_for_a_member(table: Table) -> N
     assert other.key in one.engine.view().members
 
 
-def test_a_renewed_certificate_reaches_all(table: Table) -> None:
+def test_a_renewed_certificate_goes_along_with_what_is_first_said_under_it(table: Table) -> None:
     one, other, third = (table.party(f"p{number}") for number in range(3))
     table.link(one, other)
     table.link(other, third)
     table.wait(1)
     number = third.engine.view().members[one.key].number
-    one.engine.set_certificate(credentials("p0", edition=1).certificate, table.now)
+    renewed = credentials("p0", edition=1).certificate
+    one.engine.set_certificate(renewed, table.now)
+    for certificates in ([renewed.der], []):
+        for party in (one, other, third):
+            party.received.clear()
+        one.engine.set_entry(table.entry("p0", description=f"{len(certificates)} to come"), table.now)
+        table.pump()
+        table.wait(0.1)
+        assert third.engine.view().members[one.key].number > number
+        number = third.engine.view().members[one.key].number
+        for party in (other, third):
+            frames = [message for message in party.received if isinstance(message, Items)]
+            assert [der for frame in frames for der in frame.certificates] == certificates
+        assert not any(isinstance(message, WantCertificates) for message in one.received + other.received)
+
+
+def test_a_newcomer_can_verify_a_removal_that_is_older_than_the_certificate(table: Table) -> None:
+    """Entries go on under a renewed certificate while the leave of last year still names the one before."""
+    one = table.party("p0")
+    old, new = credentials("p9"), credentials("p9", edition=1)
+    table.link(one, table.party("p9"))
+    table.parties["p9"].engine.leave(table.now)
     table.pump()
-    assert third.engine.view().members[one.key].number > number
+    assert old.certificate.grant.node_key not in one.engine.view().members
+    back = table.party("p9", edition=1)
+    table.link(one, back)
+    table.wait(1)
+    assert back.key in one.engine.view().members
+    records: dict[bytes, bytes] = {}
+    certificates: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+        certificates |= event.certificates
+    assert certificates.keys() >= {old.certificate.fingerprint, new.certificate.fingerprint}
+    for name, stored in (("p1", None), ("p2", Stored(records, certificates, 99))):
+        holder = one if stored is None else table.party("p0", stored=stored)
+        newcomer = table.party(name)
+        table.link(newcomer, holder)
+        assert back.key in newcomer.engine.view().members
+        assert newcomer.engine.view().digest == holder.engine.view().digest
 
 
 # Flood and anti-entropy
@@ -394,6 +441,13 @@ def test_silence_asks_for_the_tunnel_then_is_down_and_the_link_is_dialled_again(
     dials = [event for event in one.found(Dial) if isinstance(event, Dial)]
     assert dials[0].node_key == other.key
     assert dials[0].addresses == ("p1.example:4000",)
+
+
+def test_a_client_probes_its_home_once_a_second(table: Table) -> None:
+    client, home = table.party("c0", Role.CLIENT), table.party("p0")
+    table.link(client, home)
+    table.wait(5)
+    assert client.found(Probe) == [Probe(frozenset({home.key}), 1.0)]
 
 
 def test_a_restart_is_announced_on_all_links(table: Table) -> None:

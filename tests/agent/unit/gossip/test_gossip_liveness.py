@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
+
 from gossip_members import Members, key
+from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.statement import SignedEntry
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.view import Liveness
 
@@ -89,6 +95,16 @@ def test_home_and_backup_judge_a_client() -> None:
     assert mesh.failed() == {"c0": Liveness.DOWN}
 
 
+def test_a_home_that_is_accused_leaves_the_judgement_of_a_client_to_the_other() -> None:
+    mesh = _Mesh(4, c0=("p0", "p1"))
+    mesh.says("p0", "c0")
+    assert mesh.failed() == {}
+    mesh.says("p2", "p1")
+    assert mesh.failed() == {"c0": Liveness.DOWN}
+    mesh.says("p2")
+    assert mesh.failed() == {}
+
+
 def test_a_client_is_down_with_all_its_homes_until_it_names_another() -> None:
     mesh = _Mesh(2, c0=("p1", "p9"))
     assert mesh.failed() == {}
@@ -140,3 +156,22 @@ def test_the_version_moves_only_when_somebody_may_be_near_somebody_else() -> Non
     mesh.says("p0", "p1")
     assert mesh.judgement.update() == set(), "one of two observers is not enough"
     assert mesh.judgement.version != version, "but it is suspect, and no observer any more"
+
+
+def test_accusing_strangers_costs_nothing_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict may name 16384 nodes, and nobody has to be a member: else its writer slows everybody down for good."""
+    mesh = _Mesh(3)
+    mesh.accuse("p0", {number.to_bytes(32, "big"): Accusation(1) for number in range(16_384)})
+    assert mesh.failed() == {}
+    looks = Counter[bytes]()
+    member = MeshMap.member
+
+    def counted(of: MeshMap, node_key: bytes) -> SignedEntry | None:
+        looks[node_key] += 1
+        return member(of, node_key)
+
+    monkeypatch.setattr(MeshMap, "member", counted)
+    mesh.says("p1", "p2")
+    mesh.put("p2")
+    mesh.judgement.update()
+    assert looks.total() < 20

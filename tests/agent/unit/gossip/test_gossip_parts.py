@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from gossip_members import Members, key, node, one_address
+from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry_codec import encode_entry
+from smegmesh.crdt.held import MapKind
+from smegmesh.crdt.map import MeshMap
+from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.verdict import Accusation
-from smegmesh.gossip.certificates import Waiting
+from smegmesh.gossip.certificates import Certificates, Waiting
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.dialling import Dialler, Wish
+from smegmesh.gossip.directory import Directory
+from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.homes import Preference, choose
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.liveness import Judgement
+from smegmesh.gossip.membership import Membership
+from smegmesh.gossip.publishing import Publisher, Standing
+from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings
+from smegmesh.gossip.sharing import Sharing
+from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.view import Liveness
-from smegmesh.simulation.credentials import credentials, node_key
+from smegmesh.simulation.credentials import authority, credentials, node_key
 
 _A, _B, _C, _D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 
@@ -50,6 +64,7 @@ def test_the_only_peer_leads_even_if_unheard() -> None:
     leadership = Leadership(_C, 60, 10)
     leadership.elect([_A], lambda key: True, 0)
     assert leadership.elect([_A], lambda key: True, 200) == _A
+    assert leadership.next_timer() > 200, "and is not looked at again before it could be heard"
 
 
 def test_only_a_leader_refreshes_once_a_heartbeat() -> None:
@@ -188,6 +203,50 @@ def test_the_only_bootstrap_dial_under_way_is_the_one_that_led_somewhere() -> No
     assert dialler.succeeded(_C, dials["c:1"], 1) == "c:1"
 
 
+# Whom to dial
+
+
+def test_of_the_dead_that_are_nobodys_neighbours_two_at_a_time_are_dialled() -> None:
+    members = Members()
+    names = [f"p{number}" for number in range(24)]
+    for name in names:
+        members.put(name, links=(f"{name}.example:4000",))
+    neighbours = members.judgement.neighbours(key("p0"), live=False)
+    far = {key(name) for name in names if key(name) not in neighbours | {key("p0")}}
+    dead = set(sorted(far)[::2])
+    for name in names:
+        if key(name) not in dead:
+            members.accuse(name, {of: Accusation(1) for of in dead})
+    members.judgement.update()
+    assert members.judgement.down == dead
+    near = members.judgement.neighbours(key("p0"), live=True) | members.judgement.observed(key("p0")) | neighbours
+    dead -= near
+    assert len(dead) > 4
+    own = members.map.members[key("p0")].entry
+    topology = Topology(
+        Settings("prod"),
+        key("p0"),
+        members.map,
+        members.directory,
+        members.judgement,
+        Links(key("p0")),
+        Dialler(Random(1), 10),
+        Random(1),
+    )
+    dialled: set[bytes] = set()
+    for _ in range(200):
+        wishes = topology.wishes(own, 0).keys()
+        assert wishes >= near
+        turn = wishes - near
+        assert len(turn) == 2
+        assert turn <= dead
+        assert topology.wishes(own, 0).keys() == wishes, "each as long as its dial takes"
+        dialled |= turn
+        topology.dialled(min(turn))
+        assert max(turn) in topology.wishes(own, 0)
+    assert dialled == dead, "each has its turn"
+
+
 # Links
 
 
@@ -230,6 +289,75 @@ def test_what_waits_is_bounded() -> None:
     assert waiting.take(b"\x01") == [2, 3]
     assert waiting.take(b"\x02") == [44]
     assert len(waiting) == 0
+
+
+# What a node says of others
+
+
+def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_node_has_stopped() -> None:
+    own = credentials("p0")
+    mesh = MeshMap("prod")
+    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
+    replica.certificates.add(own.certificate)
+    publisher = Publisher(own.identity, own.certificate, mesh, b"instance", 0)
+    said: list[Kind] = []
+
+    def say(record: Record) -> None:
+        said.append(record.kind)
+        assert isinstance(replica.take(record), Change)
+
+    judgement = Judgement(mesh, Directory(3, ()))
+    membership = Membership(Settings("prod"), publisher, mesh, judgement, say, lambda kind, text: None)
+    membership.declare(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
+    publisher.become(Standing.MEMBER)
+    down = {_B: Accusation(1)}
+    for accused, now, expected, timer in (
+        ({}, 10.0, [Kind.ENTRY], float("inf")),
+        (down, 10.0, [Kind.VERDICT], float("inf")),
+        ({}, 10.1, [], 10.2),
+        (down, 10.15, [], float("inf")),  # as it was said
+        ({}, 10.19, [], 10.2),
+        ({}, 10.2, [Kind.VERDICT], float("inf")),
+        (down, 10.3, [], 10.4),
+    ):
+        said.clear()
+        membership.publish(accused, renew=False, now=now)
+        assert said == expected
+        assert membership.next_timer() == pytest.approx(timer)
+    publisher.become(Standing.STOPPED)
+    membership.publish(down, renew=False, now=10.4)
+    assert said == []
+    assert membership.next_timer() == float("inf")
+
+
+# What becomes durable
+
+
+def test_what_is_to_be_written_is_a_mapping_as_of_the_moment_it_was_taken() -> None:
+    own = credentials("p0")
+    body = encode_entry(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
+    mesh = MeshMap("prod")
+    replica, durability = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing()), Durability(0.25)
+    replica.certificates.add(own.certificate)
+    slot = bytes([MapKind.ENTRY]) + node_key("p0")
+    taken = []
+    for number in (1, 2):
+        record = sign_record(
+            own.identity, Kind.ENTRY, "prod", node_key("p0"), number, b"instance", own.certificate.fingerprint, body
+        )
+        change = replica.take(record)
+        assert isinstance(change, Change)
+        durability.changed(change, 10.0)
+        assert durability.next_timer() == 10.25
+        event = durability.take(number)
+        assert event.number == number
+        assert durability.next_timer() == float("inf")
+        taken.append((event.records, msgspec.msgpack.encode(record.triple)))
+    for records, content in taken:
+        assert len(records) == 1
+        assert dict(records) == {slot: content}
+        assert slot in records
+        assert bytes([MapKind.REMOVAL]) + node_key("p0") not in records
 
 
 # Roster

@@ -29,6 +29,7 @@ from smegmesh.transport.tls import MeshTls
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
+_PROBE_PAUSE = 1.0  # seconds between pings until the engine asks for others
 _RESTARTING = ("interface", "role", "mtu", "bootstrap")  # what a declaration changes only by a new start
 
 
@@ -60,6 +61,7 @@ class Mesh:
         self._timer: asyncio.TimerHandle | None = None
         self._greeting: asyncio.TimerHandle | None = None
         self._probe_problem: str | None = None
+        self._probe_pause = _PROBE_PAUSE
         self._watched: frozenset[bytes] = frozenset()
         self._greeted: frozenset[bytes] = frozenset()
         self._sessions = SilentSessions()
@@ -216,7 +218,7 @@ class Mesh:
         elif isinstance(event, Close):
             self._host.links.close(event.link, event.reason)
         elif isinstance(event, Probe):
-            self._watched = event.node_keys
+            self._watched, self._probe_pause = event.node_keys, event.pause
             self._sessions.watch(event.node_keys, self._host.clock())
             self._watch()
         elif isinstance(event, ViewChanged):
@@ -249,7 +251,8 @@ class Mesh:
         members = self.view().members
         wanted = self._watched | self._greeted | self._sessions.pending(self._host.clock())
         try:
-            self._prober.watch((key, members[key].address) for key in wanted & members.keys())
+            targets = ((key, members[key].address) for key in wanted & members.keys())
+            self._prober.watch(targets, self._probe_pause)
         except PlaneError as error:
             if self._probe_problem is None:
                 self._log.error("%s", error)

@@ -1,4 +1,4 @@
-"""Does a host answer through the tunnel? ICMPv6 echoes, one a second to each target."""
+"""Does a host answer through the tunnel? ICMPv6 echoes to each target, at once and then in rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ECHO_REQUEST, _ECHO_REPLY = 128, 129
 _ICMP6_FILTER = 1  # linux/icmpv6.h
 _HEADER = struct.Struct("!BBHHH")
 
-INTERVAL = 1.0
+TIMEOUT = 1.0  # seconds after which an echo is missed
 
 Target = tuple[bytes, IPv6Address]
 
@@ -37,60 +37,76 @@ class Prober:
     """Probes the watched targets through one interface; needs CAP_NET_RAW.
 
     `callback(key, answered)` comes once for each echo: at once when it is answered, or when
-    the interval (seconds, also the timeout) has passed without an answer.
+    the timeout (seconds) has passed without an answer.
     """
 
     def __init__(
         self,
         device: str,
         callback: Callable[[bytes, bool], None],
-        interval: float = INTERVAL,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._device = device
         self._callback = callback
-        self._interval = interval
+        self._timeout = timeout
+        self._pause = 0.0
         self._identifier = int.from_bytes(os.urandom(2), "big")
         self._sequence = 0
         self._targets: frozenset[Target] = frozenset()
-        self._waiting: dict[int, Target] = {}
+        self._waiting: dict[int, tuple[Target, asyncio.TimerHandle]] = {}
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, targets: Iterable[Target]) -> None:
-        """Probe exactly these (node key, address) from now on; none stops it. Call it in the event loop.
+    def watch(self, targets: Iterable[Target], pause: float) -> None:
+        """Probe exactly these (node key, address) from now on, each at once and all every `pause` seconds.
 
-        PlaneError if this process may not probe.
+        None stops it. Call it in the event loop. PlaneError if this process may not probe.
         """
-        self._targets = frozenset(targets)
-        self._waiting = {sequence: target for sequence, target in self._waiting.items() if target in self._targets}
+        before, self._targets = self._targets, frozenset(targets)
+        for sequence in [number for number, (target, _expiry) in self._waiting.items() if target not in self._targets]:
+            self._forget(sequence)
         if not self._targets:
             self.close()
-        elif self._timer is None:
-            try:
-                self._round()
-            except PlaneError:
-                self.close()
-                raise
+            return
+        try:
+            self._ping(self._targets - before)
+        except PlaneError:
+            self.close()
+            raise
+        if self._timer is None or pause != self._pause:
+            self._pause = pause
+            self._next_round()
 
     def close(self) -> None:
         """Stop; no callback comes after this."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._waiting.clear()
+        for sequence in list(self._waiting):
+            self._forget(sequence)
         self._targets = frozenset()
         self._drop_socket()
 
+    def _next_round(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self._round)
+
     def _round(self) -> None:
-        """Settle the echoes of the last round and send those of the next."""
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._round)
-        unanswered, self._waiting = self._waiting, {}
-        for target in self._targets:
+        self._next_round()
+        self._ping(self._targets)
+
+    def _ping(self, targets: Iterable[Target]) -> None:
+        for target in targets:
             self._sequence = (self._sequence + 1) % (1 << 16)
-            self._waiting[self._sequence] = target
+            self._forget(self._sequence)
+            expiry = asyncio.get_running_loop().call_later(self._timeout, self._expire, self._sequence)
+            self._waiting[self._sequence] = target, expiry
             self._send(self._sequence, target[1])
-        for key, _address in unanswered.values():
-            self._callback(key, False)
+
+    def _expire(self, sequence: int) -> None:
+        target, _expiry = self._waiting.pop(sequence)
+        self._callback(target[0], False)
 
     def _send(self, sequence: int, address: IPv6Address) -> None:
         """Send an echo. One that cannot leave is one that stays unanswered; the interface may come again."""
@@ -134,11 +150,16 @@ class Prober:
 
     def _answered(self, packet: bytes, source: IPv6Address) -> None:
         sequence = decode_reply(packet, self._identifier)
-        target = self._waiting.get(sequence) if sequence is not None else None
-        if sequence is None or target is None or target[1] != source:
+        if sequence is None or sequence not in self._waiting:
             return
-        del self._waiting[sequence]
-        self._callback(target[0], True)
+        (key, address), _expiry = self._waiting[sequence]
+        if address == source:
+            self._forget(sequence)
+            self._callback(key, True)
+
+    def _forget(self, sequence: int) -> None:
+        if sequence in self._waiting:
+            self._waiting.pop(sequence)[1].cancel()
 
     def _drop_socket(self) -> None:
         if self._socket is not None:

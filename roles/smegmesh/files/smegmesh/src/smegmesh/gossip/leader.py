@@ -35,6 +35,7 @@ class Leadership:
         """Choose among the peers, given in ascending order of their keys."""
         if self.leader is not None and self.leader != self._own and now >= self._patience:
             self._until[self.leader] = now + self._passed_over * self._heartbeat
+            self._patience = now + _UNHEARD * self._heartbeat  # it may be chosen all the same
         self._until = {key: until for key, until in self._until.items() if until > now}
         first: bytes | None = None
         chosen: bytes | None = None

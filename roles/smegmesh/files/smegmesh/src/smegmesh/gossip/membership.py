@@ -82,6 +82,7 @@ class Membership:
 
     def publish(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
         """Say what differs from what the maps hold; `renew`: the verdict even if it does not."""
+        self._holds_back = False
         if self._publisher.standing is not Standing.MEMBER or self._map.revoked(self._publisher.key):
             return
         if self.is_client and self.choice.home is None:
