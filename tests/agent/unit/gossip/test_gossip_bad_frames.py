@@ -20,8 +20,10 @@ from smegmesh.crdt.fault import Fault
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.removal import Cause, leave, prune, revoke
+from smegmesh.crdt.verdict import Accusation, encode_verdict
 from smegmesh.gossip.codec import MAX_FRAME, Hello, Items, Nodes, Ping, Pong, Root, Slot, WantItems, WantNodes, encode
 from smegmesh.gossip.engine import Close, Persist, Send, Settings, Stored
+from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority_key, credentials, node_key
 
@@ -463,3 +465,26 @@ def test_a_node_of_the_tree_that_is_told_often_counts_once(make: Callable[..., S
         (Nodes(leaves=[leaf] * 1024), Nodes(leaves=[leaf])),
     ):
         assert scene.hear(encode(often)) == scene.hear(encode(single)) != []
+
+
+# Accusations
+
+
+def test_an_accusation_by_the_dead_that_no_number_answers_is_not_answered_for_ever(make: Callable[..., Scene]) -> None:
+    """A verdict may name any number. One that was never used would have the accused raise its own without end."""
+    scene = make()
+    scene.table.link(scene.honest, scene.bad)
+    scene.table.parties.pop("p2")
+    for party in (scene.one, scene.honest):
+        party.peers = {link: peer for link, peer in party.peers.items() if peer[0] is not scene.bad}
+    scene.table.wait(5)
+    assert scene.one.engine.view().members[scene.bad.key].liveness is Liveness.DOWN
+    number = scene.one.engine.view().members[scene.one.key].number
+    verdict = encode_verdict({scene.one.key: Accusation(MAX_NUMBER)})
+    scene.hear(_items(_signed("p2", verdict, 99, kind=Kind.VERDICT)), scene.to_honest)
+    scene.table.wait(2)
+    assert scene.one.engine.view().members[scene.one.key].number == number
+    answerable = encode_verdict({scene.one.key: Accusation(number)})
+    scene.hear(_items(_signed("p2", answerable, 100, kind=Kind.VERDICT)), scene.to_honest)
+    scene.table.wait(2)
+    assert number < scene.one.engine.view().members[scene.one.key].number < number + 8

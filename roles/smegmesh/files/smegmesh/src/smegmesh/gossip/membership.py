@@ -107,8 +107,14 @@ class Membership:
             self._say(record)
 
     def _accused_by_the_dead(self) -> bool:
-        writers = self._judgement.against(self._publisher.key)
-        return any(self._judgement.liveness(writer) is not Liveness.ALIVE for writer in writers)
+        """Whether somebody who cannot take it back accuses this node, and a higher number answers that.
+
+        A number that was never used is a lie, and none may be high enough to answer it.
+        """
+        return any(
+            accusation.number <= self._publisher.number and self._judgement.liveness(writer) is not Liveness.ALIVE
+            for writer, accusation in self._judgement.against(self._publisher.key).items()
+        )
 
     def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool) -> None:
         held = self._map.verdicts.get(self._publisher.key)
