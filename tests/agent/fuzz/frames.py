@@ -42,7 +42,7 @@ from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import Credentials, authority_key, credentials, node_key
 from smegmesh.simulation.mesh import MESH, Simulation
 
-PEERS = tuple(f"p{number}" for number in range(12))
+PEERS = tuple(f"p{number}" for number in range(22))  # with less, the digest tree has no second level
 CLIENTS = ("c0", "c1")
 NAMES = PEERS + CLIENTS
 
@@ -89,11 +89,11 @@ def corpus(seed: int) -> list[bytes]:
     simulation.run_for(1)
     simulation.heal()
     simulation.run_for(10)
-    simulation.kill_host("p11")
+    simulation.kill_host("p21")
     simulation.call("p3", "announce_restart")
     simulation.call("p3", "leave")
     simulation.call("p5", "revoke", make_revocation(authority_key(), MESH, node_key("p10")))
-    simulation.run_for(90)  # p11 is pruned
+    simulation.run_for(90)  # p21 is pruned
     missing = set(get_args(Message)) - {type(decode(frame)) for frame in frames}
     assert not missing, f"no frame of {missing}"
     return list(frames)
@@ -133,6 +133,7 @@ class Mutator:
         self._keys = keys
         self._items = everything(frames)
         self._records = [decode_record(*triple) for triple in self._items.records]
+        self._questions = [frame for frame in frames if isinstance(decode(frame), WantCertificates)]
         self._numbers = count(1000)
 
     def frame(self) -> bytes:
@@ -295,7 +296,8 @@ class Mutator:
         if kind == 1:
             return encode(WantNodes([self._prefix() for _ in range(MAX_NODES)]))
         if kind == 2:
-            return encode(WantCertificates([own.certificate.fingerprint for own in members().values()] * 1000))
+            tag, fingerprints = _unpack(rng.choice(self._questions))
+            return _pack([tag, fingerprints * (MAX_ITEMS // len(fingerprints))])
         if kind == 3:
             return encode(Nodes(inner=[(self._prefix(), [rng.randbytes(32)] * 16) for _ in range(MAX_NODES)]))
         if kind == 4:
