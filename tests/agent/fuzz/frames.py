@@ -20,7 +20,7 @@ from mutations import MUTATIONS, UNREADABLE, VALUES, deep, flip
 
 from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.order import MAX_NUMBER
-from smegmesh.crdt.record import Kind, Record, decode_record
+from smegmesh.crdt.record import Kind, Record, decode_record, sign_record
 from smegmesh.crdt.removal import Cause
 from smegmesh.gossip.codec import (
     MAX_FRAME,
@@ -89,6 +89,12 @@ def corpus(seed: int) -> list[bytes]:
     simulation.run_for(1)
     simulation.heal()
     simulation.run_for(10)
+    unknown = sign_record(
+        members()["p1"].identity, Kind.ENTRY, MESH, node_key("p1"), 999, bytes(8), bytes(32), b"later"
+    )
+    under_unknown = Items([(unknown.header, unknown.signature, unknown.body)])
+    simulation.call("p2", "receive", next(iter(simulation.engine("p2").links())), encode(under_unknown))
+    simulation.run_for(1)
     simulation.kill_host("p21")
     simulation.call("p3", "announce_restart")
     simulation.call("p3", "leave")
