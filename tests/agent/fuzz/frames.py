@@ -26,6 +26,7 @@ from smegmesh.gossip.codec import (
     MAX_FRAME,
     MAX_ITEMS,
     MAX_NODES,
+    PROTOCOLS,
     FrameError,
     Hello,
     Items,
@@ -62,10 +63,11 @@ def members() -> dict[str, Credentials]:
         return {name: credentials(name) for name in NAMES}
 
 
+@cache
 def corpus(seed: int) -> list[bytes]:
     """Frames of every kind, from a mesh in which hosts come and go, and which is cut in halves for a while."""
     members()
-    simulation = Simulation(seed, len(PEERS), len(CLIENTS), forget=60.0)
+    simulation = Simulation(seed, len(PEERS), len(CLIENTS), forget=15.0)
     frames: dict[bytes, None] = {}
     simulation.frames.append(lambda source, target, frame: frames.setdefault(frame))
     simulation.start()
@@ -99,7 +101,7 @@ def corpus(seed: int) -> list[bytes]:
     simulation.call("p3", "announce_restart")
     simulation.call("p3", "leave")
     simulation.call("p5", "revoke", make_revocation(authority_key(), MESH, node_key("p10")))
-    simulation.run_for(90)  # p21 is pruned
+    simulation.run_for(25)  # p21 is pruned
     missing = set(get_args(Message)) - {type(decode(frame)) for frame in frames}
     assert not missing, f"no frame of {missing}"
     return list(frames)
@@ -227,7 +229,9 @@ class Mutator:
         removals = [_pack([rng.choice(list(Cause)), *self._triple()[:2]]) for _ in range(rng.choice((0, 0, 1)))]
         items = Items(triples, removals, sync=rng.random() < 0.5)
         if rng.random() < 0.1:
-            return encode(Hello(1, rng.choice((1, 2)), MESH, rng.randbytes(8), rng.randbytes(32), items))
+            return encode(
+                Hello(PROTOCOLS[0], PROTOCOLS[1] + rng.randrange(2), MESH, rng.randbytes(8), rng.randbytes(32), items)
+            )
         return encode(items)
 
     def _triple(self) -> _Triple:

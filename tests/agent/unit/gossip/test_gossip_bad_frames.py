@@ -21,7 +21,20 @@ from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.removal import Cause, leave, prune, revoke
 from smegmesh.crdt.verdict import Accusation, encode_verdict
-from smegmesh.gossip.codec import MAX_FRAME, Hello, Items, Nodes, Ping, Pong, Root, Slot, WantItems, WantNodes, encode
+from smegmesh.gossip.codec import (
+    MAX_FRAME,
+    PROTOCOLS,
+    Hello,
+    Items,
+    Nodes,
+    Ping,
+    Pong,
+    Root,
+    Slot,
+    WantItems,
+    WantNodes,
+    encode,
+)
 from smegmesh.gossip.engine import Close, Persist, Send, Settings, Stored
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
@@ -224,7 +237,7 @@ def _digests() -> Iterator[bytes]:
 
 
 def _hellos() -> Iterator[bytes]:
-    yield encode(Hello(1, 1, MESH, b"8 bytes!", _HASH, Items()))
+    yield encode(Hello(*PROTOCOLS, MESH, b"8 bytes!", _HASH, Items()))
 
 
 _KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
@@ -313,7 +326,7 @@ def test_what_comes_before_the_hello_is_bad(make: Callable[..., Scene]) -> None:
 def test_a_hello_of_another_mesh_ends_the_link_at_once(make: Callable[..., Scene]) -> None:
     scene = make()
     scene.one.engine.link_up(99, credentials("p8").certificate, False, scene.table.now)
-    scene.hear(encode(Hello(1, 1, "off\nice", b"8 bytes!", _HASH, Items([_triple(_record("p1", 99))]))), 99)
+    scene.hear(encode(Hello(*PROTOCOLS, "off\nice", b"8 bytes!", _HASH, Items([_triple(_record("p1", 99))]))), 99)
     assert scene.counted() == {"bad_frames": 1, "bad.mesh": 1}
     assert scene.closed() == [99]
     assert all(event.reason.isprintable() for event in scene.one.found(Close) if isinstance(event, Close))
