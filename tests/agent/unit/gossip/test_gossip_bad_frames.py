@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from gossip_table import MESH, Party, Table
 
-from smegmesh.crdt.digest import LEAF_ITEMS, MapKind
+from smegmesh.crdt.digest import MapKind
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.fault import Fault
 from smegmesh.crdt.order import MAX_NUMBER
@@ -233,7 +233,6 @@ def _digests() -> Iterator[bytes]:
     yield encode(WantNodes([b"", b"\xff"]))
     yield encode(Nodes(inner=[(b"\x10", [_HASH] * 16)]))
     yield encode(Nodes(inner=[(bytes(64), [_HASH] * 16)]))
-    yield encode(Nodes(leaves=[(b"", [(MapKind.ENTRY, bytes([at]) * 32, (1, _HASH)) for at in range(LEAF_ITEMS + 1)])]))
     yield encode(Nodes(leaves=[(bytes(64), [(MapKind.ENTRY, _HASH, (1, _HASH))])]))
 
 
