@@ -110,15 +110,22 @@ class Membership:
             self._say(record)
 
     def answer(self, accusation: Accusation) -> None:
-        """Somebody who is down accuses this node: it is to raise its number."""
-        self._answered = max(self._answered, accusation.number)
+        """Somebody who is down accuses this node: it is to raise its number, if it ever used that one."""
+        if accusation.number <= self._publisher.number:
+            self._answered = max(self._answered, accusation.number)
 
     def _accused_by_the_dead(self) -> bool:
+        """Whether somebody who cannot take it back accuses this node, and a higher number answers that.
+
+        A number that was never used is a lie, and none may be high enough to answer it.
+        """
         own = self._map.member(self._publisher.key)
         if own is not None and self._answered >= own.record.number:
             return True
-        writers = self._judgement.against(self._publisher.key)
-        return any(self._judgement.liveness(writer) is not Liveness.ALIVE for writer in writers)
+        return any(
+            accusation.number <= self._publisher.number and self._judgement.liveness(writer) is not Liveness.ALIVE
+            for writer, accusation in self._judgement.against(self._publisher.key).items()
+        )
 
     def next_timer(self) -> float:
         """When a verdict that was held back may be said."""

@@ -36,7 +36,8 @@ class Credentials:
 
 @cache
 def _authority(name: str) -> tuple[bytes, bytes]:
-    return make_authority(name, _DAYS, now=_START)
+    key = IdentityKey(Ed25519PrivateKey.from_private_bytes(_secret("authority", name)))
+    return make_authority(name, _DAYS, now=_START, key_pem=key.to_pem())
 
 
 class _Remembering(Authority):
