@@ -300,7 +300,9 @@ def test_a_revoked_node_is_out_for_good() -> None:
 def test_a_process_that_stood_still_accuses_nobody() -> None:
     simulation = _mesh(5)
     simulation.freeze("p0")
-    simulation.run_until(lambda: simulation.liveness("p0") == {Liveness.MUTE}, 4)
+    simulation.run_until(
+        lambda: simulation.liveness("p0") == {Liveness.MUTE}, 7
+    )  # its host answers: twice the patience
     simulation.run_for(10)
     seen: set[Liveness | None] = set()
     simulation.thaw("p0")

@@ -22,7 +22,7 @@ from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.durability import Durability
 from smegmesh.gossip.events import Persist
 from smegmesh.gossip.knowledge import load
-from smegmesh.gossip.replica import Change, Missing, Replica
+from smegmesh.gossip.replica import OWN, Change, Missing, Replica
 from smegmesh.gossip.settings import Settings, Stored
 from smegmesh.gossip.sharing import Sharing
 from smegmesh.identity.certificate import NodeCertificate
@@ -69,7 +69,9 @@ def _replica() -> Replica:
 
 def _take(replica: Replica, raw: Record | Removal, asked: Replica | None = None) -> list[Change]:
     """Take what came off the wire, and its certificate if that is not at hand, from `asked` or its writer."""
-    result = replica.take_removal(raw.encode()) if isinstance(raw, Removal) else replica.take_record(raw.triple)
+    result = (
+        replica.take_removal(raw.encode(), OWN) if isinstance(raw, Removal) else replica.take_record(raw.triple, OWN)
+    )
     if isinstance(result, Change):
         return [result]
     if result is None:

@@ -38,8 +38,8 @@ from smegmesh.simulation.credentials import credentials
 
 _MIB = 1024 * 1024
 #: Some 20 MiB are what waits for certificates (16 as it is counted), 10 the largest verdict of the sender, read and
-#: indexed by whom it accuses.
-_BOUND = 36 * _MIB
+#: indexed by whom it accuses, 4 the remembered places of 16 384 keys.
+_BOUND = 40 * _MIB
 #: A second flood adds what is remembered of each record that was taken, 200 bytes for up to 65 536 of them.
 _AGAIN = _MIB // 2
 _THINGS = 100_000

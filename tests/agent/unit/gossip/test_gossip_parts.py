@@ -232,6 +232,7 @@ def test_of_the_dead_that_are_nobodys_neighbours_two_at_a_time_are_dialled() -> 
         Links(key("p0")),
         Dialler(Random(1), 10),
         Random(1),
+        lambda _key: False,
     )
     dialled: set[bytes] = set()
     for _ in range(200):
@@ -307,7 +308,9 @@ def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_n
         assert isinstance(replica.take(record), Change)
 
     judgement = Judgement(mesh, Directory(3, ()))
-    membership = Membership(Settings("prod"), publisher, mesh, judgement, say, lambda kind, text: None)
+    membership = Membership(
+        Settings("prod", retract_pause=0.2), publisher, mesh, judgement, say, lambda kind, text: None
+    )
     membership.declare(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
     publisher.become(Standing.MEMBER)
     down = {_B: Accusation(1)}

@@ -13,8 +13,8 @@ from smegmesh.crdt.statement import SignedEntry, SignedVerdict
 from smegmesh.identity.address import node_hash
 
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
-#: As many results as a mesh may have members.
-_REMEMBERED = 65_536
+#: The members of a large mesh; beyond that it costs hashes.
+_REMEMBERED = 16_384
 
 
 class MapKind(IntEnum):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smegmesh.crdt.digest import DigestTree
@@ -33,7 +32,6 @@ class Directory:
 
     def __init__(self, rings: int, bootstrap: Iterable[str]) -> None:
         self.rings = Rings(rings)
-        self.peers: list[bytes] = []  # ascending
         self.clients: dict[bytes, tuple[bytes, ...]] = {}  # home or backup -> clients that name it
         self.hidden: set[bytes] = set()  # members whose address a lower key has
         self.pruned: set[bytes] = set()  # who may still be there
@@ -43,12 +41,16 @@ class Directory:
         """The same, going its own way."""
         copy = Directory(0, ())
         copy.rings = self.rings.copy()
-        copy.peers = self.peers.copy()
         copy.clients = self.clients.copy()
         copy.hidden = self.hidden.copy()
         copy.pruned = self.pruned.copy()
         copy._known_at = {address: keys.copy() for address, keys in self._known_at.items()}
         return copy
+
+    @property
+    def peers(self) -> Sequence[bytes]:
+        """The node keys of all peers, in ascending order."""
+        return self.rings.keys
 
     def known_at(self, address: str) -> bool:
         """Whether some member names this bootstrap address for its links."""
@@ -76,7 +78,6 @@ class Directory:
         was, now = _is_peer(old), _is_peer(new)
         if was != now:
             (self.rings.add if now else self.rings.remove)(key)
-            _put(self.peers, key, now)
         before, after = named(old), named(new)
         if before != after:
             for other in before:
@@ -121,11 +122,3 @@ def named(entry: Entry | None) -> tuple[bytes, ...]:
 
 def _is_peer(entry: Entry | None) -> bool:
     return entry is not None and entry.role is Role.PEER
-
-
-def _put(ordered: list[bytes], key: bytes, present: bool) -> None:
-    """Add a key to an ascending list, or take it out; it must not be as it should be yet."""
-    if present:
-        insort(ordered, key)
-    else:
-        del ordered[bisect_left(ordered, key)]

@@ -42,7 +42,7 @@ class Links:
     """All links, by number and by node."""
 
     def __init__(self, own: bytes) -> None:
-        self._own = own
+        self.own = own
         self._links: dict[int, Link] = {}
         self._ready: dict[bytes, Link] = {}
         self._flooded: list[Link] | None = None
@@ -95,7 +95,7 @@ class Links:
             self._ready[link.node_key] = link
             return None
         if other.instance == link.instance and other.dialled != link.dialled:
-            lower_is_own = self._own < link.node_key
+            lower_is_own = self.own < link.node_key
             keep, close = (link, other) if link.dialled == lower_is_own else (other, link)
         else:
             keep, close = link, other

@@ -71,7 +71,7 @@ class Replica:
     """What this node knows of the mesh. Nothing changes before it is verified.
 
     What is taken ends in a Change, in Missing, or in None: then it says nothing new, and is counted as
-    `duplicate` if its bytes were taken lately, as `stale` if the map holds as much or more.
+    `duplicate` if it is what the map holds, as `stale` if that is higher.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Replica:
         held = self.map.get(raw.node_key)
         if not _newer(raw, held):
             if source.link is not None:
-                self._counters["stale" if known is None else "duplicate"] += 1
+                self._counters["duplicate" if _order(raw) == _held_order(raw, held) else "stale"] += 1
             return None
         certificate = None
         if raw.certificate is not None:

@@ -15,8 +15,8 @@ from hashlib import sha256
 from itertools import islice, takewhile
 
 _HASH = 8  # bytes of a place before the key
-#: As many results as a mesh may have members.
-_REMEMBERED = 65_536
+#: The members of a large mesh; beyond that it costs hashes.
+_REMEMBERED = 16_384
 
 
 @lru_cache(_REMEMBERED)
@@ -30,32 +30,33 @@ class Rings:
 
     def __init__(self, count: int) -> None:
         self._rings: list[list[bytes]] = [[] for _ring in range(count)]
+        self.keys: list[bytes] = []  # ascending; to be read only
 
     def copy(self) -> Rings:
         """The same peers, going their own way."""
         copy = Rings(0)
         copy._rings = [ring.copy() for ring in self._rings]
+        copy.keys = self.keys.copy()
         return copy
 
     def __contains__(self, key: bytes) -> bool:
-        if not self._rings:
-            return False
-        ring, place = self._rings[0], _places(len(self._rings), key)[0]
-        at = bisect_left(ring, place)
-        return at < len(ring) and ring[at] == place
+        at = bisect_left(self.keys, key)
+        return at < len(self.keys) and self.keys[at] == key
 
     def __len__(self) -> int:
-        return len(self._rings[0]) if self._rings else 0
+        return len(self.keys)
 
     def add(self, key: bytes) -> None:
         """Put a peer on every ring."""
         if key not in self:
+            insort(self.keys, key)
             for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 insort(ring, place)
 
     def remove(self, key: bytes) -> None:
         """Take a peer off every ring."""
         if key in self:
+            del self.keys[bisect_left(self.keys, key)]
             for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 del ring[bisect_left(ring, place)]
 

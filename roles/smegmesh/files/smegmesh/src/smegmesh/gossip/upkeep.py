@@ -19,6 +19,8 @@ Action = tuple[Link, Ping | Root | Reason]
 _FIRST_COMPARE = 1.0
 #: Pings due within so many seconds go out together, so that the agent wakes up less often.
 _TOGETHER = 0.15
+#: The higher of two keys waits so much longer (seconds): as long as the lower pings it need not.
+_DEFERENCE = 0.3
 
 
 class Upkeep:
@@ -121,7 +123,7 @@ class Upkeep:
 
     def _ping_due(self, link: Link) -> float:
         pause = self._settings.ping_interval if self._watched(link.node_key) else self._settings.idle_ping
-        return max(link.heard, link.pinged) + pause
+        return max(link.heard, link.pinged) + pause + (_DEFERENCE if self._links.own > link.node_key else 0.0)
 
     def _compares(self, link: Link) -> bool:
         """Whether digests are compared again and again until they agree: not with strangers, if others are there."""

@@ -16,8 +16,8 @@ from smegmesh.identity.keys import KEY_LENGTH
 PREFIX_LENGTH = 64
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _MAX_MESH_ID = 253
-#: As many results as a mesh may have members.
-_REMEMBERED = 65_536
+#: The members of a large mesh; beyond that it costs hashes.
+_REMEMBERED = 16_384
 
 
 def check_mesh_id(mesh_id: str) -> str:
