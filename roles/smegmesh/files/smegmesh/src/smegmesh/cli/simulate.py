@@ -31,15 +31,15 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         heartbeat=options.heartbeat,
         seed=options.seed,
     )
-    bar = _Bar(sys.stderr.isatty() and not options.json)
+    progress = _Bar(sys.stderr.isatty() and not options.json)
     start = time.monotonic()
     # Millions of small values live through the whole run: looking for garbage among them only costs.
     gc.disable()
     try:
-        outcome = run(setup, bar.show)
+        outcome = run(setup, progress.show)
     finally:
         gc.enable()
-        bar.clear()
+        progress.clear()
     data = {**asdict(outcome), "wall_s": round(time.monotonic() - start, 2)}
     return data, text(outcome, data["wall_s"])
 

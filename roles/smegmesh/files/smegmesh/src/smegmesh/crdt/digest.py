@@ -75,10 +75,10 @@ class DigestTree:
     def get(self, key: bytes) -> Held | None:
         """What is held of a node."""
         branch, place, depth = self._root, place_of(key), 0
-        while type(branch) is Inner:
+        while isinstance(branch, Inner):
             branch = branch.children[place[depth]]
             depth += 1
-        for held in branch.nodes:  # type: ignore[union-attr]  # no Inner is left
+        for held in branch.nodes:
             if held.key == key:
                 return held
         return None
@@ -146,11 +146,11 @@ class DigestTree:
         return Comparison(here=tuple(mine.values()), there=tuple(there))
 
     def _put(self, branch: Branch, held: Held, depth: int) -> Branch:
-        if type(branch) is Inner:
+        if isinstance(branch, Inner):
             children, nibble = branch.children, held.place[depth]
             child = self._put(children[nibble], held, depth + 1)
             return self._pool.inner((*children[:nibble], child, *children[nibble + 1 :]))
-        nodes: tuple[Held, ...] = branch.nodes  # type: ignore[union-attr]  # no Inner is left
+        nodes: tuple[Held, ...] = branch.nodes
         at = 0
         for other in nodes:
             if other.place >= held.place:
