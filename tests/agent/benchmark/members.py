@@ -18,6 +18,7 @@ from smegmesh.identity.certificate import Authority, certificate_der
 from smegmesh.store import open_store
 
 _WIREGUARD_PORT = 51820
+_DIALLED = 1.0  # seconds within which a neighbour is dialled, and before which nobody is taken for down
 
 
 def entry_of(node: Node) -> Entry:
@@ -52,7 +53,7 @@ class Members:
         for number, address in enumerate(addresses):
             node = Node.make(f"host-{number}", address, members.operator)
             members.nodes[node.keys.node_key] = node
-            for event in _lonely(node, authority, Stored()):
+            for event in _lonely(node, authority, Stored(), Settings(MESH).alone_wait):
                 if isinstance(event, Persist):
                     members.records.update(event.records)
                     members.certificates.update(event.certificates)
@@ -72,17 +73,16 @@ class Members:
     def neighbours(self, node: Node) -> list[Node]:
         """Whom a node keeps links with: those whom its engine, knowing all, dials first."""
         stored = Stored(self.records, self.certificates, self.number)
-        events = _lonely(node, Authority(self.operator.authority), stored)
+        events = _lonely(node, Authority(self.operator.authority), stored, _DIALLED)
         dialled = {event.node_key for event in events if isinstance(event, Dial) and event.node_key is not None}
         return [self.nodes[key] for key in sorted(dialled)]
 
 
-def _lonely(node: Node, authority: Authority, stored: Stored) -> list[Event]:
+def _lonely(node: Node, authority: Authority, stored: Stored, seconds: float) -> list[Event]:
     """What an engine asks for in its first seconds, with nobody answering."""
-    settings = Settings(MESH)
     now = time.monotonic()
     certificate = authority.verify(certificate_der(node.certificate))
-    engine = Engine(settings, node.keys.identity, certificate, authority, random.Random(node.name), now, stored)
+    engine = Engine(Settings(MESH), node.keys.identity, certificate, authority, random.Random(node.name), now, stored)
     engine.set_entry(entry_of(node), now)
-    engine.timer(now + settings.alone_wait)
+    engine.timer(now + seconds)
     return engine.events()
