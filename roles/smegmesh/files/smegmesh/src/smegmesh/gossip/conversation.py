@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import TypeVar
 
 from smegmesh.crdt.digest import LEAF_ITEMS
 from smegmesh.crdt.fault import Fault
@@ -39,13 +40,16 @@ from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Missing, Refused, Replica, Source
 from smegmesh.gossip.settings import Settings
-from smegmesh.gossip.sharing import Triple
 from smegmesh.gossip.topology import Topology
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
 #: Certificates of a frame, and nodes of the digest tree (each a leaf of items of 90 bytes at most).
 _CERTIFICATES = MAX_FRAME // MAX_CERTIFICATE - 1
 _NODES = SOFT_FRAME // (LEAF_ITEMS * 96)
+
+
+T = TypeVar("T")
+Taken = Change | Missing | None
 
 
 class Conversation:
@@ -173,7 +177,9 @@ class Conversation:
                 if self._bad(link, error):
                     return
         missing: dict[tuple[bytes, bytes], None] = {}
-        for result in chain(self._taken(link, source, items.records), self._removed(link, source, items.removals)):
+        records = self._each(link, lambda triple: self._replica.take_record(triple, source), items.records)
+        removals = self._each(link, lambda data: self._replica.take_removal(data, source), items.removals)
+        for result in chain(records, removals):
             if isinstance(result, Change):
                 self._changed(result)
             elif isinstance(result, Missing):
@@ -182,19 +188,11 @@ class Conversation:
         for at in range(0, len(wanted), MAX_WANTED):
             self._send(link, WantCertificates(wanted[at : at + MAX_WANTED]))
 
-    def _taken(self, link: Link, source: Source, records: list[Triple]) -> Iterator[Change | Missing | None]:
-        """Take records as long as the link does not send too many bad ones."""
-        for triple in records:
+    def _each(self, link: Link, take: Callable[[T], Taken], things: list[T]) -> Iterator[Taken]:
+        """Take things as long as the link does not send too many bad ones."""
+        for thing in things:
             try:
-                yield self._replica.take_record(triple, source)
-            except RecordError as error:
-                if self._bad(link, error):
-                    return
-
-    def _removed(self, link: Link, source: Source, removals: list[bytes]) -> Iterator[Change | Missing | None]:
-        for data in removals:
-            try:
-                yield self._replica.take_removal(data, source)
+                yield take(thing)
             except RecordError as error:
                 if self._bad(link, error):
                     return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from smegmesh.crdt.map import MeshMap
 from smegmesh.gossip.directory import Directory
 from smegmesh.gossip.liveness import Judgement
@@ -45,10 +47,10 @@ class Roster:
     def view(self) -> View:
         """The picture now."""
         digest = self._map.root
-        if self._changed or self._view is None or self._view.digest != digest:
-            fresh = self._view is None or self._changed
-            members = self._members() if fresh or self._view is None else self._view.members
-            self._view = View(self._map.mesh_id, self._own, members, self._leader, digest, self._unreachable)
+        if self._view is None or self._changed:
+            self._view = View(self._map.mesh_id, self._own, self._members(), self._leader, digest, self._unreachable)
+        elif self._view.digest != digest:
+            self._view = replace(self._view, digest=digest)
         return self._view
 
     def _members(self) -> Members:

@@ -67,15 +67,11 @@ class Members(Mapping[bytes, Member]):
     def __len__(self) -> int:
         return sum(1 for _key in self)
 
-    def changed_since(self, before: Mapping[bytes, Member]) -> set[bytes]:
-        """Keys of the members that came, went or are another member. Costs what differs between two of this class."""
-        if not isinstance(before, Members):
-            keys = self.keys() | before.keys()
-        else:
-            failed = self._failed.items() ^ before._failed.items() if self._failed is not before._failed else ()
-            hidden = {*self._hidden} ^ {*before._hidden}
-            keys = {*self._tree.differing(before._tree), *(key for key, _liveness in failed), *hidden}
-        return {key for key in keys if self.get(key) != before.get(key)}
+    def may_differ(self, before: Members) -> set[bytes]:
+        """Keys among which are all members that came, went or are another one. Costs what differs."""
+        failed = self._failed.items() ^ before._failed.items() if self._failed is not before._failed else ()
+        hidden = {*self._hidden} ^ {*before._hidden}
+        return {*self._tree.differing(before._tree), *(key for key, _liveness in failed), *hidden}
 
     def _shows(self, held: Held) -> bool:
         return held.present and held.key not in self._hidden
@@ -127,9 +123,10 @@ class View:
 
         Between two views of one engine it costs what changed, not what there is.
         """
-        if isinstance(self.members, Members):
-            return self.members.changed_since(before.members)
-        keys = self.members.keys() | before.members.keys()
+        if isinstance(self.members, Members) and isinstance(before.members, Members):
+            keys = self.members.may_differ(before.members)
+        else:
+            keys = {*self.members, *before.members}
         return {key for key in keys if self.members.get(key) != before.members.get(key)}
 
     def _lives(self, key: bytes) -> bool:

@@ -114,11 +114,6 @@ class Simulation:
         node.frozen = False
         self._schedule_drain(node)
 
-    def jump(self, name: str, seconds: float) -> None:
-        """A node's clock jumps forward, as after a suspend."""
-        self.nodes[name].drift += seconds
-        self._on_timer(self.nodes[name], self.nodes[name].process)
-
     def partition(self, one: Iterable[str], other: Iterable[str], *, one_way: bool = False) -> None:
         """Nothing gets from one group to the other, nor back unless `one_way`."""
         one, other = list(one), list(other)
@@ -210,7 +205,7 @@ class Simulation:
             own.certificate,
             self._authority,
             random,
-            self._now(node),
+            self.clock.now,
             node.disk.read(),
             self._shared or Sharing(),
         )
@@ -222,15 +217,12 @@ class Simulation:
         if node.engine is not None:
             self._input(node, getattr(node.engine, method), *arguments)
 
-    def _now(self, node: Node) -> float:
-        return self.clock.now + node.drift
-
     def _input(self, node: Node, method: Callable[..., None], *arguments: Any) -> None:
         """Call an engine, or let the call wait for its process."""
         if node.frozen:
             node.inbox.append((self._input, (node, method, *arguments)))
             return
-        method(*arguments, self._now(node))
+        method(*arguments, self.clock.now)
         self._carry_out(node)
 
     def _carry_out(self, node: Node) -> None:
@@ -272,7 +264,7 @@ class Simulation:
 
     def _set_timer(self, node: Node) -> None:
         assert node.engine is not None
-        due = node.engine.next_timer() - node.drift
+        due = node.engine.next_timer()
         if due < node.timer:
             node.timer = due
             self.clock.at(due + _LATE, self._on_timer, node, node.process)
@@ -283,7 +275,7 @@ class Simulation:
         node.timer = float("inf")
         if node.hung:
             return
-        if node.frozen or self._now(node) >= node.engine.next_timer():
+        if node.frozen or self.clock.now >= node.engine.next_timer():
             self._input(node, node.engine.timer)
         else:
             self._set_timer(node)
@@ -304,12 +296,12 @@ class Simulation:
             return
         if message is None:
             self.network.drop(end)
-            node.engine.link_down(end.number, self._now(node))
+            node.engine.link_down(end.number, self.clock.now)
         else:
             for hook in self.frames:
                 hook(end.far.host.name, node.name, message)
             node.busy = self.clock.now + _FRAME_COST
-            node.engine.receive(end.number, message, self._now(node))
+            node.engine.receive(end.number, message, self.clock.now)
         self._carry_out(node)
 
     def _schedule_drain(self, node: Node) -> None:

@@ -86,7 +86,6 @@ class Node:
     timer: float = float("inf")
     probed: frozenset[bytes] = frozenset()
     probing: int = 0  # counts the sets of probes
-    drift: float = 0.0  # its clock minus the virtual one (seconds)
     alarms: list[Alarm] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from smegmesh.crdt.record import Kind, RecordError, decode_record
 from smegmesh.crdt.verdict import encode_verdict
@@ -71,6 +70,3 @@ def _says_nothing_new(frame: bytes) -> bool:
     except RecordError:
         return False
     return all(record.kind is Kind.VERDICT and record.body == _NOBODY for record in records)
-
-
-Hook = Callable[[str, str, bytes], None]
