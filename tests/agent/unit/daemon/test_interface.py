@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
@@ -200,3 +201,18 @@ async def test_a_planner_that_failed_is_not_trusted_again(scene: Scene, monkeypa
     await eventually(lambda: "unexpected KeyError" in (scene.interface.problem or ""), "it is told")
     monkeypatch.undo()
     await scene.follows("the plan is made from scratch")
+
+
+async def test_an_interface_that_exists_stays_as_it_is_until_the_view_is_that_of_the_others(scene: Scene) -> None:
+    scene.plane.create(DEVICE)
+    scene.plane.apply(DEVICE, [PeerChange(THREE)])
+    scene.interface.start()
+    for _turn in range(50):  # enough for it to do what it should not
+        await asyncio.to_thread(scene.held)
+    assert scene.held().keys() == {THREE}
+    scene.members[THREE] = peer(THREE)
+    scene.interface.view_changed()
+    scene.interface.informed()
+    await scene.follows("the adopted interface is as planned")
+    assert scene.held().keys() == {ONE, TWO, THREE}
+    assert not any(scene.created)

@@ -24,13 +24,16 @@ from smegmesh.store import Device, StoreError
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
+_PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is until the view is that of the others
 
 
 class Interface:
     """Runs until closed. `on_up(created)` is called when the interface has come up.
 
-    An interface that exists is adopted, whatever its port, MTU and peers; `close` leaves it
-    as it is. What was made is noted in the store, for whoever has to take it down.
+    An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
+    was called: what an agent that was killed had stored may lack the newest members, and it would take
+    away tunnels that are in use. `close` leaves the interface as it is. What was made is noted in the
+    store, for whoever has to take it down.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Interface:
         self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
         self._reconciler: Reconciler | None = None
         self._dirty = Signal()
+        self._informed = Signal()
         self._idle = asyncio.Event()
         self._device_lock = asyncio.Lock()
         self._failures = 0
@@ -81,6 +85,10 @@ class Interface:
     def view_changed(self) -> None:
         """There is another view to follow."""
         self._dirty.set()
+
+    def informed(self) -> None:
+        """The view is what the others know, too."""
+        self._informed.set()
 
     async def settled(self) -> None:
         """Wait until what was asked for was tried."""
@@ -120,6 +128,8 @@ class Interface:
                 self._log.error("%s", error)
 
     async def _run(self) -> None:
+        if await in_thread(self._carries):
+            await self._informed.wait(_PATIENCE)
         check_at = self._host.clock() + CHECK_INTERVAL
         while True:
             await self._dirty.wait(self._pause(check_at))
@@ -195,6 +205,13 @@ class Interface:
         resolved = await self._host.resolver.resolve(set(named.values()))
         unresolved = {key: peers[key] for key, endpoint in named.items() if endpoint not in resolved}
         return outside(routes, resolved), unresolved
+
+    def _carries(self) -> bool:
+        """Whether the interface exists and has peers."""
+        try:
+            return bool(self._host.plane.dump(self.device).peers)
+        except (PlaneError, OSError):
+            return False
 
     def _make(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
         """In a worker thread, to its end even if nobody waits any more; whether the interface was created."""

@@ -58,6 +58,7 @@ class Mesh:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        self._informed = False
         self._timer: asyncio.TimerHandle | None = None
         self._greeting: asyncio.TimerHandle | None = None
         self._probe_problem: str | None = None
@@ -206,6 +207,9 @@ class Mesh:
 
     def _follow_engine(self) -> None:
         self._effects.add(self.engine.events())
+        if not self._informed and self.engine.agrees:
+            self._informed = True
+            self.interface.informed()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self.engine.next_timer(), partial(self._input, self.engine.timer))

@@ -288,6 +288,11 @@ class Engine:
         """How many members there are."""
         return self._map.size
 
+    @property
+    def agrees(self) -> bool:
+        """Whether this node knew at one time all that a node it is linked with knew."""
+        return any(link.agreed is not None for link in self._links)
+
     def links(self) -> dict[int, bytes]:
         """The links that stand: number -> node key."""
         return {link.number: link.node_key for link in self._links}
