@@ -72,6 +72,24 @@ def test_an_answer_between_misses_starts_the_count_anew(observers: Observers) ->
     assert _at(observers, 3.4) == _down()
 
 
+def test_who_was_late_makes_the_observer_slow_for_a_while(observers: Observers) -> None:
+    observers.linked(_KEY, 0)
+    assert observers.pace == 1
+    observers.heard(_KEY, 1.3)
+    assert observers.pace == 1, "that was in time"
+    observers.step(2.8)
+    observers.heard(_KEY, 4.3)
+    assert observers.pace == 2, "patience for twice as long as it took"
+    observers.step(7)
+    assert observers.to_probe() == frozenset()
+    observers.step(7.2)
+    assert observers.to_probe() == {_KEY}
+    observers.heard(_KEY, 100)
+    assert observers.pace == 6, "there is a limit"
+    observers.step(1000)
+    assert observers.pace == pytest.approx(1, abs=0.01), "it was long ago"
+
+
 def test_silence_is_down_where_no_probe_says_anything(observers: Observers) -> None:
     observers.step(1.4)
     assert observers.next_timer() == 4.5
@@ -82,9 +100,9 @@ def test_silence_is_down_where_no_probe_says_anything(observers: Observers) -> N
 def test_an_answer_through_the_tunnel_makes_it_mute(observers: Observers) -> None:
     observers.step(2)
     observers.probed(_KEY, True)
-    assert observers.next_timer() == 6
-    assert _at(observers, 5.99) == {}, "a slow path is no dead agent"
-    assert _at(observers, 6) == _mute()
+    assert observers.next_timer() == 15
+    assert _at(observers, 14.99) == {}, "a slow path is no dead agent"
+    assert _at(observers, 15) == _mute()
 
 
 def test_mute_ends_with_the_host_or_after_ten_minutes(observers: Observers) -> None:
@@ -93,13 +111,13 @@ def test_mute_ends_with_the_host_or_after_ten_minutes(observers: Observers) -> N
     observers.step(3)
     for _ in range(2):
         observers.probed(_KEY, False)
-    assert _at(observers, 10) == _mute()
+    assert _at(observers, 15) == _mute()
     observers.probed(_KEY, False)
-    assert _at(observers, 11) == _down()
+    assert _at(observers, 16) == _down()
     observers.probed(_KEY, True)
-    assert _at(observers, 12) == _mute()
-    assert _at(observers, 611.9) == _mute()
-    assert _at(observers, 612) == _down()
+    assert _at(observers, 17) == _mute()
+    assert _at(observers, 616.9) == _mute()
+    assert _at(observers, 617) == _down()
     observers.probed(_KEY, True)
     assert _at(observers, 700) == _down(), "it had its ten minutes"
     observers.linked(_KEY, 701)

@@ -111,7 +111,10 @@ class Engine:
         self._links = Links(self._own)
         self._flood = Flood(settings.flood_delay)
         self._dialler = Dialler(random, settings.dial_timeout)
-        self._upkeep = Upkeep(settings, random, self._map, self._links, self._observers.__contains__, now)
+        observers = self._observers
+        self._upkeep = Upkeep(
+            settings, random, self._map, self._links, observers.__contains__, lambda: observers.pace, now
+        )
         self._leadership = Leadership(self._own, settings.heartbeat, settings.passed_over)
         self._topology = Topology(
             settings,

@@ -10,9 +10,15 @@
 Who is not reached is probed through the tunnel. It is found down when the patience (three missed
 pings) is over and three probes in a row were missed: at 10 % loss in each direction one host in 150
 fails that by chance, and more than half of its observers would have to agree. While its host answers
-it may only be slow, so it is found mute after twice the patience. Without a link nothing is waited for:
+it may only be slow, so another link is tried after twice the patience, and it is found mute if that fails, or
+after five times the patience. Without a link nothing is waited for:
 when no dial succeeds, one answer makes it mute at once, two missed probes down. Where there is no tunnel to
 probe through, half as much patience again makes it down.
+
+A lost packet holds up all that follows on a link, so where many are lost nodes fall quiet and come back
+all the time. Each that does slows the pace of this observer: it pings more rarely, which holds up less,
+and waits longer, until a while has passed without (as Lifeguard does: Dadgar, Phillips and Currey, "Lifeguard:
+SWIM-ing with Situational Awareness", 2017).
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from math import exp
 
 from smegmesh.crdt.record import Record
 from smegmesh.crdt.verdict import MAX_ACCUSED, Accusation
@@ -52,7 +59,21 @@ _QUIET = 1.4
 #: Patience without a frame after which it is down where no probe says anything.
 _UNPROBED = 1.5
 #: The same after which it is mute although its host answers.
-_SLOW = 2.0
+_SLOW = 5.0
+#: After a node was quiet for a while, and had not lost its link, the patience is so many times that while ...
+_SLOWER = 2.0
+#: ... but not more than so many times the usual; seconds (a time constant) in which that is forgotten.
+_SLOWEST = 6.0
+_FORGOTTEN = 120.0
+
+PROBED = 1.5
+#: The same after which it is mute although its host answers.
+_SLOW = 5.0
+#: How much slower each node makes us that was quiet, but on its link all the time ...
+_SLOWER = 2.0
+#: ... up to so many times as slow, and how soon (seconds, the time constant) that is forgotten.
+_SLOWEST = 6.0
+_FORGOTTEN = 120.0
 
 PROBED = frozenset(State) - {State.REACHED}
 
@@ -92,6 +113,8 @@ class Observers:
         self._misses = settings.misses
         self._nodes: dict[bytes, Observation] = {}
         self.version = 0  # another one after each change of what is accused or to be probed
+        self.pace = 1.0  # how many times as long as usual this node waits: between pings, and for an answer
+        self._paced = float("-inf")  # when that was worked out
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._nodes
@@ -150,9 +173,12 @@ class Observers:
         node = self._nodes.get(key)
         if node is None:
             return False
-        node.heard = max(node.heard, now)
+        gap, node.heard = now - node.heard, max(node.heard, now)
         if node.state in (State.REACHED, State.AWAY):
             return False
+        if node.linked:
+            self._set_pace(now)
+            self.pace = max(self.pace, min(_SLOWEST, gap / self._patience * _SLOWER))
         self._reach(node, now)
         return True
 
@@ -183,7 +209,7 @@ class Observers:
         """The result of a ping through the tunnel."""
         node = self._nodes.get(key)
         if node is not None and node.state is not State.REACHED:
-            node.answered = answered or (node.answered and node.missed + 1 < self._misses)
+            node.answered = answered or (node.answered and node.missed + 1 < self._misses * self.pace)
             node.missed = 0 if answered else node.missed + 1
 
     def away(self, key: bytes, seconds: float, now: float) -> None:
@@ -202,6 +228,7 @@ class Observers:
 
     def step(self, now: float) -> None:
         """Let time pass."""
+        self._set_pace(now)
         for node in self._nodes.values():
             self._step(node, now)
 
@@ -221,6 +248,10 @@ class Observers:
         """When `step` may change something next."""
         return min((self._due(node) for node in self._nodes.values()), default=float("inf"))
 
+    def _set_pace(self, now: float) -> None:
+        self.pace = 1.0 + (self.pace - 1.0) * exp((self._paced - now) / _FORGOTTEN)
+        self._paced = now
+
     def _become(self, node: Observation, state: State, now: float) -> None:
         node.become(state, now)
         self.version += 1
@@ -233,7 +264,7 @@ class Observers:
     def _step(self, node: Observation, now: float) -> None:
         if node.state is State.AWAY and now >= node.away_until:
             self._become(node, State.QUIET, now)
-        if node.state is State.REACHED and now >= node.heard + self._quiet:
+        if node.state is State.REACHED and now >= node.heard + self._quiet * self.pace:
             self._become(node, State.QUIET, now)
         if node.state is State.QUIET:
             self._judge(node, now)
@@ -246,29 +277,32 @@ class Observers:
 
     def _renumber(self, node: Observation, now: float) -> None:
         accused = node.state in (State.MUTE, State.DOWN)
-        if node.latest != node.number and (not accused or now >= node.raised + self._patience):
+        if node.latest != node.number and (not accused or now >= node.raised + self._patience * self.pace):
             node.number = node.latest
             self.version += accused
 
     def _judge(self, node: Observation, now: float) -> None:
+        patience = self._patience * self.pace
         lost = node.refused and not node.linked
         silent = now - node.heard
-        deaf = node.missed >= (_DEAF if lost else self._misses) and (not node.linked or silent >= self._patience)
-        unprobed = not (node.answered or node.missed) and silent >= self._patience * _UNPROBED
-        if node.answered and (lost or silent >= self._patience * _SLOW):
+        misses = _DEAF if lost else self._misses * self.pace
+        deaf = node.missed >= misses and (not node.linked or silent >= patience)
+        unprobed = not (node.answered or node.missed) and silent >= patience * _UNPROBED
+        if node.answered and (lost or silent >= patience * _SLOW):
             self._become(node, State.MUTE, now)
         elif deaf or unprobed:
             self._become(node, State.DOWN, now)
 
     def _due(self, node: Observation) -> float:
+        patience = self._patience * self.pace
         if node.latest != node.number:
-            return node.raised + self._patience
+            return node.raised + patience
         if node.state is State.REACHED:
-            return node.heard + self._quiet
+            return node.heard + self._quiet * self.pace
         if node.state is State.QUIET:
             if node.missed:
-                return node.heard + self._patience if node.missed >= self._misses else float("inf")
-            return node.heard + self._patience * (_SLOW if node.answered else _UNPROBED)
+                return node.heard + patience if node.missed >= self._misses * self.pace else float("inf")
+            return node.heard + patience * (_SLOW if node.answered else _UNPROBED)
         if node.state is State.AWAY:
             return node.away_until
         return node.since + self._mute_limit if node.state is State.MUTE else float("inf")

@@ -19,6 +19,8 @@ Action = tuple[Link, Ping | Root | Reason]
 _FIRST_COMPARE = 1.0
 #: Pings due within so many seconds go out together, so that the agent wakes up less often.
 _TOGETHER = 0.15
+#: So many times the patience of an observer is a link silent before another is tried.
+_SILENT = 2.0
 #: The higher of two keys waits so much longer (seconds): as long as the lower pings it need not.
 _DEFERENCE = 0.3
 
@@ -26,7 +28,7 @@ _DEFERENCE = 0.3
 class Upkeep:
     """What is to be done on the links as time passes. A link is looked at when it is due, not each time.
 
-    `watched` nodes are pinged each second. Times are monotonic seconds.
+    `watched` nodes are pinged each second, or at the `pace` of the observer. Times are monotonic seconds.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Upkeep:
         mesh: MeshMap,
         links: Links,
         watched: Callable[[bytes], bool],
+        pace: Callable[[], float],
         now: float,
     ) -> None:
         self._settings = settings
@@ -43,6 +46,7 @@ class Upkeep:
         self._map = mesh
         self._links = links
         self._watched = watched
+        self._pace = pace
         self._compare = now + settings.sync_interval
         self._dues: list[tuple[float, int]] = []  # a heap; of a link that is there more than once the first counts
 
@@ -101,7 +105,7 @@ class Upkeep:
             if now >= link.up + self._settings.hello_timeout:
                 yield link, "said no hello"
             return
-        if now >= link.heard + self._settings.silence:
+        if now >= self._silent(link):
             yield link, "is silent"
             return
         if now >= self._ping_due(link) - _TOGETHER:
@@ -118,11 +122,19 @@ class Upkeep:
             return link.up + self._settings.hello_timeout
         if link.check:
             return 0.0
-        due = min(self._ping_due(link), link.heard + self._settings.silence, self._spent(link))
+        due = min(self._ping_due(link), self._silent(link), self._spent(link))
         return min(due, link.compared + _FIRST_COMPARE) if self._compares(link) else due
 
+    def _silent(self, link: Link) -> float:
+        """When a link gets closed: a new one comes sooner than an old one recovers."""
+        longest = self._settings.silence
+        if self._watched(link.node_key):
+            longest = min(longest, _SILENT * self._settings.ping_timeout * self._pace())
+        return link.heard + longest
+
     def _ping_due(self, link: Link) -> float:
-        pause = self._settings.ping_interval if self._watched(link.node_key) else self._settings.idle_ping
+        watched = self._watched(link.node_key)
+        pause = self._settings.ping_interval * self._pace() if watched else self._settings.idle_ping
         return max(link.heard, link.pinged) + pause + (_DEFERENCE if self._links.own > link.node_key else 0.0)
 
     def _compares(self, link: Link) -> bool:

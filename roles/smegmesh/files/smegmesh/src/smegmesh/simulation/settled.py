@@ -18,6 +18,7 @@ from smegmesh.simulation.mesh import MESH, Simulation, entry_of
 from smegmesh.simulation.node import Disk, Node
 
 _SETTLING = 8.0  # seconds until links are made and the duplicates among them closed
+_ADAPTING = 22.0  # more of them until the pace of the observers is right for a network that loses packets
 
 
 def settle(simulation: Simulation) -> None:
@@ -34,9 +35,11 @@ def settle(simulation: Simulation) -> None:
         records[stored_slot(Slot(MapKind.ENTRY, node.key))] = _signed(node, _with_homes(node, peers), instance)
     stored = Stored(records, certificates, 1)
     for node in simulation.nodes.values():
+        node.up = node.listening = True  # nobody's first dial is refused
+    for node in simulation.nodes.values():
         node.disk = Disk(stored)
         simulation.boot(node, Random(seeds[node.name]), ())
-    simulation.run_for(_SETTLING)
+    simulation.run_for(_SETTLING + (_ADAPTING if simulation.network.loss else 0.0))
 
 
 def _with_homes(node: Node, peers: list[bytes]) -> Entry:
