@@ -78,11 +78,11 @@ def test_who_was_late_makes_the_observer_slow_for_a_while(observers: Observers) 
     observers.heard(_KEY, 1.3)
     assert observers.pace == 1, "that was in time"
     observers.step(2.8)
-    observers.heard(_KEY, 4.3)
-    assert observers.pace == 2, "patience for twice as long as it took"
-    observers.step(7)
+    observers.heard(_KEY, 3.3)
+    assert observers.pace == pytest.approx(2), "patience for three times as long as it took"
+    observers.step(6.0)
     assert observers.to_probe() == frozenset()
-    observers.step(7.2)
+    observers.step(6.2)
     assert observers.to_probe() == {_KEY}
     observers.heard(_KEY, 100)
     assert observers.pace == 6, "there is a limit"
