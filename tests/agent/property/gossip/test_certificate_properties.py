@@ -24,7 +24,7 @@ from smegmesh.gossip.events import Persist
 from smegmesh.gossip.knowledge import load
 from smegmesh.gossip.replica import OWN, Change, Missing, Replica
 from smegmesh.gossip.settings import Settings, Stored
-from smegmesh.gossip.sharing import Sharing
+from smegmesh.gossip.sharing import Owners, Sharing
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority, authority_key, credentials, node_key
@@ -64,7 +64,7 @@ def _raw(said: Said) -> Record | Removal:
 
 def _replica() -> Replica:
     mesh = MeshMap(_MESH)
-    return Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
+    return Replica(mesh, Certificates(authority(), mesh, Owners()), authority(), Sharing())
 
 
 def _take(replica: Replica, raw: Record | Removal, asked: Replica | None = None) -> list[Change]:

@@ -21,7 +21,7 @@ from smegmesh.gossip.codec import Nodes, Root, Same, Slot, WantItems, WantNodes
 from smegmesh.gossip.homes import Preference, choose, weight
 from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.rings import Rings, Subset
-from smegmesh.gossip.sharing import Sharing
+from smegmesh.gossip.sharing import Owners, Sharing
 from smegmesh.simulation.credentials import authority, credentials, node_key
 
 _MESH = "simulated"
@@ -84,7 +84,7 @@ def _record(node: int, kind: Kind, number: int) -> Record:
 
 def _replica(records: list[tuple[int, Kind, int]]) -> Replica:
     mesh = MeshMap(_MESH)
-    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
+    replica = Replica(mesh, Certificates(authority(), mesh, Owners()), authority(), Sharing())
     for node in range(_NODES):
         replica.certificates.add(credentials(f"p{node}").certificate)
     for node, kind, number in records:

@@ -28,7 +28,7 @@ from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Replica
 from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings
-from smegmesh.gossip.sharing import Sharing
+from smegmesh.gossip.sharing import Owners, Sharing
 from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.view import Liveness
 from smegmesh.simulation.credentials import authority, credentials, node_key
@@ -298,7 +298,7 @@ def test_what_waits_is_bounded() -> None:
 def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_node_has_stopped() -> None:
     own = credentials("p0")
     mesh = MeshMap("prod")
-    replica = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing())
+    replica = Replica(mesh, Certificates(authority(), mesh, Owners()), authority(), Sharing())
     replica.certificates.add(own.certificate)
     publisher = Publisher(own.identity, own.certificate, mesh, b"instance", 0)
     said: list[Kind] = []
@@ -340,7 +340,10 @@ def test_what_is_to_be_written_is_a_mapping_as_of_the_moment_it_was_taken() -> N
     own = credentials("p0")
     body = encode_entry(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
     mesh = MeshMap("prod")
-    replica, durability = Replica(mesh, Certificates(authority(), mesh), authority(), Sharing()), Durability(0.25)
+    replica, durability = (
+        Replica(mesh, Certificates(authority(), mesh, Owners()), authority(), Sharing()),
+        Durability(0.25),
+    )
     replica.certificates.add(own.certificate)
     slot = bytes([MapKind.ENTRY]) + node_key("p0")
     taken = []

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from smegmesh.crdt.held import Held
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.removal import Removal
-from smegmesh.gossip.sharing import Statement
+from smegmesh.gossip.sharing import Owners, Statement
 from smegmesh.identity.certificate import Authority, NodeCertificate
 
 T = TypeVar("T")
@@ -19,20 +19,28 @@ T = TypeVar("T")
 class Certificates:
     """Verified certificates: those of the statements in the map, and those that none of them is under."""
 
-    def __init__(self, authority: Authority, mesh: MeshMap) -> None:
+    def __init__(self, authority: Authority, mesh: MeshMap, owners: Owners) -> None:
         self._authority = authority
         self._map = mesh
+        self._owners = owners
         self._loose: dict[bytes, NodeCertificate] = {}
 
     def copy(self, mesh: MeshMap) -> Certificates:
         """The same certificates beside a copy of the map."""
-        copy = Certificates(self._authority, mesh)
+        copy = Certificates(self._authority, mesh, self._owners)
         copy._loose = self._loose.copy()
         return copy
 
     def get(self, node_key: bytes, fingerprint: bytes) -> NodeCertificate | None:
-        """The certificate of a node by its fingerprint."""
-        return _certificate_in(self._map.get(node_key), fingerprint) or self._loose.get(fingerprint)
+        """The certificate of this fingerprint, which a record of the node names.
+
+        It is another node's where the record lies: to be refused, not to wait for what nobody can send.
+        """
+        own = _certificate_in(self._map.get(node_key), fingerprint) or self._loose.get(fingerprint)
+        if own is not None:
+            return own
+        owner = self._owners.get(fingerprint)
+        return None if owner is None else _certificate_in(self._map.get(owner), fingerprint)
 
     def under(self, statements: Iterable[Statement]) -> dict[bytes, NodeCertificate]:
         """The certificates that these statements are under, by fingerprint."""
@@ -46,6 +54,7 @@ class Certificates:
 
     def add(self, certificate: NodeCertificate) -> None:
         """Take a verified certificate."""
+        self._owners.put(certificate.fingerprint, certificate.grant.node_key)
         if _certificate_in(self._map.get(certificate.grant.node_key), certificate.fingerprint) is None:
             self._loose[certificate.fingerprint] = certificate
 

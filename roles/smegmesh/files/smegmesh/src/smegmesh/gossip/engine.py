@@ -354,6 +354,8 @@ class Engine:
             self.counters["late"] += 1
             self._observers.doubt(now)
             self._upkeep.doubt(now)
+            self._leadership.doubt(now)
+            self._forgetting.doubt(now - self._due)
         self._now = now
 
     def _settle(self, now: float, *, timer: bool = False) -> None:

@@ -18,6 +18,10 @@ class Forgetting:
         """A member is not down, or no member any more."""
         self._since.pop(key, None)
 
+    def doubt(self, gap: float) -> None:
+        """This node itself was late by so many seconds: it saw nobody down in that gap."""
+        self._since = {key: since + gap for key, since in self._since.items()}
+
     def due(self, now: float) -> list[bytes]:
         """Who has been down for the forget time."""
         return [key for key, since in self._since.items() if now >= since + self._after]

@@ -30,7 +30,7 @@ class Knowledge:
 def load(settings: Settings, authority: Authority, stored: Stored, sharing: Sharing) -> Knowledge:
     """What is stored, each part verified anew. Raises ValueError when it is damaged or of another authority."""
     mesh = MeshMap(settings.mesh_id, pool=sharing.pool)
-    certificates = Certificates(authority, mesh)
+    certificates = Certificates(authority, mesh, sharing.owners)
     directory = Directory(settings.rings, settings.bootstrap)
     certificates.load(stored.certificates)
     replica = Replica(mesh, certificates, authority, sharing)

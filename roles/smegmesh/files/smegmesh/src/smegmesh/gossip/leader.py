@@ -31,6 +31,10 @@ class Leadership:
         if key == self.leader:
             self._patience = now + _UNHEARD * self._heartbeat
 
+    def doubt(self, now: float) -> None:
+        """This node itself was late: the leader was not silent."""
+        self._patience = max(self._patience, now + _UNHEARD * self._heartbeat)
+
     def elect(self, order: Iterable[bytes], lives: Callable[[bytes], bool], now: float) -> bytes | None:
         """Choose among the peers, given in ascending order of their keys."""
         if self.leader is not None and self.leader != self._own and now >= self._patience:

@@ -22,6 +22,8 @@ Statement = SignedEntry | SignedVerdict | Removal
 _REMEMBERED = 1024
 #: Nobody can make the memo large: what is longer (bytes) is read again.
 _LONGEST = 2048
+#: Certificates of twice as many nodes as a mesh holds: renewals push out what they replaced.
+_OWNERS = 131_072
 
 
 class Memo:
@@ -45,12 +47,31 @@ class Memo:
             del self._statements[next(iter(self._statements))]
 
 
+class Owners:
+    """Whose the certificates are that were verified last: fingerprint -> node key, as a hint where to look for one."""
+
+    def __init__(self, limit: int = _OWNERS) -> None:
+        self._limit = limit
+        self._keys: dict[bytes, bytes] = {}
+
+    def get(self, fingerprint: bytes) -> bytes | None:
+        """The node of a certificate, if it was verified lately."""
+        return self._keys.get(fingerprint)
+
+    def put(self, fingerprint: bytes, node_key: bytes) -> None:
+        """Remember whose a verified certificate is."""
+        self._keys[fingerprint] = node_key
+        if len(self._keys) > self._limit:
+            del self._keys[next(iter(self._keys))]
+
+
 class Sharing:
-    """The pool of maps and the memo of statements; an engine's own, if it is not told to share."""
+    """The pool of maps, the memo of statements and the owners of certificates; an engine's own, if it shares none."""
 
     def __init__(self, pool: Pool | None = None, memo: Memo | None = None) -> None:
         self.pool = pool or Pool()
         self.memo = memo or Memo()
+        self.owners = Owners()
 
     def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
         """What `load` makes of what is stored."""

@@ -114,6 +114,20 @@ class Simulation:
         node.frozen = False
         self._schedule_drain(node)
 
+    def jump(self, name: str, seconds: float) -> None:
+        """The monotonic clock of a running node goes forward, as after a suspend."""
+        node = self.nodes[name]
+        node.ahead += seconds
+        node.timer = float("inf")
+        self._set_timer(node)
+
+    def remove(self, name: str) -> None:
+        """A host is gone for good."""
+        self.kill_host(name)
+        node = self.nodes.pop(name)
+        del self._addresses[node.address]
+        self._holders[node.key].remove(node)
+
     def partition(self, one: Iterable[str], other: Iterable[str], *, one_way: bool = False) -> None:
         """Nothing gets from one group to the other, nor back unless `one_way`."""
         one, other = list(one), list(other)
@@ -205,7 +219,7 @@ class Simulation:
             own.certificate,
             self._authority,
             random,
-            self.clock.now,
+            self._now(node),
             node.disk.read(),
             self._shared or Sharing(),
         )
@@ -222,7 +236,7 @@ class Simulation:
         if node.frozen:
             node.inbox.append((self._input, (node, method, *arguments)))
             return
-        method(*arguments, self.clock.now)
+        method(*arguments, self._now(node))
         self._carry_out(node)
 
     def _carry_out(self, node: Node) -> None:
@@ -262,9 +276,13 @@ class Simulation:
 
     # Timers
 
+    def _now(self, node: Node) -> float:
+        """What the monotonic clock of a node says."""
+        return self.clock.now + node.ahead
+
     def _set_timer(self, node: Node) -> None:
         assert node.engine is not None
-        due = node.engine.next_timer()
+        due = node.engine.next_timer() - node.ahead
         if due < node.timer:
             node.timer = due
             self.clock.at(due + _LATE, self._on_timer, node, node.process)
@@ -275,7 +293,7 @@ class Simulation:
         node.timer = float("inf")
         if node.hung:
             return
-        if node.frozen or self.clock.now >= node.engine.next_timer():
+        if node.frozen or self._now(node) >= node.engine.next_timer():
             self._input(node, node.engine.timer)
         else:
             self._set_timer(node)
@@ -296,12 +314,12 @@ class Simulation:
             return
         if message is None:
             self.network.drop(end)
-            node.engine.link_down(end.number, self.clock.now)
+            node.engine.link_down(end.number, self._now(node))
         else:
             for hook in self.frames:
                 hook(end.far.host.name, node.name, message)
             node.busy = self.clock.now + _FRAME_COST
-            node.engine.receive(end.number, message, self.clock.now)
+            node.engine.receive(end.number, message, self._now(node))
         self._carry_out(node)
 
     def _schedule_drain(self, node: Node) -> None:

@@ -32,7 +32,8 @@ Delay = tuple[float, float] | float
 class Network:
     """Delivers in order on each link. A message is a frame, or None for the end of the link.
 
-    `delay` is the shortest and the longest trip, or the median of a log-normal one (sigma 0.5).
+    `delay` is the shortest and the longest trip, or the median of a log-normal one (sigma 0.5). `disorder` is the
+    share of frames that come twice or behind the next, as on no TCP link.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Network:
         self._random = random.random
         self._delays = _quantiles(delay)
         self.loss = loss
+        self.disorder = 0.0
         self._deliver = deliver
         self._numbers = count(1)
         self._cuts: list[tuple[frozenset[str], frozenset[str]]] = []
@@ -113,7 +115,12 @@ class Network:
         arrival = end.free + self.trip()
         if far.arrival < arrival:
             far.arrival = arrival
-        self._clock.at(far.arrival, self._arrive, far, message)
+        when = far.arrival
+        if self.disorder and message is not None and self._random() < self.disorder:
+            when += self.trip()
+            if self._random() < 0.5:
+                self._clock.at(far.arrival, self._arrive, far, message)
+        self._clock.at(when, self._arrive, far, message)
 
     def close(self, end: End, depart: float) -> None:
         """One side ends a link; the other hears of it if it can."""

@@ -83,7 +83,8 @@ class Node:
     inbox: deque[Call] = field(default_factory=deque)  # inputs that wait for the process
     draining: bool = False
     busy: float = 0.0  # until when the process works on its last frame
-    timer: float = float("inf")
+    timer: float = float("inf")  # of the simulation's clock
+    ahead: float = 0.0  # seconds by which its monotonic clock is before the simulation's
     probed: frozenset[bytes] = frozenset()
     probing: int = 0  # counts the sets of probes
     alarms: list[Alarm] = field(default_factory=list)
