@@ -297,6 +297,19 @@ def test_a_revoked_node_is_out_for_good() -> None:
     assert [alarm.kind for alarm in simulation.nodes["p0"].alarms] == ["revoked", "revoked"]
 
 
+def test_those_whom_the_dead_accused_are_heard_about_the_dead() -> None:
+    """All four are accused, some by those whom they accuse themselves: nobody is left whose word counts."""
+    simulation = _mesh(4)
+    for one, other in (("p0", "p1"), ("p0", "p3"), ("p1", "p3")):
+        simulation.partition([one], [other])
+    simulation.run_for(6)
+    for name in ("p2", "p3"):
+        simulation.kill_host(name)
+    simulation.heal()
+    simulation.run_for(15)
+    assert not simulation.violations()
+
+
 def test_where_many_packets_are_lost_nobody_accuses_anybody_for_long() -> None:
     """A link holds up what follows a lost packet: pings that all go one pace are what loads and stops it."""
     simulation = Simulation(3, 60, latency=0.025, loss=0.3)

@@ -309,7 +309,13 @@ def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_n
 
     judgement = Judgement(mesh, Directory(3, ()))
     membership = Membership(
-        Settings("prod", retract_pause=0.2), publisher, mesh, judgement, say, lambda kind, text: None
+        Settings("prod", retract_pause=0.2),
+        publisher,
+        mesh,
+        judgement,
+        lambda key: False,
+        say,
+        lambda kind, text: None,
     )
     membership.declare(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
     publisher.become(Standing.MEMBER)

@@ -36,9 +36,13 @@ class Certificates:
 
         It is another node's where the record lies: to be refused, not to wait for what nobody can send.
         """
-        own = _certificate_in(self._map.get(node_key), fingerprint) or self._loose.get(fingerprint)
-        if own is not None:
-            return own
+        own = _certificate_in(self._map.get(node_key), fingerprint)
+        return own or self._find(fingerprint)
+
+    def _find(self, fingerprint: bytes) -> NodeCertificate | None:
+        loose = self._loose.get(fingerprint)
+        if loose is not None:
+            return loose
         owner = self._owners.get(fingerprint)
         return None if owner is None else _certificate_in(self._map.get(owner), fingerprint)
 
@@ -60,7 +64,7 @@ class Certificates:
 
     def read(self, der: bytes) -> NodeCertificate | None:
         """Verify and take a certificate; None if it was at hand. Raises CertificateError."""
-        if sha256(der).digest() in self._loose:
+        if self._find(sha256(der).digest()) is not None:
             return None
         certificate = self._authority.verify(der)
         self.add(certificate)

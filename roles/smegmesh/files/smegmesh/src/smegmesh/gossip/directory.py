@@ -79,7 +79,8 @@ class Directory:
         if was != now:
             (self.rings.add if now else self.rings.remove)(key)
         before, after = named(old), named(new)
-        if before != after:
+        other_homes = set(before) != set(after)
+        if other_homes:
             for other in before:
                 left = tuple(client for client in self.clients[other] if client != key)
                 self.clients[other] = left
@@ -90,9 +91,9 @@ class Directory:
         if self._known_at:
             self._note_links(key, old.links if old else (), new.links if new else ())
         came_or_went = (old is None) != (new is None)
-        if not came_or_went and was == now and before == after:
+        if not came_or_went and was == now and not other_homes:
             return NO_EFFECT
-        return Effect(came_or_went, was != now, before != after)
+        return Effect(came_or_went, was != now, other_homes)
 
     def _note_links(self, key: bytes, old: Iterable[str], new: Iterable[str]) -> None:
         for address in old:

@@ -128,7 +128,15 @@ class Engine:
             self._observers.accuses,
         )
         self._publisher = Publisher(identity, certificate, self._map, random.randbytes(8), stored.number)
-        self._membership = Membership(settings, self._publisher, self._map, self._judgement, self._say, self._alarm)
+        self._membership = Membership(
+            settings,
+            self._publisher,
+            self._map,
+            self._judgement,
+            self._observers.accuses,
+            self._say,
+            self._alarm,
+        )
         self._durability = Durability(settings.persist_delay)
         self._conversation = Conversation(
             settings,

@@ -23,7 +23,11 @@ Alarm = Callable[[str, str], None]
 
 
 class Membership:
-    """The own entry and verdict. `say` takes each record and makes it durable before anything is sent."""
+    """The own entry and verdict.
+
+    `confirmed` says whom this node itself finds down or mute; `say` takes each record and makes it durable before
+    anything is sent.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class Membership:
         publisher: Publisher,
         mesh: MeshMap,
         judgement: Judgement,
+        confirmed: Callable[[bytes], bool],
         say: Callable[[Record], None],
         alarm: Alarm,
     ) -> None:
@@ -40,6 +45,7 @@ class Membership:
         self._publisher = publisher
         self._map = mesh
         self._judgement = judgement
+        self._confirmed = confirmed
         self._say = say
         self._alarm = alarm
         self._published = False
@@ -123,9 +129,18 @@ class Membership:
         if own is not None and self._answered >= own.record.number:
             return True
         return any(
-            accusation.number <= self._publisher.number and self._judgement.liveness(writer) is not Liveness.ALIVE
+            accusation.number <= self._publisher.number and self._is_silenced(writer)
             for writer, accusation in self._judgement.against(self._publisher.key).items()
         )
+
+    def _is_silenced(self, writer: bytes) -> bool:
+        """Whether a node is down or mute, or would be if those who are to say so were not accused themselves.
+
+        Of two who accuse each other, and nobody else, either is right; so both answer, as the dead cannot.
+        """
+        if self._judgement.liveness(writer) is not Liveness.ALIVE:
+            return True
+        return self._confirmed(writer) and not self._judgement.observers(writer)
 
     def next_timer(self) -> float:
         """When a verdict that was held back may be said."""
