@@ -16,7 +16,7 @@ PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info
 LAYERS := lint unit simulation fuzz kernel netns molecule
 
 .PHONY: help setup packages venv image engine-stop lock demo demo-down \
-	test test-all $(LAYERS:%=test-%) bench clean
+	test test-all $(LAYERS:%=test-%) bench soak clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -74,7 +74,7 @@ test-unit: setup ## unit and property tests, of the agent and of the plugins
 	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)
 
 test-simulation: setup ## many engines under a virtual clock and network
-	$(PYTEST) $(SELECTED) tests/agent/simulation
+	SIM_SECONDS=$${SIM_SECONDS:-180} $(PYTEST) $(SELECTED) tests/agent/simulation
 
 test-fuzz: setup ## what comes from a network, malformed
 	$(PYTEST) $(SELECTED) tests/agent/fuzz
@@ -91,6 +91,9 @@ test-molecule: setup ## the installed collection on hosts with systemd
 bench: setup ## measure, hold the bounds, write docs/benchmarks.md
 	@scripts/bench-packages
 	python tests/agent/benchmark/run.py
+
+soak: venv ## simulated meshes of 3000 and 10 000 nodes, hours long; goes on where it was ended; SOAK_SEEDS=N: schedules of faults, too
+	python tests/agent/benchmark/soak.py
 
 clean: ## remove what was built; keep the lab
 	rm -rf .venv .build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .ansible

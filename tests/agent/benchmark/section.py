@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 
@@ -14,7 +15,8 @@ class Figure:
     """One measured number.
 
     `unit` is `s`, empty for a ratio, or any other word that stands behind the number.
-    `bound` is the most and `at_least` the least that it may be, in the same unit.
+    `bound` is the most and `at_least` the least that it may be, in the same unit; they are
+    reported only, and hold nothing up, if it is no `gate`. Infinite: it never came to that.
     """
 
     what: str
@@ -22,11 +24,12 @@ class Figure:
     unit: str = "s"
     bound: float | None = None
     at_least: float | None = None
+    gate: bool = True
 
     @property
     def missed(self) -> bool:
         over = self.bound is not None and self.value > self.bound
-        return over or (self.at_least is not None and self.value < self.at_least)
+        return self.gate and (over or (self.at_least is not None and self.value < self.at_least))
 
     def row(self) -> str:
         bounds = []
@@ -37,6 +40,8 @@ class Figure:
         return f"| {self.what} | {self._text(self.value)} | {', '.join(bounds)} |"
 
     def _text(self, value: float) -> str:
+        if isinf(value):
+            return "never"
         if self.unit != "s":
             return f"{value:.2f} {self.unit}".rstrip()
         milliseconds = value * 1000
