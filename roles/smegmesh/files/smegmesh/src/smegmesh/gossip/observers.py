@@ -57,7 +57,16 @@ _DEAF = 2
 #: Pings without a frame after which a node is probed: late enough for an answer to the last, over a slow path.
 _QUIET = 1.4
 #: Patience without a frame after which it is down where no probe says anything.
-_UNPROBED = frozenset(State) - {State.REACHED}
+_UNPROBED = 1.5
+#: The same after which it is mute although its host answers.
+_SLOW = 5.0
+#: After a node was quiet for a while, and had not lost its link, the patience is so many times that while ...
+_SLOWER = 3.0
+#: ... but not more than so many times the usual; seconds (a time constant) in which that is forgotten.
+_SLOWEST = 6.0
+_FORGOTTEN = 120.0
+
+PROBED = frozenset(State) - {State.REACHED}
 
 
 @dataclass(slots=True)
