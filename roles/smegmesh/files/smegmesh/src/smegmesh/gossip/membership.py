@@ -93,11 +93,12 @@ class Membership:
             return
         if self.is_client and self.choice.home is None:
             return  # nobody could reach it, nor vouch for it
-        if self._published and self._publisher.foreign() and not self._publisher.may_raise(now, self._settings):
+        foreign = self._published and self._publisher.foreign()
+        if foreign and not self._publisher.may_raise(now, self._settings):
             self._stop("cloned", self._in_use_twice())
             return
         try:
-            self._publish_entry()
+            self._publish_entry(again=foreign)
             self._publish_verdict({} if self.is_client else accused, renew=renew, now=now)
         except ValueError as error:  # the mesh is full, or the numbers of this key are used up
             self._stop("refused", str(error))
@@ -107,9 +108,10 @@ class Membership:
         self._publisher.become(Standing.LEFT)
         self._say(self._publisher.leave())
 
-    def _publish_entry(self) -> None:
+    def _publish_entry(self, *, again: bool) -> None:
+        """`again` although it says nothing new: so that another machine with this key answers by its entry."""
         record = self._publisher.entry(self.entry())
-        if record is None and self._accused_by_the_dead():
+        if record is None and (again or self._accused_by_the_dead()):
             record = self._publisher.again(self.entry())
         if record is not None:
             self._published = True
