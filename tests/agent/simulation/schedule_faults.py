@@ -153,7 +153,7 @@ def _clone(schedule: Schedule) -> None:
     candidates = [name for name in schedule.expendable(among=schedule.peers()) if name not in schedule.revoked]
     if candidates and not schedule.clones:
         original = schedule.simulation.nodes[schedule.random.choice(candidates)]
-        name = f"{original.name}-clone"
+        name = f"{original.name}-clone{round(schedule.simulation.clock.now)}"  # another machine each time
         clone = schedule.simulation.add(name, original.role, original.identity)
         if schedule.random.random() < 0.5:
             clone.disk = Disk(original.disk.read())
