@@ -19,7 +19,7 @@ from smegmesh.simulation.clock import Clock
 from smegmesh.simulation.credentials import authority, credentials
 from smegmesh.simulation.network import Delay, Network
 from smegmesh.simulation.node import Disk, End, Node
-from smegmesh.simulation.sharing import Shared
+from smegmesh.simulation.sharing import Parcel, Shared, frame_of
 from smegmesh.simulation.traffic import Traffic, wire_size
 
 MESH = "simulated"
@@ -272,7 +272,8 @@ class Simulation:
         if end is not None:
             size = wire_size(event.frame)
             self.traffic.count(event.frame, size)
-            self.network.send(end, event.frame, size, max(self.clock.now, node.busy))
+            parcel = self._shared.parcel(event.frame) if self._shared else event.frame
+            self.network.send(end, parcel, size, max(self.clock.now, node.busy))
 
     # Timers
 
@@ -300,7 +301,7 @@ class Simulation:
 
     # Frames
 
-    def _deliver(self, end: End, message: bytes | None) -> None:
+    def _deliver(self, end: End, message: Parcel | None) -> None:
         node = end.host
         if node.frozen or node.inbox or node.busy > self.clock.now:
             node.inbox.append((self._receive, (end, message)))
@@ -308,7 +309,7 @@ class Simulation:
         else:
             self._receive(end, message)
 
-    def _receive(self, end: End, message: bytes | None) -> None:
+    def _receive(self, end: End, message: Parcel | None) -> None:
         node = end.host
         if not end.alive or node.engine is None:
             return
@@ -316,10 +317,11 @@ class Simulation:
             self.network.drop(end)
             node.engine.link_down(end.number, self._now(node))
         else:
+            frame = frame_of(message)
             for hook in self.frames:
-                hook(end.far.host.name, node.name, message)
+                hook(end.far.host.name, node.name, frame)
             node.busy = self.clock.now + _FRAME_COST
-            node.engine.receive(end.number, message, self._now(node))
+            node.engine.receive(end.number, frame, self._now(node))
         self._carry_out(node)
 
     def _schedule_drain(self, node: Node) -> None:

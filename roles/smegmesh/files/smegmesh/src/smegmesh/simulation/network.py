@@ -16,6 +16,7 @@ from statistics import NormalDist
 
 from smegmesh.simulation.clock import Clock
 from smegmesh.simulation.node import End, Node
+from smegmesh.simulation.sharing import Parcel
 
 _TRIPS = 5  # one-way, until a TLS link stands on both sides
 _RETRANSMIT = 0.25  # seconds that a lost segment costs, doubling
@@ -37,7 +38,7 @@ class Network:
     """
 
     def __init__(
-        self, clock: Clock, random: Random, delay: Delay, loss: float, deliver: Callable[[End, bytes | None], None]
+        self, clock: Clock, random: Random, delay: Delay, loss: float, deliver: Callable[[End, Parcel | None], None]
     ) -> None:
         self._clock = clock
         self._random = random.random
@@ -106,7 +107,7 @@ class Network:
             done = self._clock.now + sum(self.trip() for _trip in range(_TRIPS))
             self._clock.at(done, self._established, source, target, on_up, on_fail)
 
-    def send(self, end: End, message: bytes | None, size: int, depart: float) -> None:
+    def send(self, end: End, message: Parcel | None, size: int, depart: float) -> None:
         """Bring a message of so many bytes to the other side of a link, in order."""
         far = end.far
         if end.free < depart:
@@ -152,7 +153,7 @@ class Network:
     def _is_cut(self, source: Node, target: Node) -> bool:
         return any(source.name in sources and target.name in targets for sources, targets in self._cuts)
 
-    def _arrive(self, end: End, message: bytes | None) -> None:
+    def _arrive(self, end: End, message: Parcel | None) -> None:
         if not end.alive or not end.host.up:
             return
         if end.held or (self._cuts and self._is_cut(end.far.host, end.host)):

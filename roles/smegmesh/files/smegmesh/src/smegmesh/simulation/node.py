@@ -14,6 +14,7 @@ from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
 from smegmesh.gossip.settings import NOTHING_STORED
 from smegmesh.gossip.sharing import Statement
 from smegmesh.simulation.credentials import credentials
+from smegmesh.simulation.sharing import Parcel
 
 Call = tuple[Callable[..., None], tuple[Any, ...]]
 
@@ -58,7 +59,7 @@ class End:
     alive: bool = True  # the process still has it
     arrival: float = 0.0  # of the last message towards this side
     free: float = 0.0  # when the direction from this side is free
-    held: deque[bytes | None] = field(default_factory=deque)  # towards this side, cut off
+    held: deque[Parcel | None] = field(default_factory=deque)  # towards this side, cut off
 
 
 @dataclass(slots=True, eq=False)

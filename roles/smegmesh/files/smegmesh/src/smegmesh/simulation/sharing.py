@@ -13,9 +13,9 @@ from smegmesh.crdt.held import Held
 from smegmesh.crdt.pool import Branch, Inner, Leaf, Pool
 from smegmesh.crdt.removal import Removal
 from smegmesh.crdt.statement import SignedEntry, SignedVerdict
-from smegmesh.gossip.codec import MAX_FRAME
+from smegmesh.gossip.codec import MAX_FRAME, Items, decode, encode
 from smegmesh.gossip.settings import Stored
-from smegmesh.gossip.sharing import Memo, Sharing
+from smegmesh.gossip.sharing import Memo, Sharing, Triple
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -23,6 +23,13 @@ T = TypeVar("T")
 
 _GENERATION = 400_000
 _STATEMENTS = 400_000
+#: Frames that are shorter (bytes) are not worth it to be taken apart.
+_SHORT = 400
+
+_ITEMS = 3  # the tag of the codec, behind the head of the array
+
+#: A frame under way, whole or in shared parts.
+Parcel = bytes | Items
 
 
 class _Table(Generic[K, V]):
@@ -40,6 +47,14 @@ class _Table(Generic[K, V]):
             found = self._old.get(key)
             if found is not None:
                 self.put(key, found)
+        return found
+
+    def one(self: _Table[K, K], key: K) -> K:
+        """The first of equal ones."""
+        found = self.get(key)
+        if found is None:
+            self.put(key, key)
+            return key
         return found
 
     def put(self, key: K, value: V) -> None:
@@ -88,6 +103,18 @@ class Shared(Sharing):
     def __init__(self) -> None:
         super().__init__(SharedPool(), Memo(_STATEMENTS, MAX_FRAME))
         self._loaded: dict[int, tuple[Stored, object]] = {}
+        self._triples: _Table[Triple, Triple] = _Table()
+        self._certificates: _Table[bytes, bytes] = _Table()
+
+    def parcel(self, frame: bytes) -> Parcel:
+        """A frame for the time that it is under way: in a cold start gigabytes are, of the same few records."""
+        if len(frame) < _SHORT or frame[1] != _ITEMS:
+            return frame
+        items = decode(frame)
+        assert isinstance(items, Items)
+        records = [self._triples.one(triple) for triple in items.records]
+        certificates = [self._certificates.one(der) for der in items.certificates]
+        return Items(records, items.removals, certificates, items.sync)
 
     def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
         """Loads each disk once; whoever starts from an equal one (the same object) gets a copy."""
@@ -96,3 +123,8 @@ class Shared(Sharing):
         if id(stored.records) not in self._loaded:
             self._loaded[id(stored.records)] = stored, load()
         return copy(cast(T, self._loaded[id(stored.records)][1]))
+
+
+def frame_of(parcel: Parcel) -> bytes:
+    """The frame that it was."""
+    return parcel if isinstance(parcel, bytes) else encode(parcel)
