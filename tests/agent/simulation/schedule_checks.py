@@ -156,7 +156,7 @@ def memory(engine: Engine, population: int) -> list[str]:
         "statements in outboxes": (sum(len(link.outbox) for link in links), 0),
         "certificates in outboxes": (sum(len(link.escorts) for link in links), 0),
         "bad frames of a link": (max((link.bad for link in links), default=0), engine._settings.bad_frames),
-        "dues of links": (len(engine._upkeep._dues), _DUES * (len(links) + 1)),
+        "dues of links": (len(engine._upkeep._dues), _DUES * population),
         "what waits for certificates": (len(engine._replica._waiting), 0),
         "loose certificates": (len(engine._replica.certificates._loose), population),
         "owners of certificates": (len(engine._replica.certificates._owners._keys), population),

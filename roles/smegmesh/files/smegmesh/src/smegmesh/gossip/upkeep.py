@@ -19,6 +19,8 @@ Action = tuple[Link, Ping | Root | Reason]
 _FIRST_COMPARE = 1.0
 #: Pings due within so many seconds go out together, so that the agent wakes up less often.
 _TOGETHER = 0.15
+#: What is due so little earlier (seconds) is not noted anew: as the pace falls, all is due a little earlier each time.
+_SAME = 0.1
 #: So many times the patience of an observer is a link silent before another is tried.
 _SILENT = 2.0
 #: The higher of two keys waits so much longer (seconds): as long as the lower pings it need not.
@@ -53,7 +55,7 @@ class Upkeep:
     def touch(self, link: Link) -> None:
         """Something may be due on a link earlier than it seemed."""
         due = self._due(link)
-        if due < link.due:
+        if due < link.due - _SAME:
             link.due = due
             heappush(self._dues, (due, link.number))
 
