@@ -18,7 +18,7 @@ from usage import memory
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
-from smegmesh.crdt.record import Kind, sign_record
+from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.engine import Engine, Send, Settings, Stored
 from smegmesh.gossip.replica import encode_record, stored_slot
@@ -49,19 +49,22 @@ def measure() -> Section:
 
 def _stored(count: int) -> Stored:
     names = [f"p{number}" for number in range(count)]
-    records = dict(_record(name, 1) for name in names)
+    records = dict(_as_stored(record(name, 1)) for name in names)
     certificates = [credentials(name).certificate for name in names]
     return Stored(records, {one.fingerprint: one.der for one in certificates}, 1)
 
 
-def _record(name: str, number: int) -> tuple[bytes, bytes]:
-    """What a member says of itself, in the form in which it is stored."""
+def _as_stored(entry: Record) -> tuple[bytes, bytes]:
+    return stored_slot(Slot(MapKind.ENTRY, entry.node_key)), encode_record(entry)
+
+
+def record(name: str, number: int) -> Record:
+    """What a member says of itself."""
     own = credentials(name)
     key = own.certificate.grant.node_key
     instance = Random(name).randbytes(8)  # what its engine draws first from its randomness
     body = encode_entry(_entry(name))
-    record = sign_record(own.identity, Kind.ENTRY, MESH, key, number, instance, own.certificate.fingerprint, body)
-    return stored_slot(Slot(MapKind.ENTRY, key)), encode_record(record)
+    return sign_record(own.identity, Kind.ENTRY, MESH, key, number, instance, own.certificate.fingerprint, body)
 
 
 def _entry(name: str) -> Entry:
@@ -79,7 +82,7 @@ def _engine(name: str, stored: Stored) -> Engine:
 
 def _moved(stored: Stored, differing: int) -> int:
     """Bytes of a comparison, by one of whom the other knows so many newer entries."""
-    newer = dict(_record(f"p{number}", 2) for number in range(2, 2 + differing))
+    newer = dict(_as_stored(record(f"p{number}", 2)) for number in range(2, 2 + differing))
     engines = [_engine("p0", stored), _engine("p1", Stored({**stored.records, **newer}, stored.certificates, 1))]
     for engine, other in zip(engines, ("p1", "p0"), strict=True):
         engine.events()
