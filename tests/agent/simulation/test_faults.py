@@ -393,7 +393,7 @@ from smegmesh.simulation.mesh import Simulation
 
 simulation = Simulation(int(sys.argv[1]), 6, 2)
 trace = sha256()
-note = lambda source, target, frame: f"{simulation.clock.now} {source} {target} {frame[:2].hex()};".encode()
+note = lambda source, target, frame: f"{simulation.clock.now} {source} {target} {frame.hex()};".encode()
 simulation.frames.append(lambda *frame: trace.update(note(*frame)))
 simulation.start()
 simulation.run_for(10)

@@ -119,11 +119,14 @@ def read_request(pem: bytes) -> Request:
         raise CertificateError(f"not a certificate request of smegmesh: {error_text(error)}") from None
 
 
-def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = None) -> tuple[bytes, bytes]:
+def make_authority(
+    name: str, days: int, *, now: float, key_pem: bytes | None = None, serial: int | None = None
+) -> tuple[bytes, bytes]:
     """A self-signed authority valid for `days` from `now` (seconds since the epoch): its certificate and key in PEM.
 
     With the key (and the name) of an authority given, its certificate is
-    renewed: what it issued stays valid, its fingerprint the same.
+    renewed: what it issued stays valid, its fingerprint the same. The serial number is random
+    if none is given.
     """
     if not 1 <= len(name) <= 64:
         raise CertificateError(f"the authority's name {name!r} must have 1 to 64 characters")
@@ -137,7 +140,7 @@ def make_authority(name: str, days: int, *, now: float, key_pem: bytes | None = 
         .subject_name(make_name(name))
         .issuer_name(make_name(name))
         .public_key(public)
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -156,12 +159,13 @@ def issue(
     *,
     not_before: float,
     not_after: float,
+    serial: int | None = None,
 ) -> bytes:
     """Sign a certificate (PEM) for a request's keys with the operator's grant.
 
     Times are seconds since the epoch. CertificateError when the grant is for
     another node than the request, the key not the authority's, or the time not
-    within the authority's.
+    within the authority's. The serial number is random if none is given.
     """
     authority = Authority(authority_pem)
     key = _authority_key(authority, authority_key_pem)
@@ -182,7 +186,7 @@ def issue(
         .subject_name(make_name(grant.node_name))
         .issuer_name(authority.subject)
         .public_key(public)
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(to_datetime(not_before))
         .not_valid_after(to_datetime(not_after))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

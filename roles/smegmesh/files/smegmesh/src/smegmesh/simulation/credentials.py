@@ -37,7 +37,7 @@ class Credentials:
 @cache
 def _authority(name: str) -> tuple[bytes, bytes]:
     key = IdentityKey(Ed25519PrivateKey.from_private_bytes(_secret("authority", name)))
-    return make_authority(name, _DAYS, now=_START, key_pem=key.to_pem())
+    return make_authority(name, _DAYS, now=_START, key_pem=key.to_pem(), serial=1)
 
 
 class _Remembering(Authority):
@@ -86,7 +86,8 @@ def credentials(
     request = read_request(make_request(identity, name, node_key(name)))
     grant = Grant(name, node_key(name), meshes, bridges, prefixes)
     pem, key = _authority(issuer)
-    certificate = issue(pem, key, request, grant, not_before=_START + edition, not_after=_END)
+    serial = int.from_bytes(_secret("serial", repr((grant, issuer, edition)))[:16], "big")
+    certificate = issue(pem, key, request, grant, not_before=_START + edition, not_after=_END, serial=serial)
     der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
     return Credentials(identity, authority(issuer).verify(der))
 
