@@ -92,7 +92,7 @@ bench: setup ## measure, hold the bounds, write docs/benchmarks.md
 	@scripts/bench-packages
 	python tests/agent/benchmark/run.py
 
-soak: venv ## simulated meshes of 3000 and 10 000 nodes, hours long; goes on where it was ended; SOAK_SEEDS=N: schedules of faults, too
+soak: venv ## simulated meshes of 3000 and 10 000 nodes, for hours; goes on where it was ended
 	python tests/agent/benchmark/soak.py
 
 clean: ## remove what was built; keep the lab
