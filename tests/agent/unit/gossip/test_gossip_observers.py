@@ -141,6 +141,18 @@ def test_a_dead_agent_on_a_live_host_is_never_down_first(observers: Observers) -
     assert _at(observers, 1) == _mute()
 
 
+def test_who_cannot_be_dialled_has_the_patience_to_come_back() -> None:
+    observers = Observers(Settings("prod"))
+    observers.observe(_KEY, _entry(), 0, None, 0, dialable=False)
+    observers.heard(_KEY, 9.9)
+    observers.lost(_KEY, 10)
+    observers.step(10)
+    observers.probed(_KEY, True)
+    assert observers.next_timer() == 13
+    assert _at(observers, 12.9) == {}
+    assert _at(observers, 13) == _mute()
+
+
 def test_a_failed_dial_beside_a_link_that_stands_is_no_sign(observers: Observers) -> None:
     observers.step(1.5)
     observers.dial_failed(_KEY)

@@ -455,7 +455,8 @@ class Engine:
             heard = None if link is None else link.heard
             member = self._map.member(key)
             assert member is not None
-            self._observers.observe(key, member.record, heard, presumed, now)
+            dialable = bool(member.entry.links)
+            self._observers.observe(key, member.record, heard, presumed, now, dialable=dialable)
             if link is not None:
                 self._upkeep.touch(link)
         self._observers.step(now)

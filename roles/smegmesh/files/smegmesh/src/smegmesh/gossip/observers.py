@@ -11,9 +11,9 @@ Who is not reached is probed through the tunnel. It is found down when the patie
 pings) is over and three probes in a row were missed: at 10 % loss in each direction one host in 150
 fails that by chance, and more than half of its observers would have to agree. While its host answers
 it may only be slow, so another link is tried after twice the patience, and it is found mute if that fails, or
-after five times the patience. Without a link nothing is waited for:
-when no dial succeeds, one answer makes it mute at once, two missed probes down. Where there is no tunnel to
-probe through, half as much patience again makes it down.
+after five times the patience. Without a link nothing is waited for: when no dial succeeds, or nobody can dial
+it and it does not come back within the patience, one answer makes it mute at once, two missed probes
+down. Where there is no tunnel to probe through, half as much patience again makes it down.
 
 A lost packet holds up all that follows on a link, so where many are lost nodes fall quiet and come back
 all the time. Each that does slows the pace of this observer: it pings more rarely, which holds up less,
@@ -79,6 +79,8 @@ class Observation:
     state: State = State.QUIET
     since: float = 0.0
     linked: bool = False
+    lost: float = 0.0  # when the last link was
+    dialable: bool = True  # by its observers; else it has to dial them
     refused: bool = False  # no dial succeeded since the link was lost
     answered: bool = False  # the tunnel answered since the last contact
     missed: int = 0  # probes unanswered in a row
@@ -124,14 +126,24 @@ class Observers:
         """Whom this node observes."""
         return set(self._nodes)
 
-    def observe(self, key: bytes, entry: Record, heard: float | None, presumed: State | None, now: float) -> None:
+    def observe(
+        self,
+        key: bytes,
+        entry: Record,
+        heard: float | None,
+        presumed: State | None,
+        now: float,
+        *,
+        dialable: bool = True,
+    ) -> None:
         """Observe a node from now on, or know that it is observed still.
 
         `heard` is the last frame on a link with it, None without one. A node that is
         found `presumed` down or mute by all is taken for that until it is heard, so that
         a change of observers does not show it alive. A new instance gets a new chance at
         once. A new number of the same instance answers the accusations made before; it is
-        accused again only if it is not heard for another patience.
+        accused again only if it is not heard for another patience. Who is not `dialable` has to
+        dial this node.
         """
         node = self._nodes.get(key)
         if node is not None and (node.instance == entry.instance or node.state is State.REACHED):
@@ -143,7 +155,7 @@ class Observers:
         self._nodes[key] = fresh = Observation(
             entry.instance, entry.number, now if heard is None else heard, since=now, latest=entry.number
         )
-        fresh.linked = heard is not None
+        fresh.linked, fresh.lost, fresh.dialable = heard is not None, now, dialable
         if heard is not None:  # the link stands: it was not pinged each second yet, so nothing is late
             fresh.heard = now
             fresh.become(State.REACHED, now)
@@ -186,7 +198,7 @@ class Observers:
         """The last link with the node is gone."""
         node = self._nodes.get(key)
         if node is not None:
-            node.linked = False
+            node.linked, node.lost = False, now
             if node.state is State.REACHED:
                 self._become(node, State.QUIET, now)
 
@@ -275,6 +287,8 @@ class Observers:
     def _judge(self, node: Observation, now: float) -> None:
         patience = self._patience * self.pace
         lost = node.refused and not node.linked
+        if not (node.linked or node.dialable):  # nobody can dial it: it is lost if it does not come back by itself
+            lost = now >= node.lost + patience
         silent = now - node.heard
         misses = _DEAF if lost else self._misses * self.pace
         deaf = node.missed >= misses and (not node.linked or silent >= patience)
@@ -291,6 +305,8 @@ class Observers:
         if node.state is State.REACHED:
             return node.heard + self._quiet * self.pace
         if node.state is State.QUIET:
+            if not (node.linked or node.dialable) and node.lost + patience > self._paced:
+                return node.lost + patience
             if node.missed:
                 return node.heard + patience if node.missed >= self._misses * self.pace else float("inf")
             return node.heard + patience * (_SLOW if node.answered else _UNPROBED)
