@@ -11,7 +11,7 @@ from simulated import LARGE, RESIDENT, SCENARIOS, SMALL, Measure, Run, Scenario,
 
 METHOD = """\
 `smegctl simulate` on a virtual clock: the real engine and the real codec, a message takes a log-normal time with a
-median of 25 ms. Worst of seeds 1 to 5, of one seed where more than a virtual minute passes; all else is default.
+median of 25 ms. Worst of seeds 1 to {seeds}; one seed where more than a virtual minute passes. All else is default.
 The resident memory is the most that any of these runs took."""
 CUT = """
 What takes more than two virtual minutes is cut to two, and marked so; `make soak` runs it whole."""
@@ -24,8 +24,9 @@ def measure() -> Section:
 
 
 def section(nodes: int, *, whole: bool) -> Section:
-    """All scenarios with so many nodes; SIMULATED_NODES makes it a smaller mesh, to try this out."""
+    """All scenarios with so many nodes; SIMULATED_NODES and SIMULATED_SEEDS make it less, to try this out."""
     nodes = int(os.environ.get("SIMULATED_NODES", nodes))
+    seeds = int(os.environ.get("SIMULATED_SEEDS", "5"))
     figures: list[Figure] = []
     resident = 0.0
     for scenario in SCENARIOS:
@@ -38,7 +39,8 @@ def section(nodes: int, *, whole: bool) -> Section:
             figures.append(figure)
     figures.append(_figure("resident memory", resident, "MiB", RESIDENT[nodes > SMALL], nodes))
     title = f"A simulated mesh of {nodes} nodes"
-    return Section(title, METHOD if whole else METHOD + CUT, tuple(figures))
+    method = METHOD.format(seeds=seeds)
+    return Section(title, method if whole else method + CUT, tuple(figures))
 
 
 def _figures(scenario: Scenario, runs: list[Run], nodes: int, *, whole: bool) -> Iterator[Figure]:
