@@ -157,7 +157,8 @@ def memory(engine: Engine, population: int) -> list[str]:
         "certificates in outboxes": (sum(len(link.escorts) for link in links), 0),
         "bad frames of a link": (max((link.bad for link in links), default=0), engine._settings.bad_frames),
         "dues of links": (len(engine._upkeep._dues), _DUES * population),
-        "what waits for certificates": (len(engine._replica._waiting), 0),
+        # Who is out of the mesh gets none any more.
+        "what waits for certificates": (len(engine._replica._waiting), 0 if links else population),
         "loose certificates": (len(engine._replica.certificates._loose), population),
         "owners of certificates": (len(engine._replica.certificates._owners._keys), population),
         "dial targets": (len(engine._dialler._targets), population + len(engine._settings.bootstrap)),
