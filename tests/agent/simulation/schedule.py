@@ -117,8 +117,8 @@ class Schedule:
         self.clones.clear()
 
     def _is_no_fight(self, nodes: list[Node]) -> None:
-        """The number of their key is raised no more."""
-        self.simulation.run_for(5)
+        """The number of their key is raised no more, once those that just started have had their three raises."""
+        self.simulation.run_for(15)
         number = self._number(nodes[0].key)
         self.simulation.run_for(10)
         assert self._number(nodes[0].key) == number, f"{[node.name for node in nodes]} go on raising their number"
