@@ -30,9 +30,8 @@ def section(nodes: int, *, whole: bool) -> Section:
     figures: list[Figure] = []
     resident = 0.0
     for scenario in SCENARIOS:
-        runs = [
-            run([*scenario.arguments(nodes, whole=whole), "--seed", str(seed + 1)]) for seed in range(scenario.seeds)
-        ]
+        arguments = scenario.arguments(nodes, whole=whole)
+        runs = [run([*arguments, "--seed", str(seed + 1)]) for seed in range(min(scenario.seeds, seeds))]
         resident = max(resident, *(one.resident for one in runs))
         for figure in _figures(scenario, runs, nodes, whole=whole):
             print(figure.row(), file=sys.stderr, flush=True)
