@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -16,16 +17,18 @@ from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.certificates import Certificates, Waiting
 from smegmesh.gossip.client import HomeChoice
+from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.dialling import Dialler, Wish
 from smegmesh.gossip.directory import Directory
 from smegmesh.gossip.durability import Durability
+from smegmesh.gossip.flood import Flood
 from smegmesh.gossip.homes import Preference, choose
 from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.membership import Membership
 from smegmesh.gossip.publishing import Publisher, Standing
-from smegmesh.gossip.replica import Change, Replica
+from smegmesh.gossip.replica import OWN, Change, Replica
 from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.sharing import Owners, Sharing
@@ -278,6 +281,30 @@ def test_a_node_that_dialled_again_or_started_anew_has_lost_the_older_link() -> 
 
 
 # Waiting for certificates
+
+
+def test_news_goes_at_once_and_in_ever_fewer_frames_while_there_is_more() -> None:
+    flood, link = Flood(0.005, 0.16), _link(1, "p1", True)
+    members = Members()
+    members.put("a")
+    held = members.map.get(key("a"))
+    assert held is not None
+    assert held.entry is not None
+    news = Change(OWN, Slot(MapKind.ENTRY, key("a")), held.entry, None, held, None)
+    sent: list[float] = []
+    for millisecond in range(1000):
+        flood.news(news, [link])
+        now = 10 + millisecond / 1000
+        sent += [now for _link, _items in flood.due([link], now)]
+    pauses = [later - earlier for earlier, later in pairwise(sent)]
+    assert sent[0] == 10, "the first at once"
+    assert pauses[:6] == pytest.approx([0.005, 0.01, 0.02, 0.04, 0.08, 0.16])
+    assert pauses[6:] == pytest.approx([0.16] * len(pauses[6:]), abs=0.002)
+    flood.news(news, [link])
+    assert flood.next_timer([link]) == pytest.approx(sent[-1] + 0.16)
+    assert len(list(flood.due([link], sent[-1] + 0.4))) == 1, "after a calm moment at once"
+    flood.news(news, [link])
+    assert flood.next_timer([link]) == pytest.approx(sent[-1] + 0.4 + 0.005)
 
 
 def test_what_waits_is_bounded() -> None:

@@ -109,7 +109,7 @@ class Engine:
         self._forgetting = Forgetting(settings.forget)
         self._observers = Observers(settings)
         self._links = Links(self._own)
-        self._flood = Flood(settings.flood_delay)
+        self._flood = Flood(settings.flood_delay, settings.flood_limit)
         self._dialler = Dialler(random, settings.dial_timeout)
         observers = self._observers
         self._upkeep = Upkeep(
@@ -503,7 +503,7 @@ class Engine:
         self._drop(link.number, self._now)
 
     def _close_all(self, reason: str, now: float) -> None:
-        self._send_outboxes(now + self._settings.flood_delay)
+        self._send_outboxes(now + self._settings.flood_limit)
         for link in self._links:
             self._close(link, reason)
 

@@ -1,7 +1,8 @@
 """Flood: what is new goes at once to all other links, then coalesced for a moment a link.
 
 A link's outbox has a place for each slot of the maps: what changed twice before it was
-sent is sent once.
+sent is sent once. While there is news all the time the moments double, up to a limit: a frame
+costs its receiver more than what is in it, and in a cold start all talk to a few.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ Certificates = Mapping[bytes, NodeCertificate]  # by fingerprint
 
 
 class Flood:
-    """Fills and empties the outboxes of the links. `delay` is in seconds."""
+    """Fills and empties the outboxes of the links, in pauses of `delay` up to `limit` seconds."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, limit: float) -> None:
         self._delay = delay
+        self._limit = limit
         self._full = False
 
     def news(self, change: Change, links: Iterable[Link]) -> None:
@@ -45,7 +47,9 @@ class Flood:
             return
         self._full = False
         for link in links:
-            if link.outbox and now >= link.flushed + self._delay:
+            if link.outbox and now >= link.flushed + link.pause:
+                busy = now < link.flushed + 2 * link.pause
+                link.pause = min(2 * link.pause, self._limit) if busy else self._delay
                 statements, link.outbox = link.outbox, {}
                 escorts, link.escorts = link.escorts, {}
                 link.flushed = now
@@ -58,7 +62,7 @@ class Flood:
         """When an outbox is due."""
         if not self._full:
             return float("inf")
-        return min((link.flushed + self._delay for link in links if link.outbox), default=float("inf"))
+        return min((link.flushed + link.pause for link in links if link.outbox), default=float("inf"))
 
 
 def pack(statements: Iterable[Statement], escorts: Certificates, *, sync: bool = False) -> Iterator[Items]:

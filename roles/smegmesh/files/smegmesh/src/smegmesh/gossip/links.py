@@ -31,6 +31,7 @@ class Link:
     outbox: dict[Slot, Statement] = field(default_factory=dict)
     escorts: dict[bytes, NodeCertificate] = field(default_factory=dict)  # to go along with the outbox, by fingerprint
     flushed: float = float("-inf")
+    pause: float = 0.0  # from then until the outbox is emptied again
 
     @property
     def ready(self) -> bool:

@@ -21,7 +21,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-_GENERATION = 400_000
+_GENERATION = 100_000
 _STATEMENTS = 400_000
 #: Frames that are shorter (bytes) are not worth it to be taken apart.
 _SHORT = 400
