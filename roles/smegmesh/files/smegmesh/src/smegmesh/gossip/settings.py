@@ -20,7 +20,7 @@ class Settings:
     bootstrap: tuple[str, ...] = ()
     rings: int = 3
     flood_delay: float = 0.005  # what is new within it shares a frame; doubling while there is more all the time ...
-    flood_limit: float = 0.16  # ... up to this
+    flood_limit: float = 0.02  # ... up to this
     ping_interval: float = 1.0
     ping_timeout: float = 3.0  # silence after which an observer accuses
     late_timer: float = 1.0  # a timer this late makes us doubt ourselves, not others
