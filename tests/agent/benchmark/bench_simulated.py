@@ -12,7 +12,8 @@ from simulated import LARGE, RESIDENT, SCENARIOS, SMALL, Measure, Run, Scenario,
 METHOD = """\
 `smegctl simulate` on a virtual clock: the real engine and the real codec, a message takes a log-normal time with a
 median of 25 ms. Worst of seeds 1 to {seeds}; one seed where more than a virtual minute passes. All else is default.
-The resident memory is the most that any of these runs took."""
+The resident memory is the most that any of these runs took. Each run is a process of its own; what it gave is kept
+in .build/soak, and it is not run again before its code has changed (smegctl, the simulator, the engine)."""
 CUT = """
 What takes more than two virtual minutes is cut to two, and marked so; `make soak` runs it whole."""
 NEVER = float("inf")
