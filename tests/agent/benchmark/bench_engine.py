@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from math import log
 from pathlib import Path
 from random import Random
 
 from section import Figure, Section
 from usage import memory
 
+from smegmesh.crdt.digest import FANOUT
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
@@ -28,18 +30,24 @@ from smegmesh.simulation.traffic import ANTI_ENTROPY, Traffic, wire_size
 MESH = "simulated"
 KNOWN = 10_000
 DIFFERENCES = (0, 1, 10, 100, 1000)
+EQUAL, LEVEL = 0.5, 1.2  # kB at most: two comparisons of equal maps; a difference, for each level of the tree
 MEMORY = {3000: 24.0, 10_000: 80.0}  # members known -> MB at most
 METHOD = f"""\
 Two engines that know {KNOWN} members, some of whose entries the one knows under a higher number, are linked for six
-seconds. Bytes of comparisons in both directions, with TLS records and the headers of packets; equal maps are compared
-once. Memory: growth of the resident memory of a fresh process while it reads what is stored and loads it into an
+seconds, in which each compares once beside what the link begins with. Bytes of comparisons in both directions, the
+entries among them, with TLS records and the headers of packets. At most: {EQUAL:g} kB, which are a digest and its
+answer for each of the two, and {LEVEL:g} kB for each difference and level of the tree, of which there are log16 of
+{KNOWN}. Memory: growth of the resident memory of a fresh process while it reads what is stored and loads it into an
 engine, what is stored included."""
 
 
 def measure() -> Section:
     stored = {count: _stored(count) for count in MEMORY}
     moved = {count: _moved(stored[KNOWN], count) for count in DIFFERENCES}
-    figures = [Figure(f"{count} entries differ: moved", size / 1000, "kB") for count, size in moved.items()]
+    figures = [
+        Figure(f"{count} entries differ: moved", size / 1000, "kB", EQUAL + LEVEL * count * log(KNOWN, FANOUT))
+        for count, size in moved.items()
+    ]
     figures += [
         Figure(f"memory of an engine that knows {count}", _memory(stored[count]), "MB", bound)
         for count, bound in MEMORY.items()
