@@ -50,10 +50,10 @@ def leaves(name: str, number: int) -> Removal:
 class Members:
     """Members that come, go and accuse each other."""
 
-    def __init__(self, bootstrap: Iterable[str] = (), pool: Pool | None = None) -> None:
+    def __init__(self, bootstrap: Iterable[str] = (), pool: Pool | None = None, quarantine: float = 0.0) -> None:
         self.map = MeshMap(MESH, pool=pool)
         self.directory = Directory(RINGS, bootstrap)
-        self.judgement = Judgement(self.map, self.directory)
+        self.judgement = Judgement(self.map, self.directory, quarantine)
         self.verdicts: dict[bytes, dict[bytes, Accusation]] = {}  # as they were last said, by writer
 
     def take(self, said: SignedEntry | Removal) -> Effect:
@@ -90,10 +90,10 @@ class Members:
         entry = self.map.entries.get(key(name))
         return NO_EFFECT if entry is None else self.take(prune(entry.record))
 
-    def accuse(self, writer: str, accused: dict[bytes, Accusation]) -> None:
+    def accuse(self, writer: str, accused: dict[bytes, Accusation], now: float = 0.0) -> None:
         """A node's verdict, in place of its last."""
         self.verdicts[key(writer)] = accused
-        self.judgement.accuse(key(writer), accused)
+        self.judgement.accuse(key(writer), accused, now)
 
 
 @contextmanager

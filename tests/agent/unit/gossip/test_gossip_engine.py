@@ -468,6 +468,33 @@ def test_a_late_timer_is_counted_and_accuses_nobody(table: Table) -> None:
     assert one.engine.view().members[other.key].liveness is Liveness.ALIVE
 
 
+def test_what_follows_from_who_is_near_whom_is_found_ever_more_rarely_in_a_storm(table: Table) -> None:
+    """Each client that names it as its home is one more for it to probe."""
+    one, other = table.party("p0"), table.party("p1")
+    link, _far = table.link(one, other)
+    table.wait(2)
+    assert other.engine.agrees
+
+    def storm(first: int, clients: int) -> list[float]:
+        """A new client each 5 ms; when it asked for other probes."""
+        times: list[float] = []
+        start = table.now
+        for millisecond in range(clients * 5):
+            table.now = start + millisecond / 1000
+            if millisecond % 5 == 0:
+                name = f"c{first + millisecond // 5}"
+                entry = table.entry(name, Role.CLIENT, home=one.key)
+                one.engine.receive(link, _items(_record(name, entry), credentials(name).certificate.der), table.now)
+            if one.engine.next_timer() <= table.now:
+                one.engine.timer(table.now)
+            times += [table.now - start for event in one.engine.events() if isinstance(event, Probe)]
+        return times
+
+    assert storm(0, 260) == pytest.approx([0, 0.02, 0.06, 0.14, 0.3, 0.62, 0.94, 1.26], abs=0.003)
+    table.wait(1.5)  # the last conclusion comes up to 0.32 s after the storm
+    assert storm(260, 20) == pytest.approx([0, 0.02, 0.06], abs=0.003), "after a calm second as at first"
+
+
 # Leaving
 
 

@@ -10,23 +10,24 @@ from gossip_members import Members, key
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.statement import SignedEntry
 from smegmesh.crdt.verdict import Accusation
+from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.view import Liveness
 
 
 class _Mesh(Members):
     """Peers p0, p1, ... and clients with their homes, and who accuses whom."""
 
-    def __init__(self, peers: int, **clients: tuple[str, ...]) -> None:
-        super().__init__()
+    def __init__(self, peers: int, quarantine: float = 0.0, **clients: tuple[str, ...]) -> None:
+        super().__init__(quarantine=quarantine)
         for number in range(peers):
             self.put(f"p{number}", number=1)
         for name, homes in clients.items():
             self.put(name, *homes, number=1)
 
-    def says(self, writer: str, *down: str, mute: tuple[str, ...] = (), number: int = 1) -> None:
+    def says(self, writer: str, *down: str, mute: tuple[str, ...] = (), number: int = 1, now: float = 0.0) -> None:
         accused = {key(name): Accusation(number) for name in down}
         accused |= {key(name): Accusation(number, mute=True) for name in mute}
-        self.accuse(writer, accused)
+        self.accuse(writer, accused, now)
 
     def failed(self) -> dict[str, Liveness]:
         self.judgement.update()
@@ -175,3 +176,45 @@ def test_accusing_strangers_costs_nothing_at_each_change(monkeypatch: pytest.Mon
     mesh.put("p2")
     mesh.judgement.update()
     assert looks.total() < 20
+
+
+def _healed() -> _Mesh:
+    """What p0 knows at 100 s, after a partition: the other half is down, and is heard again, first what it thought."""
+    mesh = _Mesh(4, quarantine=Settings("prod").quarantine)
+    for writer in ("p0", "p1"):
+        mesh.says(writer, "p2", "p3")
+    assert mesh.failed() == {"p2": Liveness.DOWN, "p3": Liveness.DOWN}
+    for writer in ("p2", "p3"):
+        mesh.says(writer, "p0", "p1", now=100.0)
+    for name in ("p2", "p3"):
+        mesh.put(name, number=2)
+    return mesh
+
+
+def test_what_a_writer_said_that_was_down_counts_ten_seconds_later() -> None:
+    mesh = _healed()
+    assert mesh.failed() == {}
+    assert mesh.judgement.next_timer() == 110.0
+    mesh.judgement.release(109.9)
+    assert mesh.failed() == {}
+    mesh.judgement.release(110.0)
+    assert mesh.failed() == {"p0": Liveness.DOWN, "p1": Liveness.DOWN}
+    assert mesh.judgement.next_timer() == float("inf")
+
+
+def test_what_is_taken_back_within_ten_seconds_never_counts() -> None:
+    mesh = _healed()
+    assert mesh.failed() == {}
+    mesh.says("p2", now=101.0)
+    mesh.says("p3", now=101.0)
+    assert mesh.judgement.next_timer() == float("inf")
+    mesh.judgement.release(200.0)
+    assert mesh.failed() == {}
+
+
+def test_what_a_writer_says_once_it_is_back_counts_at_once() -> None:
+    mesh = _healed()
+    assert mesh.failed() == {}
+    for writer in ("p2", "p3"):
+        mesh.says(writer, "p0", now=101.0)
+    assert mesh.failed() == {"p0": Liveness.DOWN}

@@ -322,7 +322,8 @@ def test_what_waits_is_bounded() -> None:
 # What a node says of others
 
 
-def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_node_has_stopped() -> None:
+def _membership(settings: Settings) -> tuple[Membership, Publisher, list[Kind]]:
+    """What p0 says, with what it said so far."""
     own = credentials("p0")
     mesh = MeshMap("prod")
     replica = Replica(mesh, Certificates(authority(), mesh, Owners()), authority(), Sharing())
@@ -334,18 +335,22 @@ def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_n
         said.append(record.kind)
         assert isinstance(replica.take(record), Change)
 
-    judgement = Judgement(mesh, Directory(3, ()))
     membership = Membership(
-        Settings("prod", retract_pause=0.2),
+        settings,
         publisher,
         mesh,
-        judgement,
+        Judgement(mesh, Directory(3, ())),
         lambda key: False,
         say,
         lambda kind, text: None,
     )
     membership.declare(Entry(name="p0", role=Role.PEER, tunnel_key=node_key("p0")))
     publisher.become(Standing.MEMBER)
+    return membership, publisher, said
+
+
+def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_node_has_stopped() -> None:
+    membership, publisher, said = _membership(Settings("prod", retract_pause=0.2))
     down = {_B: Accusation(1)}
     for accused, now, expected, timer in (
         ({}, 10.0, [Kind.ENTRY], float("inf")),
@@ -364,6 +369,29 @@ def test_a_verdict_waits_for_the_pause_after_the_last_and_for_nothing_once_the_n
     membership.publish(down, renew=False, now=10.4)
     assert said == []
     assert membership.next_timer() == float("inf")
+
+
+def test_a_verdict_that_only_takes_back_waits_a_second_and_one_that_accuses_anew_does_not() -> None:
+    membership, _publisher, said = _membership(Settings("prod"))
+    one, both, another = {_B: Accusation(1)}, {_B: Accusation(1), _C: Accusation(1)}, {_D: Accusation(1)}
+    for accused, now, expected, timer in (
+        ({}, 10.0, [Kind.ENTRY], float("inf")),
+        (both, 10.0, [Kind.VERDICT], float("inf")),
+        (one, 10.3, [], 11.0),
+        ({}, 10.99, [], 11.0),
+        ({}, 11.0, [Kind.VERDICT], float("inf")),
+        (both, 11.2, [Kind.VERDICT], float("inf")),
+        ({}, 11.3, [], 12.2),
+        (another, 11.4, [Kind.VERDICT], float("inf")),  # what it takes back goes along
+        ({_D: Accusation(2)}, 11.5, [], 11.6),  # it answered, and is accused anew
+        ({_D: Accusation(2)}, 11.6, [Kind.VERDICT], float("inf")),
+        ({}, 12.59, [], 12.6),
+        ({}, 12.6, [Kind.VERDICT], float("inf")),
+    ):
+        said.clear()
+        membership.publish(accused, renew=False, now=now)
+        assert said == expected, now
+        assert membership.next_timer() == pytest.approx(timer)
 
 
 # What becomes durable
