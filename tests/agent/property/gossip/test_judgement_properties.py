@@ -53,7 +53,7 @@ def _defined(members: Members) -> Defined:
         of: {
             writer: accused[of]
             for writer, accused in members.verdicts.items()
-            if writer in entries and of in accused and accused[of].number >= numbers[of]
+            if writer in entries and of in accused and accused[of].number == numbers[of]
         }
         for of in entries
     }

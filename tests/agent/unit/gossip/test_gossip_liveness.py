@@ -159,6 +159,17 @@ def test_the_version_moves_only_when_somebody_may_be_near_somebody_else() -> Non
     assert mesh.judgement.version != version, "but it is suspect, and no observer any more"
 
 
+def test_an_accusation_counts_against_the_very_entry_that_it_names() -> None:
+    mesh = _Mesh(3)
+    for writer in ("p1", "p2"):
+        mesh.says(writer, "p0", number=2)
+    assert mesh.failed() == {}, "of an entry that did not come yet, if it is no lie"
+    mesh.put("p0", number=2)
+    assert mesh.failed() == {"p0": Liveness.DOWN}
+    mesh.put("p0", number=3)
+    assert mesh.failed() == {}, "answered"
+
+
 def test_accusing_strangers_costs_nothing_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """A verdict may name 16384 nodes, and nobody has to be a member: else its writer slows everybody down for good."""
     mesh = _Mesh(3)

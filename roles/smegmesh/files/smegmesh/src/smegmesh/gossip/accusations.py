@@ -1,7 +1,9 @@
 """Accusations: the verdicts of all writers, indexed by whom they accuse.
 
-Who raises its number has answered every accusation that was made before; that is how
-a node gets rid of those whose writers are down themselves.
+An accusation counts against the very entry that it names. Who raises its number has answered
+every one that was made before; that is how a node gets rid of those whose writers are down
+themselves. One with a number beyond is of an entry that is still to come, or a lie: were it to
+count, a liar could accuse a node for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ _NOTHING: Mapping[bytes, Accusation] = {}
 
 
 class Accusations:
-    """Who accuses whom. An accusation older than the accused's present number is void."""
+    """Who accuses whom."""
 
     def __init__(self) -> None:
         self._by_writer: dict[bytes, Mapping[bytes, Accusation]] = {}
@@ -54,4 +56,4 @@ class Accusations:
         writers = self._by_accused.get(key)
         if not writers:
             return {}
-        return {writer: said for writer, said in writers.items() if said.number >= number}
+        return {writer: said for writer, said in writers.items() if said.number == number}

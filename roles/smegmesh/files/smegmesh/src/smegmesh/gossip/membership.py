@@ -130,10 +130,7 @@ class Membership:
         own = self._map.member(self._publisher.key)
         if own is not None and self._answered >= own.record.number:
             return True
-        return any(
-            accusation.number <= self._publisher.number and self._is_silenced(writer)
-            for writer, accusation in self._judgement.against(self._publisher.key).items()
-        )
+        return any(self._is_silenced(writer) for writer in self._judgement.against(self._publisher.key))
 
     def _is_silenced(self, writer: bytes) -> bool:
         """Whether a node is down or mute, or would be if those who are to say so were not accused themselves.
