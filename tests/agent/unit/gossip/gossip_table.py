@@ -16,11 +16,12 @@ MESH = "simulated"
 
 @dataclass
 class Party:
-    """An engine, what it asked for beside sending, and what it was sent."""
+    """An engine, what it asked for, what it sent and what it was sent."""
 
     name: str
     engine: Engine
     events: list[Event] = field(default_factory=list)
+    sent: list[tuple[int, Message]] = field(default_factory=list)  # by link
     received: list[Message] = field(default_factory=list)
     peers: dict[int, tuple[Party, int]] = field(default_factory=dict)
 
@@ -113,6 +114,7 @@ class Table:
 
     def _carry_out(self, party: Party, event: Event) -> None:
         if isinstance(event, Send):
+            party.sent.append((event.link, decode(event.frame)))
             if event.link in party.peers:
                 other, number = party.peers[event.link]
                 other.received.append(decode(event.frame))

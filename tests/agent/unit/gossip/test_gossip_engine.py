@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -22,6 +23,7 @@ from smegmesh.gossip.codec import (
     Ping,
     Restart,
     Root,
+    Same,
     Slot,
     WantCertificates,
     WantItems,
@@ -123,6 +125,34 @@ def test_a_member_named_in_the_bootstrap_list_is_not_dialled_as_a_stranger(table
     one.events.clear()
     table.wait(120)
     assert not one.found(Dial)
+
+
+def test_those_by_whom_a_node_joins_are_told_of_itself_and_of_others_once_digests_agreed(table: Table) -> None:
+    """In a cold start all join by a few, who have each one's news from itself and would drown in the rest."""
+    one = table.party("p0", bootstrap=("a.example:4000", "b.example:4000"))
+    hubs = list(zip((1, 2), ("p1", "p2"), one.found(Dial), strict=True))
+    for link, hub, dial in hubs:
+        assert isinstance(dial, Dial)
+        one.engine.link_up(link, credentials(hub).certificate, True, table.now, dial.dial)
+        one.engine.receive(link, encode(Hello(2, 2, MESH, b"8 bytes!", bytes(32), Items())), table.now)
+
+    def told(news: Callable[[], None]) -> set[int]:
+        """The links that news go out on, of those by which it joined."""
+        table.wait(0.1)
+        one.sent.clear()
+        news()
+        table.pump()
+        table.wait(0.1)
+        return {link for link, message in one.sent if isinstance(message, Items)}
+
+    def another(name: str) -> Callable[[], None]:
+        frame = _items(_record(name, table.entry(name)), credentials(name).certificate.der)
+        return lambda: one.engine.receive(1, frame, table.now)
+
+    assert told(lambda: one.engine.set_entry(table.entry("p0", alias="new"), table.now)) == {1, 2}
+    assert told(another("p3")) == set()
+    one.engine.receive(2, encode(Same(one.engine.view().digest)), table.now)
+    assert told(another("p4")) == {2}
 
 
 def test_of_two_links_dialled_at_once_the_one_of_the_lower_key_stays(table: Table) -> None:

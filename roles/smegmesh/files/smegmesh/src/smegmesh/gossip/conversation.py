@@ -229,6 +229,7 @@ class Conversation:
     def _agree(self, link: Link, root: bytes, now: float) -> None:
         if root == self._map.root and link.agreed is None:
             link.agreed = now
+            self._links.changed()
 
     def _bad(self, link: Link | None, error: ValueError) -> bool:
         """Count what was bad against the link that sent it; says whether that has sent too much by now."""

@@ -164,7 +164,7 @@ class Engine:
         target = self._dialler.succeeded(key, dial, now) if dialled else None
         if isinstance(target, str):
             self._topology.answered(target, key)
-        new = Link(link, key, certificate, dialled, up=now, heard=now)
+        new = Link(link, key, certificate, dialled, now, heard=now, joining=isinstance(target, str))
         if key == self._own:
             self._events.append(Close(link, "leads to this node itself"))
         elif self._publisher.standing in _OUT:
@@ -328,7 +328,8 @@ class Engine:
         elif key in self._observers:
             self._stale |= _OBSERVE
         if change.source.link is None or not self._topology.is_client:
-            self._flood.news(change, self._links.flooded())
+            own = change.source.link is None
+            self._flood.news(change, self._links.needed() if own else self._links.flooded())
 
     def _membership_changed(self, change: Change) -> None:
         key = change.slot.key

@@ -23,6 +23,7 @@ class Link:
     instance: bytes = b""  # of the other side, from its hello
     pinged: float = float("-inf")
     compared: float = float("-inf")
+    joining: bool = False  # dialled by a bootstrap address: until digests agreed, it is for learning
     agreed: float | None = None  # when digests were first equal
     surplus: float | None = None  # since when nobody needs it
     check: bool = False  # digests are to be compared at once
@@ -46,6 +47,7 @@ class Links:
         self.own = own
         self._links: dict[int, Link] = {}
         self._ready: dict[bytes, Link] = {}
+        self._needed: list[Link] | None = None
         self._flooded: list[Link] | None = None
 
     def __iter__(self) -> Iterator[Link]:
@@ -65,16 +67,25 @@ class Links:
         """The links whose other side said hello, one a node."""
         return list(self._ready.values())
 
-    def flooded(self) -> list[Link]:
-        """The links that news go out on: those that are needed, all if there is none."""
-        if self._flooded is None:
+    def needed(self) -> list[Link]:
+        """The links that are needed, all if there is none: what this node says itself goes out on them."""
+        if self._needed is None:
             ready = self.ready()
-            self._flooded = [link for link in ready if link.surplus is None] or ready
+            self._needed = [link for link in ready if link.surplus is None] or ready
+        return self._needed
+
+    def flooded(self) -> list[Link]:
+        """Those of them that news of others goes out on, too.
+
+        By whom many join has their news from themselves: it would drown in what they all tell it of each other.
+        """
+        if self._flooded is None:
+            self._flooded = [link for link in self.needed() if link.agreed is not None or not link.joining]
         return self._flooded
 
     def changed(self) -> None:
-        """Some link is needed now, or not any more."""
-        self._flooded = None
+        """Some link is needed now, or not any more, or digests agreed on it first."""
+        self._needed = self._flooded = None
 
     def pending(self, node_key: bytes) -> bool:
         """Whether there is any link with a node, ready or not."""
@@ -90,7 +101,7 @@ class Links:
         older then. Else both sides dialled at once, and both keep the one dialled by
         the lower key.
         """
-        self._flooded = None
+        self.changed()
         other = self._ready.get(link.node_key)
         if other is None or other is link:
             self._ready[link.node_key] = link
@@ -105,7 +116,7 @@ class Links:
 
     def remove(self, number: int) -> Link | None:
         """Forget a link; returns it."""
-        self._flooded = None
+        self.changed()
         link = self._links.pop(number, None)
         if link is not None and self._ready.get(link.node_key) is link:
             del self._ready[link.node_key]

@@ -64,7 +64,7 @@ class Upkeep:
         if now >= self._compare:
             self._compare = now + self._settings.sync_interval
             if self._links.ready():
-                link = self._random.choice(self._links.flooded())
+                link = self._random.choice(self._links.needed())
                 link.compared = now
                 yield link, Root(self._map.root)
         for link in self._due_links(now):
@@ -152,5 +152,5 @@ class Upkeep:
         return max(link.surplus, link.agreed or link.surplus) + self._settings.surplus_wait
 
     def _have_needed(self) -> bool:
-        flooded = self._links.flooded()
-        return bool(flooded) and flooded[0].surplus is None
+        needed = self._links.needed()
+        return bool(needed) and needed[0].surplus is None
