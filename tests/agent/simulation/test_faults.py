@@ -67,6 +67,33 @@ def test_a_client_is_reachable_through_its_backup_five_seconds_after_its_home_di
     assert simulation.view("c0").members[simulation.key("c0")].entry == before, "a choice ends only by down"
 
 
+def test_a_client_keeps_a_mute_home_and_names_another_backup_for_a_mute_one() -> None:
+    """The tunnel of a mute home still carries its traffic; but somebody has to vouch for the client."""
+    simulation = _mesh(6, 1)
+    names = {node.key: name for name, node in simulation.nodes.items()}
+
+    def homes() -> list[str]:
+        entry = simulation.view("c0").members[simulation.key("c0")].entry
+        return [names[key] for key in (entry.home, entry.backup) if key is not None]
+
+    home, backup = before = homes()
+    simulation.kill_process(home)
+    simulation.run_for(10)
+    assert simulation.view("c0").members[simulation.key(home)].liveness is Liveness.MUTE
+    assert homes() == before
+    simulation.kill_process(backup)
+    simulation.run_for(10)
+    assert homes()[0] == home
+    assert set(homes()).isdisjoint({backup})
+    for name in simulation.running():
+        assert simulation.view(name).members[simulation.key("c0")].liveness is Liveness.ALIVE
+    simulation.kill_process(homes()[1])
+    simulation.kill_process("c0")
+    simulation.run_for(10)
+    for name in simulation.running():
+        assert simulation.view(name).members[simulation.key("c0")].liveness is Liveness.MUTE
+
+
 def test_a_client_keeps_links_to_its_home_and_its_backup_only() -> None:
     simulation = _mesh(6, 1)
     simulation.run_for(60)

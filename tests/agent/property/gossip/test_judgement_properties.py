@@ -58,9 +58,11 @@ def _defined(members: Members) -> Defined:
         for of in entries
     }
     unaccused = {peer for peer in peers if not against[peer]}
-    observers = {of: homes[of] & unaccused if of in homes else _nearest(of, unaccused) for of in entries}
-    failed = {}
-    for of in entries:
+    observers = {of: _nearest(of, unaccused) for of in peers}
+    failed: dict[bytes, Liveness] = {}
+    for of in sorted(entries, key=homes.__contains__):  # the peers first
+        if of in homes:
+            observers[of] = (homes[of] & unaccused) or {home for home in homes[of] & peers if home not in failed}
         needed = len(observers[of]) // 2 + 1
         said = [against[of][observer].mute for observer in observers[of] if observer in against[of]]
         if said.count(False) >= needed:
@@ -68,9 +70,11 @@ def _defined(members: Members) -> Defined:
         elif len(said) >= needed:
             failed[of] = Liveness.MUTE
     down = {of for of, liveness in failed.items() if liveness is Liveness.DOWN}
+    found = dict(failed)
     for client, named in homes.items():
-        if named and not named & (peers - down):
-            failed[client] = Liveness.DOWN
+        of_homes = {found.get(home, Liveness.ALIVE) for home in named & peers}
+        if named and Liveness.ALIVE not in of_homes:
+            failed[client] = Liveness.MUTE if Liveness.MUTE in of_homes else Liveness.DOWN
     return Defined(
         failed,
         observers,

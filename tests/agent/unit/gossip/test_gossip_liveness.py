@@ -119,6 +119,27 @@ def test_a_client_is_down_with_all_its_homes_until_it_names_another() -> None:
     assert mesh.failed() == {"c0": Liveness.DOWN}
 
 
+def test_a_client_is_mute_while_none_of_its_homes_is_more_than_that() -> None:
+    mesh = _Mesh(5, c0=("p0", "p1"))
+    for writer in ("p2", "p3", "p4"):
+        mesh.says(writer, mute=("p0", "p1"))
+    assert mesh.failed() == dict.fromkeys(("p0", "p1", "c0"), Liveness.MUTE)
+    for writer in ("p2", "p3", "p4"):
+        mesh.says(writer, "p0", mute=("p1",))
+    assert mesh.failed() == {"p0": Liveness.DOWN, "p1": Liveness.MUTE, "c0": Liveness.MUTE}
+    mesh.put("c0", "p0", "p2", number=2)
+    assert mesh.failed() == {"p0": Liveness.DOWN, "p1": Liveness.MUTE}
+
+
+def test_a_liar_who_accuses_the_homes_of_a_client_does_not_keep_them_from_judging_it() -> None:
+    mesh = _Mesh(6, c0=("p0", "p1"))
+    mesh.says("p5", "p0", "p1")
+    assert mesh.failed() == {}
+    for home in ("p0", "p1"):
+        mesh.says(home, "c0")
+    assert mesh.failed() == {"c0": Liveness.DOWN}
+
+
 def test_all_clients_of_a_home_go_down_and_come_back_with_it() -> None:
     clients = {f"c{number}": ("p1",) for number in range(16)}
     mesh = _Mesh(2, **clients)

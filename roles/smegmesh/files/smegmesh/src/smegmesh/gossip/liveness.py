@@ -1,10 +1,12 @@
 """Liveness: what the verdicts in the map say of each member, the same for everybody.
 
 A member's observers are, on each ring and in each direction, the nearest peers that
-nobody accuses; a client's are its home and its backup. A member is down when more
-than half of its observers, and at least two where there are two, call it down, and
-mute when they are only so many together with those who call it mute. A client none of
-whose homes could vouch for it is down too: nothing reaches it until it names another.
+nobody accuses; a client's are those of its home and its backup that nobody accuses, or
+if there is none those that are alive all the same: one liar must not blind them. A member
+is down when more than half of its observers, and at least two where there are two, call it
+down, and mute when they are only so many together with those who call it mute. A client none
+of whose homes could vouch for it is down too, as nothing reaches it until it names another;
+it is mute if a home is.
 
 A change costs what it touches: whom it accuses, and the accused between a node that
 became suspect, or ceased to be, and the nearest unaccused one in each direction.
@@ -151,8 +153,8 @@ class Judgement:
         """Who may call this member down, as of the last `update`."""
         member = self._map.member(key)
         if member is not None and member.entry.role is Role.CLIENT:
-            rings = self._directory.rings
-            return {home for home in named(member.entry) if home in rings and home not in self._suspects}
+            homes = {home for home in named(member.entry) if home in self._directory.rings}
+            return (homes - self._suspects) or (homes - self._failed.keys())
         return self._unaccused.rings.nearest(key)
 
     def observed(self, own: bytes, confirmed: Callable[[bytes], bool] = lambda _key: True) -> set[bytes]:
@@ -217,8 +219,8 @@ class Judgement:
         member = self._map.member(key)
         if member is None:
             return Liveness.ALIVE  # it is nobody's business any more
-        if member.entry.role is Role.CLIENT and self._stranded(named(member.entry)):
-            return Liveness.DOWN
+        if member.entry.role is Role.CLIENT and (stranded := self._stranded(named(member.entry))):
+            return stranded
         said = self.against(key)
         if not said:
             return Liveness.ALIVE
@@ -229,5 +231,9 @@ class Judgement:
             return Liveness.DOWN
         return Liveness.MUTE if len(accusing) >= needed else Liveness.ALIVE
 
-    def _stranded(self, homes: tuple[bytes, ...]) -> bool:
-        return bool(homes) and all(home in self._down or home not in self._directory.rings for home in homes)
+    def _stranded(self, homes: tuple[bytes, ...]) -> Liveness | None:
+        """What a client is when none of its homes is alive."""
+        found = {self.liveness(home) for home in homes if home in self._directory.rings}
+        if not homes or Liveness.ALIVE in found:
+            return None
+        return Liveness.MUTE if Liveness.MUTE in found else Liveness.DOWN

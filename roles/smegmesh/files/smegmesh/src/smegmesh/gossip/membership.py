@@ -78,7 +78,10 @@ class Membership:
         good = [key for key in candidates if not dialler.struggles(key, self._settings.ping_timeout, now)]
 
         def keeps(key: bytes) -> bool:
-            return self._judgement.is_peer(key) and self._judgement.liveness(key) is not Liveness.DOWN
+            if not self._judgement.is_peer(key):
+                return False
+            liveness = self._judgement.liveness(key)  # a mute home carries traffic, a mute backup cannot vouch for us
+            return liveness is Liveness.ALIVE or (liveness is Liveness.MUTE and key == self.choice.home)
 
         def takes(key: bytes) -> bool:
             return key in good and links.to(key) is not None
