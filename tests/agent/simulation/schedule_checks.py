@@ -160,7 +160,10 @@ def memory(engine: Engine, population: int) -> list[str]:
         # Who is out of the mesh gets none any more.
         "what waits for certificates": (len(engine._replica._waiting), 0 if links else population),
         "loose certificates": (len(engine._replica.certificates._loose), population),
-        "owners of certificates": (len(engine._replica.certificates._owners._keys), population),
+        "owners of certificates": (
+            len(engine._replica.certificates._owners._keys),
+            engine._replica.certificates._owners._limit,
+        ),
         "dial targets": (len(engine._dialler._targets), population + len(engine._settings.bootstrap)),
         "dials": (len(engine._dialler._dials), population + len(engine._settings.bootstrap)),
         "observations": (len(engine._observers._nodes), population),
