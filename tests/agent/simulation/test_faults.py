@@ -94,6 +94,24 @@ def test_a_client_keeps_a_mute_home_and_names_another_backup_for_a_mute_one() ->
         assert simulation.view(name).members[simulation.key("c0")].liveness is Liveness.MUTE
 
 
+def test_who_starts_anew_knows_that_a_client_whose_homes_are_gone_is_down() -> None:
+    simulation = _mesh(6, 1)
+    entry = simulation.view("c0").members[simulation.key("c0")].entry
+    simulation.kill_host("c0")
+    homes = [name for name, node in simulation.nodes.items() if node.key in (entry.home, entry.backup)]
+    for home in homes:
+        simulation.call(home, "leave")
+        simulation.kill_process(home)
+    again = next(name for name in simulation.running() if name not in homes)
+    simulation.run_for(10)
+    simulation.kill_process(again)
+    simulation.run_for(1)
+    simulation.start(again)
+    simulation.run_for(10)
+    for name in simulation.running():
+        assert simulation.view(name).members[simulation.key("c0")].liveness is Liveness.DOWN
+
+
 def test_a_client_keeps_links_to_its_home_and_its_backup_only() -> None:
     simulation = _mesh(6, 1)
     simulation.run_for(60)

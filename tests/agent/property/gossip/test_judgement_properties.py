@@ -62,7 +62,7 @@ def _defined(members: Members) -> Defined:
     failed: dict[bytes, Liveness] = {}
     for of in sorted(entries, key=homes.__contains__):  # the peers first
         if of in homes:
-            observers[of] = (homes[of] & unaccused) or {home for home in homes[of] & peers if home not in failed}
+            observers[of] = {home for home in homes[of] & peers if home not in failed}
         needed = len(observers[of]) // 2 + 1
         said = [against[of][observer].mute for observer in observers[of] if observer in against[of]]
         if said.count(False) >= needed:
@@ -73,7 +73,8 @@ def _defined(members: Members) -> Defined:
     found = dict(failed)
     for client, named in homes.items():
         of_homes = {found.get(home, Liveness.ALIVE) for home in named & peers}
-        if named and Liveness.ALIVE not in of_homes:
+        known = all(members.map.get(home) is not None for home in named)
+        if named and known and Liveness.ALIVE not in of_homes:
             failed[client] = Liveness.MUTE if Liveness.MUTE in of_homes else Liveness.DOWN
     return Defined(
         failed,

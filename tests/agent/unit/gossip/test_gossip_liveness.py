@@ -101,13 +101,17 @@ def test_a_home_that_is_accused_leaves_the_judgement_of_a_client_to_the_other() 
     mesh.says("p0", "c0")
     assert mesh.failed() == {}
     mesh.says("p2", "p1")
-    assert mesh.failed() == {"c0": Liveness.DOWN}
+    assert mesh.failed() == {}, "one may lie"
+    mesh.says("p3", "p1")
+    assert mesh.failed() == {"p1": Liveness.DOWN, "c0": Liveness.DOWN}
     mesh.says("p2")
     assert mesh.failed() == {}
 
 
 def test_a_client_is_down_with_all_its_homes_until_it_names_another() -> None:
     mesh = _Mesh(2, c0=("p1", "p9"))
+    mesh.put("p9", number=1)
+    mesh.remove("p9")
     assert mesh.failed() == {}
     mesh.says("p0", "p1")
     assert mesh.failed() == {"p1": Liveness.DOWN, "c0": Liveness.DOWN}
@@ -138,6 +142,18 @@ def test_a_liar_who_accuses_the_homes_of_a_client_does_not_keep_them_from_judgin
     for home in ("p0", "p1"):
         mesh.says(home, "c0")
     assert mesh.failed() == {"c0": Liveness.DOWN}
+
+
+def test_a_home_that_lies_about_its_client_and_the_other_home_is_one_liar() -> None:
+    mesh = _Mesh(6, c0=("p0", "p1"))
+    mesh.says("p1", "p0", "c0")
+    assert mesh.failed() == {}
+
+
+def test_a_client_whose_homes_are_not_known_yet_is_not_down() -> None:
+    mesh = _Mesh(3)
+    mesh.put("c0", "p7", "p8", number=1)
+    assert mesh.failed() == {}
 
 
 def test_all_clients_of_a_home_go_down_and_come_back_with_it() -> None:

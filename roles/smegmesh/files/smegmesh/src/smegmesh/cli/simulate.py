@@ -13,6 +13,12 @@ from smegmesh.cli.output import plain, size, table
 from smegmesh.simulation.scenario import Kind, Outcome, Setup, run
 from smegmesh.simulation.traffic import CLASSES
 
+#: What the last time is where nobody gets to know anything in particular.
+_ALL = {
+    Kind.COLD_START: "every map is equal after",
+    Kind.PARTITION: "all is well again after",
+    Kind.CHURN: "all is well again after",
+}
 _BAR = 30
 _REFRESH = 0.2  # seconds between two pictures of the progress bar
 
@@ -31,7 +37,7 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         heartbeat=options.heartbeat,
         seed=options.seed,
     )
-    progress = _Bar(sys.stderr.isatty() and not options.json)
+    progress = _Bar(sys.stderr.isatty())
     start = time.monotonic()
     # Millions of small values live through the whole run: looking for garbage among them only costs.
     gc.disable()
@@ -46,16 +52,20 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def text(outcome: Outcome, wall: float) -> str:
     """The outcome as a table."""
-    known = [("half of the nodes", outcome.p50_s), ("99 %", outcome.p99_s), ("all", outcome.all_s)]
-    rows: list[tuple[str, object]] = [(f"known to {who}", _seconds(value)) for who, value in known]
+    rows: list[tuple[str, object]] = []
+    kind = Kind(outcome.scenario)
+    if kind not in (Kind.PARTITION, Kind.CHURN, Kind.IDLE):
+        rows.append(("known to half of the nodes", _seconds(outcome.p50_s)))
+        rows.append(("known to 99 %", _seconds(outcome.p99_s)))
+    if kind is not Kind.IDLE:
+        rows.append((_ALL.get(kind, "known to all"), _seconds(outcome.all_s)))
     if outcome.copies_per_node is not None:
         rows.append(("copies of the change a node", f"{outcome.copies_per_node:.2f}"))
     sent = outcome.tx_bytes_per_node_s
-    rows += [
-        (f"sent a node, {name.replace('_', '-')}", f"{size(round(sent[name]))}/s") for name in CLASSES if name in sent
-    ]
-    rows.append(("sent a node, all", f"{size(round(sum(sent.values())))}/s"))
-    rows.append(("false downs", outcome.false_downs))
+    rows += [(f"sent a node, {name.replace('_', '-')}", f"{size(round(sent[name]))}/s") for name in CLASSES]
+    rows.append((f"sent a node, all, over {outcome.measured_s:.1f} s", f"{size(round(sum(sent.values())))}/s"))
+    if outcome.false_downs is not None:
+        rows.append(("false downs", outcome.false_downs))
     rows.append(("converged", "yes" if outcome.converged else "no"))
     title = f"{outcome.scenario}, {outcome.nodes} nodes, seed {outcome.seed}: computed in {wall:.1f} s"
     return f"{title}\n\n{table(('WHAT', 'FIGURE'), [(what, plain(value)) for what, value in rows], False)}"

@@ -6,6 +6,8 @@ import argparse
 
 SCENARIOS = ("change", "crash", "silent-crash", "hung-leader", "cold-start", "partition", "churn", "idle")
 MAX_NODES = 65_536
+#: What some scenarios have a use for alone.
+_ONLY = {"share": ("crash", "silent-crash"), "duration": ("partition", "churn", "idle")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scenario", required=True, choices=SCENARIOS, help="what happens to it")
     add("--clients", type=int, default=0, metavar="N", help="how many of the nodes are clients (default 0)")
     add("--latency-ms", type=float, default=25.0, metavar="MS", help="median one-way latency (default 25)")
-    add("--loss", type=float, default=0.0, metavar="SHARE", help="share of packets that are lost, such as 0.1")
-    add("--stalled", type=float, default=0.0, metavar="SHARE", help="share of agents that stand still at any moment")
-    add("--share", type=float, default=0.0, metavar="SHARE", help="crash: share of the nodes that fail (default: one)")
+    add("--loss", type=float, default=0.0, metavar="SHARE", help="share of packets that are lost, 0 to 0.5 (default 0)")
+    add(
+        "--stalled",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of agents that stand still at any moment (default 0)",
+    )
+    add(
+        "--share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="crash, silent-crash: share of the peers that fail (default: one)",
+    )
     add(
         "--duration",
         type=float,
@@ -32,19 +46,24 @@ def problem(options: argparse.Namespace) -> tuple[str, str, str] | None:
     """What is wrong with the options: which, what, what to do."""
     if not 2 <= options.nodes <= MAX_NODES:
         return "--nodes", f"{options.nodes} is no size of a mesh", f"give 2 to {MAX_NODES}"
-    if not 0 <= options.clients <= options.nodes - 2:
+    if options.clients < 0:
+        return "--clients", f"{options.clients} is no number of clients", "give 0 or more"
+    if options.clients > options.nodes - 2:
         return (
             "--clients",
             f"{options.clients} of {options.nodes} nodes leave too few peers",
             "leave two peers at least",
         )
-    for name in ("loss", "stalled"):
-        if not 0 <= getattr(options, name) <= 0.9:
-            return f"--{name}", f"{getattr(options, name):g} is no share", "give 0 to 0.9"
+    for name, most in (("loss", 0.5), ("stalled", 0.9)):
+        if not 0 <= getattr(options, name) <= most:
+            return f"--{name}", f"{getattr(options, name):g} is out of range", f"give 0 to {most:g}"
     if not 0 <= options.share < 1:
         return "--share", f"{options.share:g} is no share", "give 0 to less than 1"
     for name, least in (("latency_ms", 0.01), ("heartbeat", 1.0), ("duration", 0.001)):
         value = getattr(options, name)
         if value is not None and not least <= value <= 86_400:
             return f"--{name.replace('_', '-')}", f"{value:g} is out of range", f"give {least:g} to 86400"
+    for name, scenarios in _ONLY.items():
+        if getattr(options, name) and options.scenario not in scenarios:
+            return f"--{name}", f"says nothing in {options.scenario}", f"it is for {', '.join(scenarios)}"
     return None

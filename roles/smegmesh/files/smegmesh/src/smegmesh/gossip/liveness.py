@@ -1,12 +1,11 @@
 """Liveness: what the verdicts in the map say of each member, the same for everybody.
 
 A member's observers are, on each ring and in each direction, the nearest peers that
-nobody accuses; a client's are those of its home and its backup that nobody accuses, or
-if there is none those that are alive all the same: one liar must not blind them. A member
-is down when more than half of its observers, and at least two where there are two, call it
-down, and mute when they are only so many together with those who call it mute. A client none
-of whose homes could vouch for it is down too, as nothing reaches it until it names another;
-it is mute if a home is.
+nobody accuses; a client's are those of its home and its backup that are alive, whoever else
+accuses them: one liar must not blind them. A member is down when more than half of its
+observers, and at least two where there are two, call it down, and mute when they are only
+so many together with those who call it mute. A client none of whose homes could vouch for
+it is down too, as nothing reaches it until it names another; it is mute if a home is.
 
 A change costs what it touches: whom it accuses, and the accused between a node that
 became suspect, or ceased to be, and the nearest unaccused one in each direction.
@@ -59,7 +58,7 @@ class Judgement:
         # What the next `update` is to look at.
         self._accused: set[bytes] = set()  # who is accused otherwise, or answered
         self._moved: set[bytes] = set()  # peers that came or went
-        self._clients: set[bytes] = set()  # who has other homes
+        self._clients = _homeless(directory)  # who has other homes
 
     @property
     def pending(self) -> bool:
@@ -73,6 +72,7 @@ class Judgement:
         if effect.homes:
             self._clients.add(key)
             self.version += 1
+        self._clients.update(self._directory.clients.get(key, ()))
         accused = key in self._suspects or self._accusations.any_against(key)
         if effect.members or effect.peers or accused or key in self._failed:
             self._accused.add(key)
@@ -140,7 +140,7 @@ class Judgement:
         return changed
 
     def against(self, key: bytes) -> dict[bytes, Accusation]:
-        """The accusations by members that a member has not answered by a higher number."""
+        """The accusations by members that name a member's present entry: a higher number answers them."""
         if not self._accusations.any_against(key):
             return {}
         member = self._map.member(key)
@@ -153,8 +153,7 @@ class Judgement:
         """Who may call this member down, as of the last `update`."""
         member = self._map.member(key)
         if member is not None and member.entry.role is Role.CLIENT:
-            homes = {home for home in named(member.entry) if home in self._directory.rings}
-            return (homes - self._suspects) or (homes - self._failed.keys())
+            return {home for home in named(member.entry) if home in self._directory.rings and home not in self._failed}
         return self._unaccused.rings.nearest(key)
 
     def observed(self, own: bytes, confirmed: Callable[[bytes], bool] = lambda _key: True) -> set[bytes]:
@@ -232,8 +231,13 @@ class Judgement:
         return Liveness.MUTE if len(accusing) >= needed else Liveness.ALIVE
 
     def _stranded(self, homes: tuple[bytes, ...]) -> Liveness | None:
-        """What a client is when none of its homes is alive."""
+        """What a client is when none of its homes is alive. Of whom nothing is known yet that cannot be said."""
         found = {self.liveness(home) for home in homes if home in self._directory.rings}
-        if not homes or Liveness.ALIVE in found:
+        if not homes or Liveness.ALIVE in found or any(self._map.get(home) is None for home in homes):
             return None
         return Liveness.MUTE if Liveness.MUTE in found else Liveness.DOWN
+
+
+def _homeless(directory: Directory) -> set[bytes]:
+    """The clients that name a home who is no peer: in maps that were loaded no change will come to say so."""
+    return {client for home, clients in directory.clients.items() if home not in directory.rings for client in clients}

@@ -80,8 +80,10 @@ class Membership:
         def keeps(key: bytes) -> bool:
             if not self._judgement.is_peer(key):
                 return False
-            liveness = self._judgement.liveness(key)  # a mute home carries traffic, a mute backup cannot vouch for us
-            return liveness is Liveness.ALIVE or (liveness is Liveness.MUTE and key == self.choice.home)
+            liveness = self._judgement.liveness(key)
+            # A mute node carries traffic all the same, but a mute backup cannot vouch for this one.
+            carries = key == self.choice.home or self.choice.home in self.choice.unreachable
+            return liveness is Liveness.ALIVE or (liveness is Liveness.MUTE and carries)
 
         def takes(key: bytes) -> bool:
             return key in good and links.to(key) is not None
@@ -121,17 +123,15 @@ class Membership:
             self._say(record)
 
     def answer(self, accusation: Accusation) -> None:
-        """Somebody who is down accuses this node: it is to raise its number, if it ever used that one."""
-        if accusation.number <= self._publisher.number:
-            self._answered = max(self._answered, accusation.number)
+        """Somebody who is down accuses this node: it is to raise its number, if its entry is the one accused."""
+        own = self._map.member(self._publisher.key)
+        if own is not None and accusation.number == own.record.number:
+            self._answered = accusation.number
 
     def _accused_by_the_dead(self) -> bool:
-        """Whether somebody who cannot take it back accuses this node, and a higher number answers that.
-
-        A number that was never used is a lie, and none may be high enough to answer it.
-        """
+        """Whether somebody who cannot take it back accuses this node: a higher number answers that."""
         own = self._map.member(self._publisher.key)
-        if own is not None and self._answered >= own.record.number:
+        if own is not None and self._answered == own.record.number:
             return True
         return any(self._is_silenced(writer) for writer in self._judgement.against(self._publisher.key))
 

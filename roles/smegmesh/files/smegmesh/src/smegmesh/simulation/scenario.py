@@ -19,12 +19,15 @@ from smegmesh.gossip.view import Liveness
 from smegmesh.simulation.mesh import Simulation, entry_of
 from smegmesh.simulation.node import Node
 from smegmesh.simulation.settled import settle
+from smegmesh.simulation.traffic import CLASSES
 
 Progress = Callable[[float, str], None]
 
 #: Virtual seconds after which what was to happen has not happened.
 _LIMIT = 300.0
 _STEP = 0.25
+#: So long after the measurement a mesh may take until all agree again.
+_AGREE = 15.0
 _STALLS = (1.0, 5.0)
 
 
@@ -50,7 +53,7 @@ class Setup:
     """A mesh, its network, and what is done. Times are seconds, shares from 0 to 1.
 
     `latency` is the median of a one-way trip; `stalled` the share of agent processes that
-    stand still at any moment; `share` the share of nodes that fail in a crash (0: one node).
+    stand still at any moment; `share` the share of peers that fail in a crash (0: one).
     """
 
     kind: Kind
@@ -71,7 +74,8 @@ class Outcome:
     """What was measured. Times are virtual seconds from the event until a node knew of it, None if some never did.
 
     `copies_per_node`: how often a node received the change. `tx_bytes_per_node_s` by class of traffic, over
-    the time that was measured. `false_downs`: nodes whose host was up and that anybody held for down.
+    the `measured_s` that this took. `false_downs`: nodes whose host was up and that anybody held for down; None
+    where nodes are cut off or come and go. `converged`: whether all agreed again, at the latest 15 s afterwards.
     """
 
     nodes: int
@@ -81,8 +85,9 @@ class Outcome:
     p99_s: float | None
     all_s: float | None
     copies_per_node: float | None
+    measured_s: float
     tx_bytes_per_node_s: dict[str, float]
-    false_downs: int
+    false_downs: int | None
     converged: bool
 
 
@@ -110,7 +115,8 @@ class _Run:
         self._knows: Callable[[Engine], bool] = lambda _engine: True
         self._start = 0.0
         self._falsely_down: set[bytes] = set()
-        self._false_downs = 0
+        self._rightly_down: set[bytes] = set()
+        self._counts_downs = setup.kind not in (Kind.PARTITION, Kind.CHURN)
         self._copies: int | None = None
 
     def outcome(self) -> Outcome:
@@ -129,16 +135,23 @@ class _Run:
         seconds = max(simulation.clock.now - begin, _STEP)
         times = sorted(self._times)
         complete = not self._waiting
+        sent = simulation.traffic.bytes.copy()
+        end = simulation.clock.now + _AGREE
+        while complete and not self.is_converged() and simulation.clock.now < end:
+            simulation.run_for(_STEP)
+            self._progress(1.0, "until all agree again")
+        last = all_s if all_s is not None else times[-1] if times and complete else None
         return Outcome(
             setup.nodes,
             setup.kind.value,
             setup.seed,
-            _quantile(times, 0.5, len(times) + len(self._waiting)),
-            _quantile(times, 0.99, len(times) + len(self._waiting)),
-            all_s if all_s is not None else times[-1] if times and complete else None,
+            _rounded(_quantile(times, 0.5, len(times) + len(self._waiting))),
+            _rounded(_quantile(times, 0.99, len(times) + len(self._waiting))),
+            _rounded(last),
             None if self._copies is None else round(self._copies / setup.nodes, 3),
-            {name: round(size / seconds / setup.nodes, 1) for name, size in simulation.traffic.bytes.items()},
-            self._false_downs,
+            round(seconds, 3),
+            {name: round(sent[name] / seconds / setup.nodes, 1) for name in CLASSES},
+            len(self._falsely_down) if self._counts_downs else None,
             complete and self.is_converged(),
         )
 
@@ -220,8 +233,8 @@ class _Run:
         return self.simulation.random.sample(peers, count)
 
     def _fail(self, kill: Callable[[str], None], expected: Liveness) -> None:
-        count = max(1, round(self._setup.share * self._setup.nodes))
-        failing = self._pick(min(count, self._setup.nodes - self._setup.clients - 1))
+        peers = self._setup.nodes - self._setup.clients
+        failing = self._pick(min(max(1, round(self._setup.share * peers)), peers - 1))
         keys = {node.key for node in failing}
 
         def knows(engine: Engine) -> bool:
@@ -229,6 +242,8 @@ class _Run:
             return len(failed) >= len(keys) and all(failed.get(key) is expected for key in keys)
 
         self._expect(knows, without=failing)
+        if expected is Liveness.DOWN:
+            self._rightly_down = keys
         for node in failing:
             kill(node.name)
         self._wait()
@@ -280,8 +295,11 @@ class _Run:
         return self.simulation.clock.now - start
 
     def is_converged(self) -> bool:
-        """Whether all running agents have equal maps, one leader, and hold nobody for failed who is not."""
-        engines = [node.engine for node in self.simulation.nodes.values() if node.engine is not None]
+        """Whether all running agents have equal maps, one leader, and hold nobody for failed who is not.
+
+        A hung leader goes on following itself.
+        """
+        engines = [node.engine for node in self.simulation.nodes.values() if node.engine is not None and not node.hung]
         alive = {node.key for node in self.simulation.nodes.values() if node.engine is not None and not node.frozen}
         first, *others = (engine.view() for engine in engines)
         if any(view.digest != first.digest or view.leader != first.leader for view in others):
@@ -300,11 +318,9 @@ class _Run:
             self._waiting.discard(node)
             self._times.append(self.simulation.clock.now - self._start)
         failed = engine.failed()
-        if failed and self._setup.kind in (Kind.IDLE, Kind.CHANGE, Kind.HUNG_LEADER):
-            for key, liveness in failed.items():
-                if liveness is Liveness.DOWN and key not in self._falsely_down:
-                    self._falsely_down.add(key)
-                    self._false_downs += 1
+        if failed and self._counts_downs:
+            suspects = failed.keys() - self._rightly_down - self._falsely_down
+            self._falsely_down.update(key for key in suspects if failed[key] is Liveness.DOWN)
 
     def _count_copy(self, signature: bytes, _source: str, _target: str, frame: bytes) -> None:
         if signature in frame:
@@ -340,6 +356,10 @@ _SCENARIOS: dict[Kind, Callable[[_Run], float | None]] = {
     Kind.CHURN: _Run.churn,
     Kind.IDLE: _Run.idle,
 }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _quantile(times: list[float], share: float, of: int) -> float | None:
