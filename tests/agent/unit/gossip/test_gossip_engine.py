@@ -155,6 +155,21 @@ def test_those_by_whom_a_node_joins_are_told_of_itself_and_of_others_once_digest
     assert told(another("p4")) == {2}
 
 
+def test_what_a_dead_instance_said_comes_in_bit_by_bit_and_is_answered_once(table: Table) -> None:
+    """After a partition and the loss of a disk others hold different ages of it: that is no other machine."""
+    one, other = table.party("p0"), table.party("p1")
+    link, _far = table.link(one, other)
+    table.wait(1)
+    for number in range(5, 20, 2):
+        one.engine.receive(link, _items(_record("p0", table.entry("p0"), number)), table.now)
+        table.pump()
+        table.wait(0.01)
+    table.wait(2)
+    assert not [alarm for alarm in one.found(Alarm) if isinstance(alarm, Alarm) and alarm.kind == "cloned"]
+    for party in (one, other):
+        assert party.engine.view().members[one.key].number > 19
+
+
 def test_of_two_links_dialled_at_once_the_one_of_the_lower_key_stays(table: Table) -> None:
     low, high = sorted((table.party("p0"), table.party("p1")), key=lambda party: party.key)
     by_high = table.link(high, low, pump=False)

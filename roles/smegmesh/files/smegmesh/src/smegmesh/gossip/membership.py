@@ -50,6 +50,7 @@ class Membership:
         self._alarm = alarm
         self._published = False
         self._last_verdict = self._next_verdict = float("-inf")
+        self._next_raise = float("inf")  # when another instance is answered, of those that are to be
         self._holds_back = False  # a verdict that differs, until then
         self._answered = 0  # the number that somebody who is down accused last
 
@@ -94,11 +95,15 @@ class Membership:
     def publish(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
         """Say what differs from what the maps hold; `renew`: the verdict even if it does not."""
         self._holds_back = False
+        self._next_raise = float("inf")
         if self._publisher.standing is not Standing.MEMBER or self._map.revoked(self._publisher.key):
             return
         if self.is_client and self.choice.home is None:
             return  # nobody could reach it, nor vouch for it
         foreign = self._published and self._publisher.foreign()
+        if foreign and now < self._publisher.next_raise(self._settings):
+            self._next_raise = self._publisher.next_raise(self._settings)
+            return
         if foreign and not self._publisher.may_raise(now, self._settings):
             self._stop("cloned", self._in_use_twice())
             return
@@ -145,8 +150,8 @@ class Membership:
         return self._confirmed(writer) and not self._judgement.observers(writer)
 
     def next_timer(self) -> float:
-        """When a verdict that was held back may be said."""
-        return self._next_verdict if self._holds_back else float("inf")
+        """When what was held back may be said."""
+        return min(self._next_raise, self._next_verdict if self._holds_back else float("inf"))
 
     def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
         own = self._map.get(self._publisher.key)

@@ -113,6 +113,10 @@ class Publisher:
             return True
         return verdict is not None and verdict.record.instance != self.instance
 
+    def next_raise(self, settings: Settings) -> float:
+        """When another raise against a foreign instance may be due."""
+        return self._raises[-1] + settings.own_raise_pause if self._raises else float("-inf")
+
     def may_raise(self, now: float, settings: Settings) -> bool:
         """Whether another raise against a foreign instance is allowed; counts it."""
         while self._raises and self._raises[0] <= now - settings.own_raise_window:
