@@ -1,4 +1,4 @@
-"""Flood: what is new goes at once to all other links, then coalesced for a moment a link.
+"""Flood: what is new goes out at once on the links it is for, then coalesced for a moment a link.
 
 A link's outbox has a place for each slot of the maps: what changed twice before it was
 sent is sent once. While there is news all the time the moments double, up to a limit: a frame

@@ -75,9 +75,9 @@ class Links:
         return self._needed
 
     def flooded(self) -> list[Link]:
-        """Those of them that news of others goes out on, too.
+        """Those of them that news of others goes out on: not those by which this node joins, until digests agreed.
 
-        By whom many join has their news from themselves: it would drown in what they all tell it of each other.
+        Many join by the same few peers, who hear of each from itself, and would drown in what all say of each other.
         """
         if self._flooded is None:
             self._flooded = [link for link in self.needed() if link.agreed is not None or not link.joining]
