@@ -102,7 +102,8 @@ class Shared(Sharing):
 
     def __init__(self) -> None:
         super().__init__(SharedPool(), Memo(_STATEMENTS, MAX_FRAME))
-        self._loaded: dict[int, tuple[Stored, object]] = {}
+        self._stored: Stored | None = None
+        self._loaded: object = None
         self._triples: _Table[Triple, Triple] = _Table()
         self._certificates: _Table[bytes, bytes] = _Table()
 
@@ -117,12 +118,12 @@ class Shared(Sharing):
         return Items(records, items.removals, certificates, items.sync)
 
     def loaded(self, stored: Stored, load: Callable[[], T], copy: Callable[[T], T]) -> T:
-        """Loads each disk once; whoever starts from an equal one (the same object) gets a copy."""
+        """Loads the same disk (the very object) once, if all who start from it do so one after the other."""
         if not stored.records:
             return load()
-        if id(stored.records) not in self._loaded:
-            self._loaded[id(stored.records)] = stored, load()
-        return copy(cast(T, self._loaded[id(stored.records)][1]))
+        if self._stored is None or self._stored.records is not stored.records:
+            self._stored, self._loaded = stored, load()
+        return copy(cast(T, self._loaded))
 
 
 def frame_of(parcel: Parcel) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 
 from smegmesh.crdt.record import Kind, RecordError, decode_record
 from smegmesh.crdt.verdict import encode_verdict
@@ -35,7 +36,6 @@ class Traffic:
 
     def __init__(self) -> None:
         self.bytes: Counter[str] = Counter()
-        self._refreshes: dict[bytes, bool] = {}
 
     def count(self, frame: bytes, size: int) -> None:
         """A frame was sent."""
@@ -52,15 +52,10 @@ class Traffic:
             return known
         if tag != _ITEMS or frame[-1] == _TRUE:
             return ANTI_ENTROPY
-        return REFRESH if len(frame) < _SMALL and self._is_refresh(frame) else FLOOD
-
-    def _is_refresh(self, frame: bytes) -> bool:
-        found = self._refreshes.get(frame)
-        if found is None:
-            found = self._refreshes[frame] = _says_nothing_new(frame)
-        return found
+        return REFRESH if len(frame) < _SMALL and _says_nothing_new(frame) else FLOOD
 
 
+@lru_cache(maxsize=4096)  # the same frame goes out on many links within a second
 def _says_nothing_new(frame: bytes) -> bool:
     message = decode(frame)
     if not isinstance(message, Items) or message.removals or not message.records:
