@@ -164,7 +164,8 @@ class Engine:
         target = self._dialler.succeeded(key, dial, now) if dialled else None
         if isinstance(target, str):
             self._topology.answered(target, key)
-        new = Link(link, key, certificate, dialled, now, heard=now, joining=isinstance(target, str))
+        joining = isinstance(target, str)
+        new = Link(link, key, certificate, dialled, up=now, heard=now, joining=joining)
         if key == self._own:
             self._events.append(Close(link, "leads to this node itself"))
         elif self._publisher.standing in _OUT:
@@ -327,8 +328,8 @@ class Engine:
             self._stale |= _SPEAK
         elif key in self._observers:
             self._stale |= _OBSERVE
-        if change.source.link is None or not self._topology.is_client:
-            own = change.source.link is None
+        own = change.source.link is None
+        if own or not self._topology.is_client:
             self._flood.news(change, self._links.needed() if own else self._links.flooded())
 
     def _membership_changed(self, change: Change) -> None:

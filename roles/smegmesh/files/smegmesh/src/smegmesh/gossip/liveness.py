@@ -72,7 +72,8 @@ class Judgement:
         if effect.homes:
             self._clients.add(key)
             self.version += 1
-        self._clients.update(self._directory.clients.get(key, ()))
+        if key not in self._directory.rings:  # for a peer `update` sees to it; who is none is known now, and no home
+            self._clients.update(self._directory.clients.get(key, ()))
         accused = key in self._suspects or self._accusations.any_against(key)
         if effect.members or effect.peers or accused or key in self._failed:
             self._accused.add(key)

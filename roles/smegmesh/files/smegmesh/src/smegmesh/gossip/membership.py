@@ -49,9 +49,8 @@ class Membership:
         self._say = say
         self._alarm = alarm
         self._published = False
-        self._last_verdict = self._next_verdict = float("-inf")
-        self._next_raise = float("inf")  # when another instance is answered, of those that are to be
-        self._holds_back = False  # a verdict that differs, until then
+        self._last_verdict = float("-inf")
+        self._held_until = float("inf")  # an answer to another instance, or a verdict that differs
         self._answered = 0  # the number that somebody who is down accused last
 
     @property
@@ -94,15 +93,14 @@ class Membership:
 
     def publish(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
         """Say what differs from what the maps hold; `renew`: the verdict even if it does not."""
-        self._holds_back = False
-        self._next_raise = float("inf")
+        self._held_until = float("inf")
         if self._publisher.standing is not Standing.MEMBER or self._map.revoked(self._publisher.key):
             return
         if self.is_client and self.choice.home is None:
             return  # nobody could reach it, nor vouch for it
         foreign = self._published and self._publisher.foreign()
         if foreign and now < self._publisher.next_raise(self._settings):
-            self._next_raise = self._publisher.next_raise(self._settings)
+            self._held_until = self._publisher.next_raise(self._settings)
             return
         if foreign and not self._publisher.may_raise(now, self._settings):
             self._stop("cloned", self._in_use_twice())
@@ -151,7 +149,7 @@ class Membership:
 
     def next_timer(self) -> float:
         """When what was held back may be said."""
-        return min(self._next_raise, self._next_verdict if self._holds_back else float("inf"))
+        return self._held_until
 
     def _publish_verdict(self, accused: dict[bytes, Accusation], *, renew: bool, now: float) -> None:
         own = self._map.get(self._publisher.key)
@@ -160,9 +158,9 @@ class Membership:
         before = held.accused if held is not None else {}
         differs = accused != before
         pause = self._settings.retract_pause if accused.items() <= before.items() else self._settings.verdict_pause
-        self._next_verdict = self._last_verdict + pause
-        self._holds_back = differs and not stale and not renew and now < self._next_verdict
-        if (renew or stale or differs) and not self._holds_back:
+        if differs and not stale and not renew and now < self._last_verdict + pause:
+            self._held_until = self._last_verdict + pause
+        elif renew or stale or differs:
             self._last_verdict = now
             self._say(self._publisher.verdict(accused))
 

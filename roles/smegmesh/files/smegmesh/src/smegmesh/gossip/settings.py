@@ -38,8 +38,8 @@ class Settings:
     passed_over: int = 10  # heartbeats for which an unheard leader is passed over
     forget: float = 72 * 3600.0  # a member down for so long is pruned
     own_raises: int = 3  # so many raises against foreign instances ...
-    own_raise_pause: float = 1.0  # one answers all that the dead instance before this one said, as it comes in
     own_raise_window: float = 600.0  # ... within so long mean that the key is in use twice
+    own_raise_pause: float = 1.0  # one answers all that the dead instance before this one said, as it comes in
     probe_suspect: float = 0.5  # between probes of an observed node that is not reached
     probe_home: float = 1.0  # between a client's probes of its home
     misses: int = 3  # tunnel probes unanswered in a row before a node counts as unreachable

@@ -136,10 +136,7 @@ class _Run:
         times = sorted(self._times)
         complete = not self._waiting
         sent = simulation.traffic.bytes.copy()
-        end = simulation.clock.now + _AGREE
-        while complete and not self.is_converged() and simulation.clock.now < end:
-            simulation.run_for(_STEP)
-            self._progress(1.0, "until all agree again")
+        converged = complete and self._until_converged(_AGREE) is not None
         last = all_s if all_s is not None else times[-1] if times and complete else None
         return Outcome(
             setup.nodes,
@@ -152,7 +149,7 @@ class _Run:
             round(seconds, 3),
             {name: round(sent[name] / seconds / setup.nodes, 1) for name in CLASSES},
             len(self._falsely_down) if self._counts_downs else None,
-            complete and self.is_converged(),
+            converged,
         )
 
     # Scenarios: each returns how long it took until all was well, if that is not when the last node knew.
@@ -284,9 +281,9 @@ class _Run:
     def _tell(self, passed: float, what: str) -> None:
         self._progress(passed / self._duration, f"{what} for {passed:.0f} of {self._duration:g} s")
 
-    def _until_converged(self) -> float | None:
+    def _until_converged(self, limit: float = _LIMIT) -> float | None:
         start = self.simulation.clock.now if self._setup.kind is not Kind.COLD_START else 0.0
-        end = self.simulation.clock.now + _LIMIT
+        end = self.simulation.clock.now + limit
         while not self.is_converged():
             if self.simulation.clock.now >= end:
                 return None
