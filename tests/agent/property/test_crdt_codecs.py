@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_nodes import MESH, Node
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
@@ -38,6 +38,10 @@ prefixes = st.lists(
     unique=True,
     max_size=20,
 ).map(tuple)
+paths = st.lists(labels.map("m{}".format), unique=True, min_size=1, max_size=16).map(tuple)
+routes = st.lists(
+    st.builds(BridgedRoute, paths, st.none() | prefixes.filter(bool).map(lambda some: some[0])), unique=True, max_size=8
+).map(tuple)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | text | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
@@ -52,13 +56,21 @@ common = {
     "description": st.none() | text,
     "services": st.dictionaries(labels, text, max_size=8),
     "advertise": prefixes,
-    "bridge": st.booleans(),
+    "masquerade": st.booleans(),
     "agent": text,
     "unknown": unknown.map(lambda fields: {name: msgspec.msgpack.encode(value) for name, value in fields.items()}),
 }
 entries = st.one_of(
     st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, **common),
-    st.builds(Entry, role=st.just(Role.CLIENT), home=st.none() | keys, backup=st.none() | keys, **common),
+    st.builds(Entry, role=st.just(Role.PEER), bridge=st.just(True), routes=routes, **common),
+    st.builds(
+        Entry,
+        role=st.just(Role.CLIENT),
+        home=st.none() | keys,
+        backup=st.none() | keys,
+        accept=prefixes | st.just((ACCEPT_ALL,)),
+        **common,
+    ),
 )
 
 

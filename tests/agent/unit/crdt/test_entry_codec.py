@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.crdt.entry_codec import MAX_DEPTH, decode_entry, encode_entry
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError
 
@@ -24,9 +24,11 @@ PEER = Entry(
     services={"http": "tcp/80", "dns": "udp/53"},
     advertise=("2001:db8:10::/48", "::/0", "198.18.5.0/24"),
     bridge=True,
+    routes=(BridgedRoute(("office",)), BridgedRoute(("office", "lab"), "2001:db8:20::/48")),
+    masquerade=False,
     agent="0.1.0",
 )
-CLIENT = Entry(name="laptop", role=Role.CLIENT, tunnel_key=KEY, home=b"h" * 32, backup=b"b" * 32)
+CLIENT = Entry(name="laptop", role=Role.CLIENT, tunnel_key=KEY, home=b"h" * 32, backup=b"b" * 32, accept=(ACCEPT_ALL, "::/0"))
 LEAST = {"n": "a1", "r": "peer", "k": KEY}
 
 
@@ -40,13 +42,14 @@ def test_an_entry_comes_back(entry: Entry) -> None:
 
 
 def test_fields_have_the_documented_names_and_defaults_are_left_out() -> None:
-    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkxeladsvgw")
+    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkxeladsvgpmw")
     assert msgspec.msgpack.decode(encode_entry(CLIENT)) == {
         "n": "laptop",
         "r": "client",
         "k": KEY,
         "h": b"h" * 32,
         "b": b"b" * 32,
+        "c": ["*", "::/0"],
     }
 
 
@@ -124,6 +127,18 @@ def test_limits_are_held_exactly() -> None:
         ({"v": ["::ffff:102:0/112"]}, "IPv4-mapped"),
         ({"v": ["::ffff:1.2.0.0/112"]}, "IPv4-mapped"),
         ({"v": ["::/0", "::/0"]}, "twice"),
+        ({"g": True, "p": [[None, []]]}, r"\.p"),
+        ({"g": True, "p": [[None, [f"m{number}" for number in range(17)]]]}, r"\.p"),
+        ({"g": True, "p": [[None, ["a", "b", "a"]]]}, "twice: a b a"),
+        ({"g": True, "p": [[None, ["A"]]]}, "path of a route"),
+        ({"g": True, "p": [["2001:db8::1/48", ["a"]]]}, "host bits"),
+        ({"g": True, "p": [[None, ["a"]], [None, ["a"]]]}, "route is there twice"),
+        ({"g": True, "p": [[None, [f"m{number}"]] for number in range(257)]}, r"\.p"),
+        ({"g": True, "p": [[None, ["a"], 1]]}, r"\.p"),
+        ({"p": [[None, ["a"]]]}, "only a bridge"),
+        ({"r": "client", "g": True}, "no bridge"),
+        ({"c": ["*"]}, "accepts itself"),
+        ({"r": "client", "c": ["all"]}, "prefix"),
         ({"e": ["a:1"] * 17}, r"\.e"),
         ({"e": ["a"]}, "endpoint 'a'"),
         ({"e": ["a:0"]}, "port"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crdt_nodes import MESH, Node
+from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.statement import accept_entry, accept_verdict
@@ -37,6 +38,20 @@ def test_what_the_certificate_grants_may_be_said() -> None:
 def test_what_it_does_not_grant_is_refused(attributes: dict[str, object], what: str) -> None:
     with pytest.raises(RecordError, match=what):
         accept_entry(signed(EXIT, **attributes), MESH, EXIT.certificate)
+
+
+def test_a_bridge_speaks_of_the_meshes_it_may_bridge_and_of_none_behind_its_own() -> None:
+    bridge = Node("gw", bridges=(MESH, "office"))
+
+    def said(*path: str, prefix: str | None = None) -> Record:
+        return signed(bridge, bridge=True, routes=(BridgedRoute(path, prefix),))
+
+    for good in (said("office"), said("office", "lab"), said("office", "lab", prefix="2001:db8:99::/48")):
+        accept_entry(good, MESH, bridge.certificate)
+    with pytest.raises(RecordError, match="bridge mesh lab"):
+        accept_entry(said("lab"), MESH, bridge.certificate)
+    with pytest.raises(RecordError, match=f"leads back into mesh {MESH}"):
+        accept_entry(said("office", MESH), MESH, bridge.certificate)
 
 
 def test_kinds_are_not_mixed_up() -> None:

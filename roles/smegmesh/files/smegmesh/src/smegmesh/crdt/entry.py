@@ -14,6 +14,24 @@ class Role(str, Enum):
     CLIENT = "client"
 
 
+#: Every advertised prefix but the default route.
+ACCEPT_ALL = "*"
+
+MAX_PATH = 16  # meshes on the way of a bridged route
+
+
+@dataclass(frozen=True, slots=True)
+class BridgedRoute:
+    """What a bridge reaches through its other meshes.
+
+    `path` are the ids of the meshes on the way, the next one first; the mesh that the entry is of is none of
+    them. `prefix` is what is reached in the last of them, in canonical text; None is that mesh itself.
+    """
+
+    path: tuple[str, ...]
+    prefix: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """The body of an entry.
@@ -21,7 +39,10 @@ class Entry:
     Keys are 32 raw bytes. `endpoints` are WireGuard endpoints, `links` the TCP
     addresses for links; both are `host:port` or `[v6]:port`, best first, empty
     for a client. `home` and `backup` are node keys, set by clients only.
-    `advertise` are prefixes in canonical text. `unknown` holds fields of newer
+    `advertise` are prefixes in canonical text, `routes` what a bridge reaches through
+    other meshes. Without `masquerade` what goes to these prefixes keeps its source, so
+    that all must use one exit. `accept` is what a client's home shall carry for it:
+    prefixes outside the overlay, or `ACCEPT_ALL`. `unknown` holds fields of newer
     agents, name -> MessagePack value, kept so that they survive.
     """
 
@@ -38,5 +59,8 @@ class Entry:
     services: Mapping[str, str] = field(default_factory=dict)
     advertise: tuple[str, ...] = ()
     bridge: bool = False
+    routes: tuple[BridgedRoute, ...] = ()
+    masquerade: bool = True
+    accept: tuple[str, ...] = ()
     agent: str = ""
     unknown: Mapping[str, bytes] = field(default_factory=dict)

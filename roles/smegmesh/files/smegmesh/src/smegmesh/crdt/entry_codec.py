@@ -11,6 +11,9 @@
 | `s` | map of text to text | `services` |
 | `v` | array of text, canonical prefixes | `advertise` |
 | `g` | boolean | `bridge` |
+| `p` | array of [prefix or nil, array of mesh ids] | `routes` |
+| `m` | boolean | `masquerade` |
+| `c` | array of text, canonical prefixes or `*` | `accept` |
 | `w` | text | `agent` |
 
 What is at its default is left out. Every other field belongs to a newer agent: it is
@@ -27,8 +30,9 @@ from typing import Annotated
 
 import msgspec
 
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, MAX_PATH, BridgedRoute, Entry, Role
 from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
+from smegmesh.identity.address import check_mesh_id
 from smegmesh.identity.grant import check_node_name
 
 MAX_ROUTES = 256
@@ -59,8 +63,16 @@ _FIELDS = {
     "services": "s",
     "advertise": "v",
     "bridge": "g",
+    "routes": "p",
+    "masquerade": "m",
+    "accept": "c",
     "agent": "w",
 }
+
+
+class _Route(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    prefix: str | None
+    path: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_PATH)]
 
 
 class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -77,6 +89,9 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
     services: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_SERVICES)] = msgspec.field(default_factory=dict)
     advertise: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
     bridge: bool = False
+    routes: Annotated[tuple[_Route, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
+    masquerade: bool = True
+    accept: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
     agent: str = ""
 
 
@@ -93,8 +108,9 @@ def encode_entry(entry: Entry) -> bytes:
     if clash:
         raise RecordError(f"entry: {sorted(clash)} are no unknown fields")
     known = _Body(
-        **{name: getattr(entry, name) for name in _FIELDS if name != "services"},
+        **{name: getattr(entry, name) for name in _FIELDS if name not in ("services", "routes")},
         services=dict(sorted(entry.services.items())),
+        routes=tuple(_Route(route.prefix, route.path) for route in entry.routes),
     )
     fields = _field_decoder.decode(_encoder.encode(known))
     fields |= {name: msgspec.Raw(value) for name, value in sorted(entry.unknown.items())}
@@ -112,7 +128,8 @@ def decode_entry(body: bytes) -> Entry:
     if _encoder.encode(fields) != body:
         raise RecordError("entry: a field is there twice, or the map is not in canonical MessagePack")
     entry = Entry(
-        **{name: getattr(known, name) for name in _FIELDS},
+        **{name: getattr(known, name) for name in _FIELDS if name != "routes"},
+        routes=tuple(BridgedRoute(route.path, route.prefix) for route in known.routes),
         unknown={name: _bounded(name, bytes(raw)) for name, raw in fields.items() if name not in _KNOWN},
     )
     _check(entry)
@@ -138,6 +155,13 @@ def _check(entry: Entry) -> None:
         _check_prefix(prefix)
     if len(set(entry.advertise)) != len(entry.advertise):
         raise RecordError("entry: a prefix is advertised twice")
+    for route in entry.routes:
+        _check_route(route)
+    if len(set(entry.routes)) != len(entry.routes):
+        raise RecordError("entry: a route is there twice")
+    for accepted in entry.accept:
+        if accepted != ACCEPT_ALL:
+            _check_prefix(accepted)
 
 
 def _check_role(entry: Entry) -> None:
@@ -145,6 +169,12 @@ def _check_role(entry: Entry) -> None:
         raise RecordError("entry: a client has neither endpoints nor links")
     if entry.role is Role.PEER and (entry.home is not None or entry.backup is not None):
         raise RecordError("entry: a peer has neither home nor backup")
+    if entry.role is Role.PEER and entry.accept:
+        raise RecordError("entry: a peer carries what it accepts itself")
+    if entry.routes and not entry.bridge:
+        raise RecordError("entry: only a bridge has routes through other meshes")
+    if entry.bridge and entry.role is Role.CLIENT:
+        raise RecordError("entry: a client is no bridge")
 
 
 def _check_text(field: str, text: str) -> None:
@@ -191,6 +221,18 @@ def _check_prefix(text: str) -> None:
         raise RecordError(f"entry: advertised prefix {text!r} is IPv4-mapped: write the IPv4 prefix")
     if str(network) != text or "%" in text:
         raise RecordError(f"entry: advertised prefix {text!r} is not in canonical form ({str(network)!r})")
+
+
+def _check_route(route: BridgedRoute) -> None:
+    for mesh_id in route.path:
+        try:
+            check_mesh_id(mesh_id)
+        except ValueError as error:
+            raise RecordError(f"entry: path of a route: {error}") from error
+    if len(set(route.path)) != len(route.path):
+        raise RecordError(f"entry: the path of a route goes through a mesh twice: {' '.join(route.path)}")
+    if route.prefix is not None:
+        _check_prefix(route.prefix)
 
 
 def _bounded(name: str, raw: bytes) -> bytes:

@@ -71,6 +71,12 @@ def _check_grant(entry: Entry, mesh_id: str, grant: Grant) -> None:
         raise RecordError(f"entry calls its node {entry.name!r}, its certificate {grant.node_name!r}", "grant")
     if entry.bridge and not grant.allows_bridge(mesh_id):
         raise RecordError(f"the certificate of {grant.node_name} does not grant to bridge mesh {mesh_id}", "grant")
+    for route in entry.routes:
+        if mesh_id in route.path:
+            raise RecordError(f"a route of {grant.node_name} leads back into mesh {mesh_id}")
+        if not grant.allows_bridge(route.path[0]):
+            what = f"the certificate of {grant.node_name} does not grant to bridge mesh {route.path[0]}"
+            raise RecordError(what, "grant")
     for prefix in entry.advertise:
         if not grant.allows_prefix(prefix):
             raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {prefix}", "grant")
