@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import IPv6Network
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.view import Liveness, Member, View
-from smegmesh.identity.address import node_address
+from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.carriers import Carriers
-from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, make_plan
+from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, make_plan
 from smegmesh.routing.planner import Planner
 from smegmesh.routing.tunnels import Tunnels
 
@@ -22,7 +23,9 @@ KEYS = [bytes([number + 1]) * 32 for number in range(7)]
 OWN, FIRST, SECOND = KEYS[:3]
 # FIRST and SECOND hash to one address: a view shows the one or the other.
 ADDRESSES = {key: node_address(MESH, FIRST if key == SECOND else key) for key in KEYS}
+BEYOND = [mesh_prefix("office"), IPv6Network("2001:db8:10::/48"), IPv6Network("::/0")]
 Members = Mapping[bytes, Member]
+Step = tuple[View, LocalPolicy, Allowed]
 
 
 @st.composite
@@ -59,9 +62,14 @@ def steps(draw: st.DrawFn, before: Members) -> Members:
     return after
 
 
+beyond = st.dictionaries(
+    st.sampled_from(KEYS), st.frozensets(st.sampled_from(BEYOND), min_size=1, max_size=2), max_size=2
+)
+
+
 @st.composite
-def courses(draw: st.DrawFn) -> list[tuple[View, LocalPolicy]]:
-    """Views that follow each other, and the policy with which each is followed."""
+def courses(draw: st.DrawFn) -> list[Step]:
+    """Views that follow each other, with the policy and what is beyond the mesh at each."""
     role = draw(st.sampled_from(Role))
     known: Members = {key: draw(members(key)) for key in KEYS}
     course = []
@@ -69,7 +77,7 @@ def courses(draw: st.DrawFn) -> list[tuple[View, LocalPolicy]]:
         shown = {key: member for key, member in known.items() if key != SECOND or FIRST not in known}
         unreachable = draw(st.frozensets(st.sampled_from(KEYS), max_size=2))
         view = View(MESH, OWN, shown, None, b"", unreachable)
-        course.append((view, LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])))))
+        course.append((view, LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25]))), draw(beyond)))
         known = draw(steps(known))
     return course
 
@@ -77,24 +85,24 @@ def courses(draw: st.DrawFn) -> list[tuple[View, LocalPolicy]]:
 @given(courses())
 @settings(max_examples=300, deadline=None)
 def test_the_plan_is_that_of_the_view_and_a_change_says_no_more_than_what_changed(
-    course: list[tuple[View, LocalPolicy]],
+    course: list[Step],
 ) -> None:
     planner = Planner(*course[0])
     plan = planner.plan
     assert plan == make_plan(*course[0])
-    for view, policy in course[1:]:
-        before, change = plan, planner.follow(view, policy)
+    for view, policy, allowed in course[1:]:
+        before, change = plan, planner.follow(view, policy, allowed)
         plan = planner.plan
-        assert plan == make_plan(view, policy)
+        assert plan == make_plan(view, policy, allowed)
         assert change.peers == differences(before, plan)
         assert (change.address, change.routes) == (plan.address, plan.routes)
 
 
 @given(courses())
 @settings(max_examples=200, deadline=None)
-def test_nothing_is_kept_of_what_is_over(course: list[tuple[View, LocalPolicy]]) -> None:
+def test_nothing_is_kept_of_what_is_over(course: list[Step]) -> None:
     carriers, tunnels = Carriers(course[0][0]), Tunnels(course[0][0])
-    for (before, _), (view, _) in pairwise(course):
+    for (before, *_), (view, *_) in pairwise(course):
         changed = view.changed_since(before)
         carriers.follow(before, view, changed)
         tunnels.follow(before, view, changed)

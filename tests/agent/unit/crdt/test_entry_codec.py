@@ -28,7 +28,9 @@ PEER = Entry(
     masquerade=False,
     agent="0.1.0",
 )
-CLIENT = Entry(name="laptop", role=Role.CLIENT, tunnel_key=KEY, home=b"h" * 32, backup=b"b" * 32, accept=(ACCEPT_ALL, "::/0"))
+CLIENT = Entry(
+    name="laptop", role=Role.CLIENT, tunnel_key=KEY, home=b"h" * 32, backup=b"b" * 32, accept=(ACCEPT_ALL, "::/0")
+)
 LEAST = {"n": "a1", "r": "peer", "k": KEY}
 
 

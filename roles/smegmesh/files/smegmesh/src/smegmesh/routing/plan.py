@@ -9,6 +9,10 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
+from smegmesh.routing.offers import carrier
+
+Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
+NOTHING_BEYOND: Allowed = {}
 
 # Seconds. Holds the mapping of a NAT or stateful firewall on the way, most of which forget after 30.
 CLIENT_KEEPALIVE = 25
@@ -57,18 +61,20 @@ class LocalPolicy:
     keepalive: int = 0
 
 
-def make_plan(view: View, policy: LocalPolicy) -> Plan:
+def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
     """What this node's interface should hold for a view. O(members).
 
     A peer reaches every peer directly and each client through the peer that carries it
     (`View.home_of`); a client reaches everybody through its own home. Being down takes no
-    WireGuard peer and no /128 away: it only moves clients to their backups.
+    WireGuard peer and no /128 away: it only moves clients to their backups. `allowed` is what
+    is beyond the mesh: it goes to the peers that carry the members named.
 
     This is the definition; `Planner` follows views at the cost of what changed.
     """
-    carried = _carried(view)
+    carried, beyond = _carried(view), beyond_by_peer(view, policy, allowed)
     peers = {
-        tunnel: plan_peer(view, policy, key, carried.get(key, frozenset())) for tunnel, key in _owners(view).items()
+        tunnel: plan_peer(view, policy, key, carried.get(key, frozenset()), beyond.get(key, frozenset()))
+        for tunnel, key in _owners(view).items()
     }
     return Plan(
         mesh_id=view.mesh_id,
@@ -79,10 +85,28 @@ def make_plan(view: View, policy: LocalPolicy) -> Plan:
     )
 
 
-def plan_peer(view: View, policy: LocalPolicy, key: bytes, carried: Set[IPv6Network]) -> PeerPlan | None:
+def beyond_by_peer(view: View, policy: LocalPolicy, allowed: Allowed) -> dict[bytes, frozenset[IPv6Network]]:
+    """What is beyond the mesh, by the WireGuard peer (node key) that it is reached through.
+
+    A client reaches it as all else, through the peer that carries it; what a client carries follows it
+    through its home.
+    """
+    beyond: dict[bytes, frozenset[IPv6Network]] = {}
+    own = _own_carrier(view) if policy.role is Role.CLIENT else None
+    for key, networks in allowed.items():
+        peer = own if policy.role is Role.CLIENT else carrier(view, key)
+        if peer is not None:
+            beyond[peer] = beyond.get(peer, frozenset()) | networks
+    return beyond
+
+
+def plan_peer(
+    view: View, policy: LocalPolicy, key: bytes, carried: Set[IPv6Network], beyond: Set[IPv6Network] = frozenset()
+) -> PeerPlan | None:
     """Another member as a WireGuard peer of this node; None if there is no tunnel between the two.
 
-    `carried` are the addresses of the clients that it carries, `carrier_of` says which.
+    `carried` are the addresses of the clients that it carries, `carrier_of` says which; `beyond` the
+    prefixes outside the mesh.
     """
     member = view.members[key]
     is_peer = policy.role is Role.PEER
@@ -90,7 +114,7 @@ def plan_peer(view: View, policy: LocalPolicy, key: bytes, carried: Set[IPv6Netw
     if allowed is None:
         return None
     endpoint = member.entry.endpoints[0] if member.entry.endpoints else None
-    return PeerPlan(endpoint, allowed, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
+    return PeerPlan(endpoint, allowed | beyond, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
 
 
 def carrier_of(view: View, key: bytes) -> bytes | None:
@@ -140,11 +164,15 @@ def _allowed_by_client(view: View, key: bytes) -> frozenset[IPv6Network] | None:
 
     If nobody seems to be left it keeps trying the home: it may only seem so from here.
     """
-    named = [home for home in homes(view, view.node_key) if _is_peer(view, home)]
-    if key not in named:
+    if key not in homes(view, view.node_key) or not _is_peer(view, key):
         return None
-    carrier = _home_peer(view, view.node_key) or named[0]
-    return frozenset({mesh_prefix(view.mesh_id)}) if key == carrier else frozenset()
+    return frozenset({mesh_prefix(view.mesh_id)}) if key == _own_carrier(view) else frozenset()
+
+
+def _own_carrier(view: View) -> bytes | None:
+    """The peer that this node's packets go to if it is a client."""
+    named = (home for home in homes(view, view.node_key) if _is_peer(view, home))
+    return _home_peer(view, view.node_key) or next(named, None)
 
 
 def _carried(view: View) -> dict[bytes, set[IPv6Network]]:

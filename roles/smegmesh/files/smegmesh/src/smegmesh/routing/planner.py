@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import View
 from smegmesh.routing.carriers import Carriers
-from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, PlanChange, homes, make_plan, plan_peer
+from smegmesh.routing.plan import (
+    NOTHING_BEYOND,
+    Allowed,
+    LocalPolicy,
+    PeerPlan,
+    Plan,
+    PlanChange,
+    beyond_by_peer,
+    homes,
+    make_plan,
+    plan_peer,
+)
 from smegmesh.routing.tunnels import Tunnels
 
 
@@ -17,12 +29,13 @@ class Planner:
     It belongs to one thread; what it hands out is never changed afterwards.
     """
 
-    def __init__(self, view: View, policy: LocalPolicy) -> None:
+    def __init__(self, view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> None:
         self._view = view
         self._policy = policy
+        self._beyond = beyond_by_peer(view, policy, allowed)
         self._carriers = Carriers(view)
         self._tunnels = Tunnels(view)
-        self._begun = make_plan(view, policy)
+        self._begun = make_plan(view, policy, allowed)
         self._peers = dict(self._begun.peers)
 
     @property
@@ -30,12 +43,15 @@ class Planner:
         """The whole plan. O(members)."""
         return replace(self._begun, peers=dict(self._peers), forward=self._policy.role is Role.PEER)
 
-    def follow(self, view: View, policy: LocalPolicy) -> PlanChange:
+    def follow(self, view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> PlanChange:
         """Go to the next view; what the plan says otherwise now, and no more.
 
-        O(members that changed, and clients that changed hands with them); another policy is O(members).
+        O(members that changed, clients that changed hands with them, prefixes beyond the mesh); another policy is
+        O(members).
         """
-        tunnels = self._take(view)
+        before, self._beyond = self._beyond, beyond_by_peer(view, policy, allowed)
+        moved = {key for key in before.keys() | self._beyond.keys() if before.get(key) != self._beyond.get(key)}
+        tunnels = self._take(view, moved)
         if policy != self._policy:
             self._policy = policy
             tunnels = {*self._tunnels, *self._peers}
@@ -43,11 +59,11 @@ class Planner:
         self._put(peers)
         return PlanChange(self._begun.address, peers, self._begun.routes)
 
-    def _take(self, view: View) -> set[bytes]:
-        """Make the view the current one; the tunnel keys whose peers may be others in it."""
+    def _take(self, view: View, moved: Set[bytes]) -> set[bytes]:
+        """Make the view the current one; the tunnel keys whose peers may be others in it, those of `moved` included."""
         before, self._view = self._view, view
         changed = view.changed_since(before)
-        touched = changed | self._carriers.follow(before, view, changed)
+        touched = {*moved} | changed | self._carriers.follow(before, view, changed)
         self._tunnels.follow(before, view, changed)
         if self._policy.role is Role.CLIENT:
             # Who carries this node depends on what it alone cannot reach, too.
@@ -64,7 +80,8 @@ class Planner:
         owner = self._tunnels.owner(tunnel)
         if owner is None or (own is not None and own.entry.tunnel_key == tunnel):
             return None
-        return plan_peer(self._view, self._policy, owner, self._carriers.carried(owner))
+        beyond = self._beyond.get(owner, frozenset())
+        return plan_peer(self._view, self._policy, owner, self._carriers.carried(owner), beyond)
 
     def _put(self, peers: dict[bytes, PeerPlan | None]) -> None:
         for tunnel, peer in peers.items():

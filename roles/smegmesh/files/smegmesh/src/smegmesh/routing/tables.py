@@ -1,4 +1,4 @@
-"""What a host's kernel should hold beside the interfaces: routes in the agent's own tables, rules, what is forwarded."""
+"""What a host's kernel should hold beside the interfaces: own tables and rules, and what is forwarded."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ MARK = 0x736D
 class Route:
     """Where a table sends a prefix: into an interface, or nowhere (`device` None: unreachable).
 
-    `source` is the address that this host's own packets get, if they have none yet.
+    `elsewhere` (`device` None): the tables after this one say. `source` is the address that this host's own
+    packets get, if they have none yet.
     """
 
     device: str | None
+    elsewhere: bool = False
     source: IPv6Address | None = None
 
 

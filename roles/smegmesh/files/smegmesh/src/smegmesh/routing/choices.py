@@ -1,0 +1,147 @@
+"""Which way a node takes to everything outside a mesh: its own shortest path first, path vectors of others.
+
+Path-vector routing (RFC 1322, RFC 4271) between meshes: a bridge tells in each of its meshes what it reaches
+through the others, with the meshes on the way. A path that holds the mesh itself is dropped, so a route that is
+gone is not counted to infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
+
+from smegmesh.crdt.entry import MAX_PATH, BridgedRoute
+from smegmesh.crdt.entry_codec import MAX_ROUTES
+from smegmesh.routing.offers import Accepted, Destination, Offers
+from smegmesh.routing.paths import NOTHING, Cost, Path, path_cost, preferred_exit, step
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The way out of a mesh to a destination: the meshes on it, and the member (node key) it begins with.
+
+    It begins with the own node where that is the bridge; with an empty path, where it is the exit.
+    """
+
+    cost: Cost
+    path: Path
+    via: bytes
+
+
+Choices = Mapping[Destination, Choice]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A mesh that this node is in. `bridge`: it forwards between this one and others of which that is true, too.
+
+    `advertised` are the prefixes it is itself an exit to; `unreachable` the nodes that it alone cannot reach.
+    """
+
+    offers: Offers = field(default_factory=Offers)
+    bridge: bool = False
+    accepted: Accepted = field(default_factory=Accepted)
+    advertised: frozenset[IPv6Network] = frozenset()
+    unreachable: Set[bytes] = frozenset()
+
+
+def choose(own: bytes, meshes: Mapping[str, Joined]) -> dict[str, Choices]:
+    """The way out of each mesh to each destination, for a node that is in all of these.
+
+    Between its own meshes it need not wait to be told: what is reached from one is reached from the others in the
+    same moment, where it is the active bridge. Bellman and Ford's relaxation, over its own meshes only.
+    """
+    told = {mesh: _told(own, mesh, joined) for mesh, joined in meshes.items()}
+    best = told
+    for _round in meshes:
+        extended = {mesh: _with_own(own, mesh, meshes, told[mesh], best) for mesh in meshes}
+        if extended == best:
+            break
+        best = extended
+    return dict(best)
+
+
+def advertise(mesh: str, meshes: Mapping[str, Joined], best: Mapping[str, Choices]) -> tuple[BridgedRoute, ...]:
+    """What this node tells in a mesh about what it reaches through the others, the nearest first.
+
+    It names every mesh that it bridges, active there or not: who is active follows from who could be.
+    """
+    own = _others(mesh, meshes)
+    found = {
+        destination: choice for destination, choice in _extended(mesh, own, meshes, best) if destination not in own
+    }
+    direct: list[tuple[Cost, Path, str | None]] = [(path_cost(mesh, (other,)), (other,), None) for other in own]
+    further = [
+        (choice.cost, choice.path, str(destination) if isinstance(destination, IPv6Network) else None)
+        for destination, choice in found.items()
+    ]
+    told = sorted([*direct, *further], key=lambda each: (each[0], each[2] or ""))
+    return tuple(BridgedRoute(path, prefix) for _cost, path, prefix in told[:MAX_ROUTES])
+
+
+def _told(own: bytes, mesh: str, joined: Joined) -> dict[Destination, Choice]:
+    """The best of what others offer in a mesh."""
+    offers = joined.offers
+    found: dict[Destination, Choice] = {}
+    for following, bridge in offers.bridges.items():
+        if bridge == own:
+            continue
+        for destination, path in offers.paths[bridge].items():
+            if path[0] == following:
+                _take(found, destination, Choice(path_cost(mesh, path), path, bridge))
+    for prefix, exits in offers.exits.items():
+        others = exits.keys() - {own}
+        usable = others - joined.unreachable or others
+        if usable:
+            receiver = own if all(exits.values()) else None
+            _take(found, prefix, Choice(NOTHING, (), preferred_exit(receiver, prefix, usable)))
+    for prefix in joined.advertised:
+        found[prefix] = Choice(NOTHING, (), own)
+    return found
+
+
+def _with_own(
+    own: bytes,
+    mesh: str,
+    meshes: Mapping[str, Joined],
+    told: Mapping[Destination, Choice],
+    best: Mapping[str, Choices],
+) -> dict[Destination, Choice]:
+    """The same with what this node reaches through its other meshes, where it is the active bridge."""
+    bridges = meshes[mesh].offers.bridges
+    active = [other for other in _others(mesh, meshes) if bridges.get(other) == own]
+    found = dict(told)
+    for other in active:
+        _take(found, other, Choice(path_cost(mesh, (other,)), (other,), own))
+    for destination, choice in _extended(mesh, active, meshes, best):
+        _take(found, destination, Choice(choice.cost, choice.path, own))
+    return found
+
+
+def _extended(
+    mesh: str, others: Collection[str], meshes: Mapping[str, Joined], best: Mapping[str, Choices]
+) -> Iterator[tuple[Destination, Choice]]:
+    """What is reached from a mesh by first going to others; each destination once, by the shortest way."""
+    found: dict[Destination, Choice] = {}
+    for other in others:
+        for destination, choice in best[other].items():
+            if destination == mesh or mesh in choice.path or len(choice.path) >= MAX_PATH:
+                continue
+            if destination in meshes[other].accepted or destination in meshes[other].advertised:
+                way = Choice(step(mesh, other, choice.cost), (other, *choice.path), choice.via)
+                _take(found, destination, way)
+    yield from found.items()
+
+
+def _others(mesh: str, meshes: Mapping[str, Joined]) -> list[str]:
+    """The meshes between which and this one a node bridges."""
+    if not meshes[mesh].bridge:
+        return []
+    return sorted(other for other, joined in meshes.items() if joined.bridge and other != mesh)
+
+
+def _take(found: dict[Destination, Choice], destination: Destination, choice: Choice) -> None:
+    before = found.get(destination)
+    if before is None or (choice.cost, choice.via) < (before.cost, before.via):
+        found[destination] = choice
