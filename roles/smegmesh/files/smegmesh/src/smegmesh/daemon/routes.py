@@ -1,0 +1,135 @@
+"""The routing of the host, kept as its meshes are: who is told when another way is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from smegmesh.crdt.entry import BridgedRoute
+from smegmesh.gossip.view import View
+from smegmesh.routing.follow import Follower
+from smegmesh.routing.host import Place, Routing
+from smegmesh.routing.offers import Offers
+from smegmesh.routing.plan import NOTHING_BEYOND, Allowed
+from smegmesh.routing.tables import HostPlan
+
+COALESCE = 0.1  # seconds in which what is announced anew is put together; what is withdrawn goes at once
+
+
+class RoutedMesh(Protocol):
+    """What this needs of a mesh."""
+
+    def view(self) -> View:
+        """The picture of now."""
+
+    def place(self) -> Place:
+        """Where it is on this host, and how it routes, but for the offers of its members."""
+
+    def rerouted(self) -> None:
+        """What its members carry beyond the mesh is something else now."""
+
+    def announce(self, routes: tuple[BridgedRoute, ...]) -> None:
+        """Tell its members what this node reaches through its other meshes."""
+
+
+class Routes:
+    """Follows the meshes that were added. `changed` is called when the kernel's tables are to be others."""
+
+    def __init__(self, own: bytes, changed: Callable[[], None]) -> None:
+        self._follower = Follower(own)
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._meshes: dict[str, RoutedMesh] = {}
+        self._carried_out = Routing()
+        self._announced: dict[str, tuple[BridgedRoute, ...]] = {}
+        self._due: asyncio.Handle | None = None
+        self._announcing: asyncio.TimerHandle | None = None
+
+    @property
+    def plan(self) -> HostPlan:
+        """What the kernel should hold."""
+        return self._follower.routing.plan
+
+    @property
+    def routing(self) -> Routing:
+        """All that follows for this host."""
+        return self._follower.routing
+
+    def allowed(self, mesh: str) -> Allowed:
+        """What the members of a mesh carry beyond it."""
+        return self._follower.routing.allowed.get(mesh, NOTHING_BEYOND)
+
+    def used(self, mesh: str) -> frozenset[bytes]:
+        """The exits of a mesh that this node sends to."""
+        return self._follower.routing.used.get(mesh, frozenset())
+
+    def offers(self, mesh: str) -> Offers:
+        """What the members of a mesh offer."""
+        return self._follower.offers(mesh)
+
+    def add(self, mesh_id: str, mesh: RoutedMesh) -> None:
+        """Begin to follow a mesh; what it reaches is known when this returns."""
+        self._meshes[mesh_id] = mesh
+        self.follow(mesh_id)
+        self._carry_out()
+
+    def drop(self, mesh_id: str) -> None:
+        """A mesh of this host ended."""
+        if self._meshes.pop(mesh_id, None) is not None:
+            self._follower.drop(mesh_id)
+            self._announced.pop(mesh_id, None)
+            self._later()
+
+    def follow(self, mesh_id: str) -> None:
+        """A mesh may be another one than it was."""
+        mesh = self._meshes.get(mesh_id)
+        if mesh is not None and self._follower.put(mesh.view(), mesh.place()):
+            self._later()
+
+    def close(self) -> None:
+        """End; nobody is told anything any more."""
+        self._meshes.clear()
+        for handle in (self._due, self._announcing):
+            if handle is not None:
+                handle.cancel()
+
+    def _later(self) -> None:
+        """Once for all that changes in this turn of the loop."""
+        if self._due is None:
+            self._due = self._loop.call_soon(self._carry_out)
+
+    def _carry_out(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        before, self._carried_out = self._carried_out, self._follower.routing
+        after = self._carried_out
+        for mesh_id, mesh in list(self._meshes.items()):
+            if _differ(mesh_id, before.allowed, after.allowed) or _differ(mesh_id, before.used, after.used):
+                mesh.rerouted()
+        if before.plan != after.plan:
+            self._changed()
+        self._announce_later()
+
+    def _announce_later(self) -> None:
+        announced = self._carried_out.announced
+        news = {mesh for mesh in self._meshes if announced.get(mesh, ()) != self._announced.get(mesh, ())}
+        if any(set(self._announced.get(mesh, ())) - set(announced.get(mesh, ())) for mesh in news):
+            self._announce()
+        elif news and self._announcing is None:
+            self._announcing = self._loop.call_later(COALESCE, self._announce)
+
+    def _announce(self) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        for mesh_id, mesh in list(self._meshes.items()):
+            routes = self._carried_out.announced.get(mesh_id, ())
+            if routes != self._announced.get(mesh_id, ()):
+                self._announced[mesh_id] = routes
+                mesh.announce(routes)
+
+
+def _differ(mesh: str, before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    return before.get(mesh) != after.get(mesh)
