@@ -38,6 +38,14 @@ options:
   endpoint:
     description: Address or name by which others reach this peer, with C(:PORT) if it is not its own port.
     type: str
+  endpoint_discovery:
+    description:
+      - Where else the endpoint of this peer comes from. With V(static) it must be declared.
+      - With V(outgoing) it is the host's own address towards the others, with V(observed) what the others see of it. An
+        O(endpoint) that is declared as well comes first.
+      - This version checks and keeps it; no agent acts on it yet.
+    type: str
+    choices: [static, outgoing, observed]
   port:
     description: UDP port of WireGuard. Left out, the agent chooses one and keeps it.
     type: int
@@ -73,12 +81,36 @@ options:
     type: bool
   advertise:
     description:
-      - Prefixes outside the overlay that are reached through this host.
+      - IPv6 prefixes outside the overlay that are reached through this host.
       - This version carries them in certificates and entries; no agent acts on them yet.
     type: list
     elements: str
+  masquerade:
+    description:
+      - Whether what leaves through the prefixes of O(advertise) gets this host's address. Left out, it does.
+      - This version checks and keeps it; no agent acts on it yet.
+    type: bool
+  health:
+    description:
+      - What shows that the prefixes of O(advertise) can be reached from this host. They are withdrawn while it does not
+        answer.
+      - This version checks and keeps it; no agent acts on it yet.
+    type: dict
+    suboptions:
+      target:
+        description: The IPv6 address outside the overlay that is pinged.
+        type: str
+        required: true
+      interval:
+        description: Seconds between two pings, 0.2 to 60. Left out, it is 1.
+        type: float
+      misses:
+        description: After how many pings in a row without an answer it does not answer, 1 to 10. Left out, it is 3.
+        type: int
   accept_routes:
-    description: Prefixes of others that this host uses. No agent acts on them yet.
+    description:
+      - IPv6 prefixes of others that this host uses, or V(all) for every one but the default route.
+      - No agent acts on them yet.
     type: list
     elements: str
   accept_default:
@@ -154,6 +186,7 @@ SETTINGS = {
     "role": {"type": "str", "choices": ["peer", "client"]},
     "authority": {"type": "str"},
     "endpoint": {"type": "str"},
+    "endpoint_discovery": {"type": "str", "choices": ["static", "outgoing", "observed"]},
     "port": {"type": "int"},
     "interface": {"type": "str"},
     "bootstrap": {
@@ -166,6 +199,15 @@ SETTINGS = {
     "keepalive": {"type": "int"},
     "bridge": {"type": "bool"},
     "advertise": {"type": "list", "elements": "str"},
+    "masquerade": {"type": "bool"},
+    "health": {
+        "type": "dict",
+        "options": {
+            "target": {"type": "str", "required": True},
+            "interval": {"type": "float"},
+            "misses": {"type": "int"},
+        },
+    },
     "accept_routes": {"type": "list", "elements": "str"},
     "accept_default": {"type": "bool"},
     "mtu": {"type": "int"},
@@ -175,11 +217,20 @@ SETTINGS = {
 def declarations(params):
     """What the task declares, in the agent's form; options that were not given are left to the agent."""
     if params["declarations"] is None:
-        given = {name: params[name] for name in SETTINGS if params[name] is not None}
+        given = {name: as_written(name, params[name]) for name in SETTINGS if params[name] is not None}
         wanted = [dict(given, mesh=params["mesh"], state=params["state"])]
     else:
         wanted = params["declarations"]
     return [dict({"state": "present"}, **dict(item, owner=params["owner"])) for item in wanted]
+
+
+def as_written(name, value):
+    """An option in the form of a declaration, where Ansible makes another of it."""
+    if name == "accept_routes" and value == ["all"]:
+        return "all"
+    if name == "health":
+        return {key: item for key, item in value.items() if item is not None}
+    return value
 
 
 def request(params):

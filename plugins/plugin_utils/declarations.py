@@ -25,6 +25,7 @@ SETTINGS: dict[str, type] = {
     "role": str,
     "authority": str,
     "endpoint": str,
+    "endpoint_discovery": str,
     "port": int,
     "interface": str,
     "bootstrap": list,
@@ -33,11 +34,15 @@ SETTINGS: dict[str, type] = {
     "keepalive": int,
     "bridge": bool,
     "advertise": list,
+    "masquerade": bool,
+    "health": dict,
     "accept_routes": list,
     "accept_default": bool,
     "mtu": int,
 }
-_TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
+_TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping"}
+# The one word that may stand for a list; it holds whatever it is united with.
+_WORDS = {"accept_routes": "all"}
 
 HostVars = Callable[[str], Mapping[str, t.Any]]
 
@@ -163,8 +168,9 @@ def _check_layer(where: str, layer: t.Any) -> list[str]:
     for key, value in layer.items():
         if key not in SETTINGS:
             problems.append(f"{where}: unknown key {key!r}: use one of {_list(SETTINGS)}")
-        elif not _is_type(value, SETTINGS[key]):
-            problems.append(f"{where}.{key}: must be {_TYPE_NAMES[SETTINGS[key]]}, not {value!r}")
+        elif not _is_type(value, SETTINGS[key]) and not _is_word(key, value):
+            word = f" or the word {_WORDS[key]!r}" if key in _WORDS else ""
+            problems.append(f"{where}.{key}: must be {_TYPE_NAMES[SETTINGS[key]]}{word}, not {value!r}")
     if layer.get("role", "peer") not in ROLES and isinstance(layer.get("role"), str):
         problems.append(f"{where}.role: must be 'peer' or 'client', not {layer['role']!r}")
     return problems
@@ -175,7 +181,13 @@ def _is_type(value: t.Any, wanted: type) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if wanted is list:
         return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if wanted is dict:
+        return isinstance(value, Mapping)
     return isinstance(value, wanted)
+
+
+def _is_word(key: str, value: t.Any) -> bool:
+    return isinstance(value, str) and value == _WORDS.get(key)
 
 
 # --- one host in one mesh -------------------------------------------------------------------------
@@ -218,6 +230,9 @@ def _merge(
     source: dict[str, str] = {}
     for name, layer in layers:
         for key, value in (layer or {}).items():
+            if _is_word(key, value) or _is_word(key, merged.get(key)):
+                merged[key] = _WORDS[key]
+                continue
             if isinstance(value, (list, tuple)):
                 merged[key] = merged.get(key, []) + [item for item in value if item not in merged.get(key, [])]
                 continue
@@ -243,7 +258,9 @@ def _declaration(
     declaration = {"mesh": mesh_id, "authority": "default", **merged}
     role = merged.get("role")
     if role == "peer":
-        declaration.setdefault("endpoint", _own_endpoint(inventory.host_vars(host), host))
+        endpoint = _declared_endpoint(inventory.host_vars(host), host, merged)
+        if endpoint is not None:
+            declaration["endpoint"] = endpoint
     elif "endpoint" in merged:
         problems.append(f"host {host}, mesh {mesh_id}: a client has no endpoint: remove it, or make the host a peer")
     if "bootstrap" in merged:
@@ -328,6 +345,15 @@ def _bootstrap_item(
         return {"name": item, "address": _link_address(inventory, item, overrides.get("endpoint"))}
     address, port = split_endpoint(item)
     return {"name": item, "address": join_endpoint(address, port or DEFAULT_LINK_PORT)}
+
+
+def _declared_endpoint(variables: Mapping[str, t.Any], host: str, merged: Mapping[str, t.Any]) -> str | None:
+    """What a peer's declaration says of its endpoint: where the agents find it, nothing that was not meant as one."""
+    if "endpoint" in merged:
+        return merged["endpoint"]
+    if merged.get("endpoint_discovery", "static") == "static":
+        return _own_endpoint(variables, host)
+    return str(variables["smegmesh_endpoint"]) if variables.get("smegmesh_endpoint") else None
 
 
 def _own_endpoint(variables: Mapping[str, t.Any], host: str) -> str:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from ipaddress import ip_network
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 
 from smegmesh.crdt.entry import Role
-from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, HostPort, load_agent
+from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, Health, HostPort, load_agent
 from smegmesh.declaration.document import MAX_FILE_SIZE, parse_document, read_text
 from smegmesh.declaration.parse import parse_declaration, parse_host_port
 from smegmesh.declaration.schema import read_schema
 from smegmesh.declaration.values import Declaration
+from smegmesh.identity.address import mesh_prefix
 
 PEER = "owner: role\nmesh: prod\nrole: peer\nendpoint: 198.18.0.11\n"
 CLIENT = "owner: role\nmesh: prod\nrole: client\n"
 TWO = "bootstrap: [{{name: a, address: b}}, {{name: a, {}}}]"
+OWN = mesh_prefix("prod")
+HOST_IN_OWN = next(OWN.subnets(new_prefix=128))
+EXIT = PEER + "advertise: ['2001:db8:10::/48']\n"
+TARGET = "health: {{target: '2001:db8:10::1', {}}}"
 BOOTSTRAP = 'bootstrap: [{name: a1, address: "198.18.0.11:4000"}]\n'
 
 
@@ -53,8 +58,9 @@ def test_every_key_arrives() -> None:
         PEER
         + BOOTSTRAP
         + "authority: other\nport: 51821\ninterface: wg7\nalias: web\ndescription: the web host, Zürich\nkeepalive: 0\n"
-        + "bridge: true\nadvertise: ['2001:db8:10::/48', '::/0', 198.18.5.0/24]\naccept_routes: ['2001:db8::/32']\n"
-        + "accept_default: true\nmtu: 1380\n"
+        + "bridge: true\nadvertise: ['2001:db8:10::/48', '::/0', fd00::/8]\naccept_routes: ['2001:db8::/32']\n"
+        + "accept_default: true\nmtu: 1380\nmasquerade: false\nendpoint_discovery: observed\n"
+        + "health: {target: '2001:db8:10::1', interval: 0.5, misses: 5}\n"
     )
     assert declaration == Declaration(
         file="prod.yml",
@@ -64,17 +70,38 @@ def test_every_key_arrives() -> None:
         interface="wg7",
         authority="other",
         endpoint=HostPort("198.18.0.11", None),
+        endpoint_discovery="observed",
         port=51821,
         bootstrap=(Bootstrap("a1", "198.18.0.11:4000"),),
         alias="web",
         description="the web host, Zürich",
         keepalive=0,
         bridge=True,
-        advertise=(ip_network("2001:db8:10::/48"), ip_network("::/0"), ip_network("198.18.5.0/24")),
-        accept_routes=(ip_network("2001:db8::/32"),),
+        advertise=(IPv6Network("2001:db8:10::/48"), IPv6Network("::/0"), IPv6Network("fd00::/8")),
+        masquerade=False,
+        health=Health(IPv6Address("2001:db8:10::1"), 0.5, 5),
+        accept_routes=(IPv6Network("2001:db8::/32"),),
         accept_default=True,
         mtu=1380,
     )
+
+
+def test_all_routes_are_no_list_of_routes() -> None:
+    declaration = parse(PEER + "accept_routes: all\n")
+    assert (declaration.accept_all, declaration.accept_routes, declaration.accept_default) == (True, (), False)
+    assert not parse(PEER + "accept_routes: ['2001:db8::/32']\n").accept_all
+
+
+def test_health_has_defaults() -> None:
+    assert parse(EXIT + "health: {target: '2001:db8:10::1'}\n").health == Health(IPv6Address("2001:db8:10::1"), 1.0, 3)
+    assert parse(EXIT).health is None
+
+
+@pytest.mark.parametrize("discovery", ["outgoing", "observed"])
+def test_a_discovered_endpoint_need_not_be_declared(discovery: str) -> None:
+    bare = PEER.replace("endpoint: 198.18.0.11\n", "") + f"endpoint_discovery: {discovery}\n"
+    assert (parse(bare).endpoint, parse(bare).endpoint_discovery) == (None, discovery)
+    assert parse(PEER + f"endpoint_discovery: {discovery}\n").endpoint == HostPort("198.18.0.11", None)
 
 
 def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None:
@@ -83,7 +110,9 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
             assert schema["description"] and schema["examples"], f"{name}.{key}"
     for key, schema in read_schema("declaration")["properties"].items():
         for example in schema["examples"]:
-            content = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.1", key: example}
+            content = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.1"}
+            content |= {"advertise": ["2001:db8:10::/48"]} if key == "health" else {}
+            content[key] = example
             parse(json.dumps(content))
 
 
@@ -121,7 +150,40 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (PEER + TWO.format("adress: b"), "bootstrap[1].adress", "unknown key", "`address`"),
         (PEER + TWO.format("address: 'b:0'"), "bootstrap[1].address", "`b:0` is not host", "203.0.113.7"),
         (PEER + "advertise: [2001:db8::1/48]", "advertise[0]", "bits set", "did you mean `2001:db8::/48`?"),
-        (PEER + "accept_routes: ['::/0', x]", "accept_routes[1]", "`x` is not a prefix", "2001:db8:10::/48"),
+        (PEER + "advertise: [2001:db8::/32, 198.18.5.0/24]", "advertise[1]", "the overlay is IPv6 only", "outside"),
+        (PEER + "advertise: [198.18.5.1/24]", "advertise[0]", "IPv4 prefix, and the overlay is IPv6", "outside"),
+        (PEER + f"advertise: ['{OWN}']", "advertise[0]", f"in the prefix of mesh prod itself ({OWN})", "2001:db8:10"),
+        (PEER + f"advertise: ['{HOST_IN_OWN}']", "advertise[0]", "in the prefix of mesh prod itself", "2001:db8:10"),
+        (PEER + "advertise: ['fe80::/64']", "advertise[0]", "`fe80::/64` is link-local", "forwards to"),
+        (PEER + "advertise: ['ff05::/16']", "advertise[0]", "`ff05::/16` is multicast", "forwards to"),
+        (PEER + "advertise: ['::1/128']", "advertise[0]", "`::1/128` is loopback", "forwards to"),
+        (PEER + "advertise: ['2001:db8::%eth0/48']", "advertise[0]", "names an interface", "2001:db8:10::/48"),
+        (PEER + "advertise: ['::/128']", "advertise[0]", "`::/128` is unspecified", "forwards to"),
+        (PEER + "accept_routes: ['2001:db8::/32', x]", "accept_routes[1]", "`x` is not a prefix", "2001:db8:10::/48"),
+        (PEER + "accept_routes: ['fd00::/8', '::/0']", "accept_routes[1]", "default route", "accept_default: true"),
+        (PEER + "accept_routes: [0.0.0.0/0]", "accept_routes[0]", "IPv4 prefix, and the overlay is IPv6", "outside"),
+        (PEER + "accept_routes: al", "accept_routes", "`al` is not of the form it needs", "or the word all"),
+        (PEER + "accept_routes: 1", "accept_routes", "must be a list or text, not a whole number", "the word all"),
+        (PEER + "masquerade: 'no'", "masquerade", "must be true or false, not text ('no')", "without quotes"),
+        (PEER + "endpoint_discovery: stun", "endpoint_discovery", "is none of static, outgoing, observed", "static"),
+        (PEER + "health: {target: '2001:db8::1'}", "health", "advertises nothing that could be", "add `advertise`"),
+        (PEER + "advertise: []\nhealth: {target: '2001:db8::1'}", "health", "advertises nothing", "add `advertise`"),
+        (EXIT + "health: 2001:db8::1", "health", "must be a mapping (key: value), not text", '"target"'),
+        (EXIT + "health: {}", "health.target", "key `target` is missing", "2001:db8:10::1"),
+        (EXIT + "health: {tarrget: x}", "health.tarrget", "unknown key", "did you mean `target`?"),
+        (EXIT + "health: {target: 198.18.0.1}", "health.target", "`198.18.0.1` is not an IPv6 address", "2001:db8:10"),
+        (EXIT + "health: {target: a.example.org}", "health.target", "is not an IPv6 address", "2001:db8:10::1"),
+        (EXIT + "health: {target: '2001:db8::1%eth0'}", "health.target", "names an interface", "2001:db8:10::1"),
+        (EXIT + "health: {target: 'fe80::1'}", "health.target", "`fe80::1` is link-local", "2001:db8:10::1"),
+        (EXIT + f"health: {{target: '{OWN[1]}'}}", "health.target", "in the prefix of mesh prod itself", "behind"),
+        (EXIT + TARGET.format("interval: 0.1"), "health.interval", "out of range (the minimum is 0.2)", "seconds"),
+        (EXIT + TARGET.format("interval: 61"), "health.interval", "out of range (the maximum is 60)", "seconds"),
+        (EXIT + TARGET.format("interval: .inf"), "health.interval", "out of range (the maximum is 60)", "seconds"),
+        (EXIT + TARGET.format("interval: .nan"), "health.interval", "is no number of seconds", "0.2 to 60"),
+        (EXIT + TARGET.format("interval: '1'"), "health.interval", "must be a number, not text ('1')", "no quotes"),
+        (EXIT + TARGET.format("misses: 0"), "health.misses", "out of range (the minimum is 1)", "pings"),
+        (EXIT + TARGET.format("misses: 11"), "health.misses", "out of range (the maximum is 10)", "pings"),
+        (EXIT + TARGET.format("misses: 1.5"), "health.misses", "must be a whole number, not a number", "pings"),
         (PEER + "advertise: ['::/0', '::/0']", "advertise[1]", "is there twice", "keep one"),
         (PEER.replace("endpoint: 198.18.0.11\n", ""), "endpoint", "a peer needs an endpoint", "role: client"),
         (PEER.replace("198.18.0.11", "0.0.0.0"), "endpoint", "`0.0.0.0` is not host or host:port", "203.0.113.7"),

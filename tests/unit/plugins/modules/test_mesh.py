@@ -29,6 +29,16 @@ def test_one_mesh_says_only_what_was_given():
     }
 
 
+def test_what_ansible_makes_another_form_of_arrives_as_written():
+    health = {"target": "2001:db8::1", "interval": None, "misses": 5}
+    message = mesh.request(params(mesh="prod", accept_routes=["all"], health=health))
+    (declared,) = message["declarations"]
+    assert declared["accept_routes"] == "all"
+    assert declared["health"] == {"target": "2001:db8::1", "misses": 5}
+    message = mesh.request(params(mesh="prod", accept_routes=["2001:db8::/32"]))
+    assert message["declarations"][0]["accept_routes"] == ["2001:db8::/32"]
+
+
 def test_several_are_of_one_owner_and_purge_the_rest():
     message = mesh.request(
         params(declarations=[{"mesh": "a"}, {"mesh": "b", "state": "absent"}], owner="role", purge=True)

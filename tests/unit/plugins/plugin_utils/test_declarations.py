@@ -144,6 +144,47 @@ def test_later_groups_win_over_earlier_ones_and_both_over_settings():
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "group", "united"),
+    [
+        ("all", ["2001:db8:1::/48"], "all"),
+        (["2001:db8:1::/48"], "all", "all"),
+        ("all", "all", "all"),
+        (["2001:db8:1::/48"], ["2001:db8:2::/48"], ["2001:db8:1::/48", "2001:db8:2::/48"]),
+    ],
+)
+def test_all_routes_hold_whatever_they_are_united_with(settings, group, united):
+    layers = {"settings": {"accept_routes": settings}, "groups": {"peers": {"role": "peer", "accept_routes": group}}}
+    plan = small(meshes={"m": layers}).plan("p")
+    assert plan.declarations[0]["accept_routes"] == united
+    assert plan.replaced == []
+
+
+def test_a_later_health_replaces_an_earlier_one():
+    layers = {"m": {"settings": {"health": {"target": "2001:db8::1", "misses": 5}}, "groups": {"peers": None}}}
+    own = {"role": "peer", "health": {"target": "2001:db8::2"}}
+    world = small(meshes=layers, groups={"peers": ["p"]}, host_vars={"p": {"smegmesh_overrides": {"m": own}}})
+    plan = world.plan("p")
+    assert plan.declarations[0]["health"] == {"target": "2001:db8::2"}
+    assert len(plan.replaced) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "settings", "endpoint"),
+    [
+        ({"ansible_host": "198.18.0.1"}, {"endpoint_discovery": "static"}, "198.18.0.1"),
+        ({"ansible_host": "198.18.0.1"}, {"endpoint_discovery": "observed"}, None),
+        ({"smegmesh_endpoint": "p.example.org"}, {"endpoint_discovery": "outgoing"}, "p.example.org"),
+        ({}, {"endpoint_discovery": "outgoing", "endpoint": "198.18.0.2"}, "198.18.0.2"),
+    ],
+)
+def test_a_discovered_endpoint_is_declared_only_where_it_was_meant(variables, settings, endpoint):
+    layers = {"m": {"groups": {"peers": {"role": "peer", **settings}}}}
+    (declaration,) = small(meshes=layers, host_vars={"p": variables}).plan("p").declarations
+    assert declaration.get("endpoint") == endpoint
+    assert ("endpoint" in declaration) == (endpoint is not None)
+
+
 def test_lists_unite_without_duplicates_and_leave_the_inventory_as_it_was():
     world = small(
         meshes={
@@ -350,6 +391,13 @@ def test_an_override_for_a_mesh_the_host_is_not_in():
         (["m"], "smegmesh_overrides of host p: must map mesh ids to settings"),
         ({"m": {"port": True}}, "smegmesh_overrides of host p: m.port: must be a whole number, not True"),
         ({"m": {"advertise": "::/0"}}, "smegmesh_overrides of host p: m.advertise: must be a list, not '::/0'"),
+        (
+            {"m": {"accept_routes": "some"}},
+            "smegmesh_overrides of host p: m.accept_routes: must be a list or the word 'all', not 'some'",
+        ),
+        ({"m": {"advertise": "all"}}, "smegmesh_overrides of host p: m.advertise: must be a list, not 'all'"),
+        ({"m": {"health": "::1"}}, "smegmesh_overrides of host p: m.health: must be a mapping, not '::1'"),
+        ({"m": {"masquerade": 1}}, "smegmesh_overrides of host p: m.masquerade: must be true or false, not 1"),
         (
             {"m": {"bootstrap": [{"name": "x"}]}},
             "host p, mesh m: bootstrap entry {'name': 'x'}: write the name of a host",

@@ -4,13 +4,15 @@ from smegmesh.declaration.choose import choose_ports, default_interface
 from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.meshes import Loaded, MeshError, load_meshes, read_meshes
 from smegmesh.declaration.parse import load_agent
-from smegmesh.declaration.values import AgentSettings, Bootstrap, Declaration, HostPort
+from smegmesh.declaration.values import AgentSettings, Bootstrap, Declaration, EndpointDiscovery, Health, HostPort
 
 __all__ = [
     "AgentSettings",
     "Bootstrap",
     "Declaration",
     "DeclarationError",
+    "EndpointDiscovery",
+    "Health",
     "HostPort",
     "Loaded",
     "MeshError",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,41 @@ from smegmesh.declaration.choose import default_interface
 from smegmesh.declaration.document import Document, parse_document, read_text
 from smegmesh.declaration.errors import DeclarationError, split_fix
 from smegmesh.declaration.schema import check_schema
-from smegmesh.declaration.values import LINK_PORT, AgentSettings, Bootstrap, Declaration, HostPort, Prefix
-from smegmesh.identity.address import check_mesh_id
+from smegmesh.declaration.values import (
+    HEALTH_INTERVAL,
+    HEALTH_MISSES,
+    LINK_PORT,
+    AgentSettings,
+    Bootstrap,
+    Declaration,
+    Health,
+    HostPort,
+    Prefix,
+)
+from smegmesh.identity.address import check_mesh_id, mesh_prefix
 from smegmesh.identity.grant import check_node_name
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _MAX_DESCRIPTION = 255
+_DEFAULT_ROUTE = IPv6Network("::/0")
+_NOWHERE = {  # what no exit leads to (RFC 4291, 2.4)
+    "unspecified": IPv6Network("::/128"),
+    "loopback": IPv6Network("::1/128"),
+    "link-local": IPv6Network("fe80::/10"),
+    "multicast": IPv6Network("ff00::/8"),
+}
+_PLAIN = (
+    "authority",
+    "endpoint_discovery",
+    "port",
+    "alias",
+    "description",
+    "keepalive",
+    "bridge",
+    "masquerade",
+    "accept_default",
+    "mtu",
+)
 
 
 def load_agent(path: Path) -> AgentSettings:
@@ -53,7 +83,8 @@ def parse_declaration(document: Document) -> Declaration:
         what = f"is longer than {_MAX_DESCRIPTION} bytes in UTF-8"
         raise DeclarationError(document.file, "description", what, "shorten it")
     endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
-    plain = ("authority", "port", "alias", "description", "keepalive", "bridge", "accept_default", "mtu")
+    accepted = data.get("accept_routes", [])
+    accept_all = accepted == "all"
     return Declaration(
         file=document.file,
         owner=data["owner"],
@@ -62,9 +93,11 @@ def parse_declaration(document: Document) -> Declaration:
         interface=data.get("interface") or default_interface(mesh),
         endpoint=endpoint,
         bootstrap=_bootstrap(document, data.get("bootstrap", [])),
-        advertise=_prefixes(document, "advertise", data.get("advertise", [])),
-        accept_routes=_prefixes(document, "accept_routes", data.get("accept_routes", [])),
-        **{key: data[key] for key in plain if key in data},
+        advertise=_advertised(document, mesh, data.get("advertise", [])),
+        health=_health(document, mesh, data),
+        accept_routes=() if accept_all else _accepted(document, accepted),
+        accept_all=accept_all,
+        **{key: data[key] for key in _PLAIN if key in data},
     )
 
 
@@ -73,9 +106,10 @@ def _from_identity(document: Document, where: str, error: ValueError) -> Declara
 
 
 def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None:
-    if role is Role.PEER and "endpoint" not in data:
+    discovery = data.get("endpoint_discovery", "static")
+    if role is Role.PEER and discovery == "static" and "endpoint" not in data:
         what = "a peer needs an endpoint, the address at which other hosts reach it"
-        fix = "add for example `endpoint: 203.0.113.7`, or make it `role: client`"
+        fix = "add for example `endpoint: 203.0.113.7`, or `endpoint_discovery: observed`, or make it `role: client`"
         raise DeclarationError(document.file, "endpoint", what, fix)
     if role is Role.CLIENT and "endpoint" in data:
         what = "a client has no endpoint: others reach it through its home peer"
@@ -137,24 +171,84 @@ def _is_address(host: str) -> bool:
     return not (address.is_unspecified or address.is_multicast or scoped)
 
 
+def _advertised(document: Document, mesh: str, items: Iterable[str]) -> tuple[Prefix, ...]:
+    prefixes = _prefixes(document, "advertise", items)
+    for index, prefix in enumerate(prefixes):
+        inside = _not_outside(mesh, prefix)
+        if inside is not None:
+            fix = "name a network that this host forwards to, for example 2001:db8:10::/48"
+            raise DeclarationError(document.file, f"advertise[{index}]", f"`{prefix}` is {inside}", fix)
+    return prefixes
+
+
+def _accepted(document: Document, items: Iterable[str]) -> tuple[Prefix, ...]:
+    prefixes = _prefixes(document, "accept_routes", items)
+    if _DEFAULT_ROUTE in prefixes:
+        where = f"accept_routes[{prefixes.index(_DEFAULT_ROUTE)}]"
+        what = f"`{_DEFAULT_ROUTE}` is the default route, which is accepted by a key of its own"
+        raise DeclarationError(document.file, where, what, "take it out and say `accept_default: true`")
+    return prefixes
+
+
+def _not_outside(mesh: str, prefix: IPv6Network) -> str | None:
+    """What a prefix is that lies in no network outside the overlay; None if it may lie in one."""
+    if prefix.subnet_of(mesh_prefix(mesh)):
+        return f"in the prefix of mesh {mesh} itself ({mesh_prefix(mesh)})"
+    return next((f"{name}: no network outside" for name, range_ in _NOWHERE.items() if prefix.subnet_of(range_)), None)
+
+
+def _health(document: Document, mesh: str, data: Mapping[str, Any]) -> Health | None:
+    if "health" not in data:
+        return None
+    if not data.get("advertise"):
+        what = "this node advertises nothing that could be withdrawn"
+        raise DeclarationError(document.file, "health", what, "add `advertise`, or take `health` out")
+    given = data["health"]
+    target = _target(document, mesh, given["target"])
+    interval = float(given.get("interval", HEALTH_INTERVAL))
+    if math.isnan(interval):  # which is neither below nor above any limit
+        what = "`.nan` is no number of seconds"
+        raise DeclarationError(document.file, "health.interval", what, "write a number from 0.2 to 60")
+    return Health(target, interval, int(given.get("misses", HEALTH_MISSES)))
+
+
+def _target(document: Document, mesh: str, text: str) -> IPv6Address:
+    where, fix = "health.target", "write an address that answers pings behind this exit, for example 2001:db8:10::1"
+    try:
+        target = IPv6Address(text)
+    except ValueError:
+        raise DeclarationError(document.file, where, f"`{text}` is not an IPv6 address", fix) from None
+    if target.scope_id is not None:
+        raise DeclarationError(document.file, where, f"`{text}` names an interface", fix)
+    inside = _not_outside(mesh, IPv6Network(target))
+    if inside is not None:
+        raise DeclarationError(document.file, where, f"`{text}` is {inside}", fix)
+    return target
+
+
 def _prefixes(document: Document, where: str, items: Iterable[str]) -> tuple[Prefix, ...]:
     prefixes: list[Prefix] = []
     for index, text in enumerate(items):
-        place = f"{where}[{index}]"
-        try:
-            prefix = ip_network(text)
-        except ValueError:
-            raise _bad_prefix(document, place, text) from None
+        prefix = _prefix(document, f"{where}[{index}]", text)
         if prefix in prefixes:
-            raise DeclarationError(document.file, place, f"`{text}` is there twice", "keep one of them")
+            raise DeclarationError(document.file, f"{where}[{index}]", f"`{text}` is there twice", "keep one of them")
         prefixes.append(prefix)
     return tuple(prefixes)
 
 
-def _bad_prefix(document: Document, where: str, text: str) -> DeclarationError:
+def _prefix(document: Document, where: str, text: str) -> Prefix:
+    fix = "write an address and a length, for example 2001:db8:10::/48"
+    if "%" in text:
+        raise DeclarationError(document.file, where, f"`{text}` names an interface", fix)
     try:
         meant = ip_network(text, strict=False)
     except ValueError:
-        fix = "write an address and a length, for example 2001:db8:10::/48 or 192.0.2.0/24"
-        return DeclarationError(document.file, where, f"`{text}` is not a prefix", fix)
-    return DeclarationError(document.file, where, f"`{text}` has bits set after its length", f"did you mean `{meant}`?")
+        raise DeclarationError(document.file, where, f"`{text}` is not a prefix", fix) from None
+    if isinstance(meant, IPv4Network):
+        what = f"`{text}` is an IPv4 prefix, and the overlay is IPv6 only"
+        raise DeclarationError(document.file, where, what, "take it out; IPv4 networks are reached outside the mesh")
+    try:
+        return IPv6Network(text)
+    except ValueError:
+        what = f"`{text}` has bits set after its length"
+        raise DeclarationError(document.file, where, what, f"did you mean `{meant}`?") from None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TYPE_NAMES = {
     "string": "text",
     "integer": "a whole number",
+    "number": "a number",
     "boolean": "true or false",
     "array": "a list",
     "object": "a mapping (key: value)",
@@ -94,14 +95,15 @@ def _missing_key(
 def _wrong_type(
     document: Document, where: Where, fault: ValidationError, schema: Mapping[str, Any]
 ) -> DeclarationError:
-    wanted = str(schema["type"])
+    wanted = schema["type"]
+    names = [_TYPE_NAMES[each] for each in ([wanted] if isinstance(wanted, str) else wanted)]
     value = fault.instance
     text = document.texts.get(where, "")
-    what = f"must be {_TYPE_NAMES[wanted]}, not {_type_name(value)}"
+    what = f"must be {' or '.join(names)}, not {_type_name(value)}"
     if wanted == "string" and text and isinstance(value, (bool, int, float)):
         what = f"must be text, but YAML reads `{text}` as {_type_name(value)}"
         return DeclarationError(document.file, where_text(where), what, f'write it in quotes: "{text}"')
-    if wanted in ("integer", "boolean") and isinstance(value, str):
+    if wanted in ("integer", "number", "boolean") and isinstance(value, str):
         return DeclarationError(document.file, where_text(where), f"{what} ({value!r})", _unquoted(wanted, schema))
     return DeclarationError(document.file, where_text(where), what, _example(schema))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
+from ipaddress import IPv6Address, IPv6Network
+from typing import Literal, NamedTuple
 
 from smegmesh.crdt.entry import Role
 
 LINK_PORT = 4000
-Prefix = IPv4Network | IPv6Network
+HEALTH_INTERVAL = 1.0  # seconds
+HEALTH_MISSES = 3
+Prefix = IPv6Network  # the overlay is IPv6 only
+EndpointDiscovery = Literal["static", "outgoing", "observed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,23 @@ class Bootstrap(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """An exit can reach what it advertises while `target` answers: pinged every `interval` seconds, and not
+    answering after `misses` pings in a row without an answer."""
+
+    target: IPv6Address
+    interval: float = HEALTH_INTERVAL
+    misses: int = HEALTH_MISSES
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """The desired state of one mesh on this host.
 
     `port` is None where the agent chooses (`choose_ports`); `interface` is always
     a name; `mtu` is None where it follows from the underlay. keepalive is in
-    seconds. `file` is where it was declared.
+    seconds. `accept_all` accepts every advertised prefix but the default route, which
+    is `accept_default`'s; `accept_routes` is empty then. `file` is where it was declared.
     """
 
     file: str
@@ -58,6 +72,7 @@ class Declaration:
     interface: str
     authority: str = "default"
     endpoint: HostPort | None = None
+    endpoint_discovery: EndpointDiscovery = "static"
     port: int | None = None
     bootstrap: tuple[Bootstrap, ...] = ()
     alias: str | None = None
@@ -65,6 +80,9 @@ class Declaration:
     keepalive: int = 25
     bridge: bool = False
     advertise: tuple[Prefix, ...] = ()
+    masquerade: bool = True
+    health: Health | None = None
     accept_routes: tuple[Prefix, ...] = ()
+    accept_all: bool = False
     accept_default: bool = False
     mtu: int | None = None
