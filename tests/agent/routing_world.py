@@ -111,11 +111,11 @@ class World:
     def _joined(self, host: Host, mesh: str, view: View) -> Joined:
         interesting = [key for key, member in view.members.items() if offers_anything(member.entry)]
         return Joined(
-            make_offers(view, interesting),
-            mesh in host.bridges,
-            accepted_of(host.accept) if host.accept else Accepted(),
-            frozenset(ip_network(prefix) for prefix in host.advertise.get(mesh, ())),
-            frozenset(self.hosts[other].key for other in self.unreachable.get(host.name, ())),
+            offers=make_offers(view, interesting),
+            bridge=mesh in host.bridges,
+            accepted=accepted_of(host.accept) if host.accept else Accepted(),
+            advertised=frozenset(ip_network(prefix) for prefix in host.advertise.get(mesh, ())),
+            unreachable=frozenset(self.hosts[other].key for other in self.unreachable.get(host.name, ())),
         )
 
     def _entry(self, host: Host, mesh: str) -> Entry:

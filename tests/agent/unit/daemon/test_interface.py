@@ -23,7 +23,7 @@ from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import generate_private_key
-from smegmesh.routing.plan import LocalPolicy, make_plan
+from smegmesh.routing.plan import Allowed, LocalPolicy, make_plan
 
 MESH, DEVICE = "prod", "smeg-prod"
 OWN, ONE, TWO, THREE, CLIENT = (bytes([number]) * 32 for number in range(1, 6))
@@ -87,7 +87,14 @@ class Scene:
         )
         self.declaration = Declaration("prod.yml", "role", MESH, Role.PEER, DEVICE, keepalive=0)
         log = NodeLogger(logging.getLogger("test"), {})
-        self.interface = Interface(host, self.declaration, 51820, self.view, self.created.append, log)
+        self.states = 0  # how often it failed, or was mended
+        self.beyond: Allowed = {}
+        self.interface = Interface(
+            host, self.declaration, 51820, self.view, lambda: self.beyond, self.created.append, self.state, log
+        )
+
+    def state(self) -> None:
+        self.states += 1
 
     def look_up(self, name: str) -> str:
         if name in self.unknown:

@@ -18,15 +18,18 @@ from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
 from smegmesh.daemon.resolver import Resolver
+from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
+from smegmesh.routing.tables import MARK
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
+from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError
 
 _log = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Daemon:
             on_down=self._link_down,
             on_dial_failed=self._dial_failed,
             monotonic=loop.time,
+            settings=LinkSettings(mark=MARK if platform.tunnels else 0),
         )
         self._host = Host(
             directories=directories,
@@ -87,6 +91,7 @@ class Daemon:
             plane=platform.plane,
             system=platform.system,
             tunnels=platform.tunnels,
+            routes=Routes(keys.node_key, self._interfaces_changed),
             resolver=Resolver(loop.time),
             clock=loop.time,
             give_up=self._give_up,
@@ -113,6 +118,7 @@ class Daemon:
         self.stopping.set()
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
+        self._host.routes.close()
         await asyncio.gather(*(mesh.stop(leave=False) for mesh in meshes.values()))
         if self._forwarding is not None:
             await self._forwarding.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smegmesh.daemon.resolver import Resolver
+from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import System
 from smegmesh.identity.certificate import Authority
@@ -52,6 +53,7 @@ class Host:
     plane: Plane
     system: System
     tunnels: bool
+    routes: Routes
     resolver: Resolver
     clock: Callable[[], float]
     give_up: Callable[[StoreDamaged], None]

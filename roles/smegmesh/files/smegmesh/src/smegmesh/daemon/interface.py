@@ -17,8 +17,9 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import View
-from smegmesh.routing.plan import LocalPolicy, PeerPlan, Plan, PlanChange
+from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, PlanChange
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.tables import MARK
 from smegmesh.store import Device, StoreError
 
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
@@ -28,7 +29,8 @@ _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is 
 
 
 class Interface:
-    """Runs until closed. `on_up(created)` is called when the interface has come up.
+    """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed or
+    is as planned again. `allowed` is what members carry beyond the mesh.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
     was called: what an agent that was killed had stored may lack the newest members, and it would take
@@ -42,7 +44,9 @@ class Interface:
         declaration: Declaration,
         port: int,
         view: Callable[[], View],
+        allowed: Callable[[], Allowed],
         on_up: Callable[[bool], None],
+        on_state: Callable[[], None],
         log: NodeLogger,
     ) -> None:
         self.device = declaration.interface
@@ -54,7 +58,9 @@ class Interface:
         self._declared_mtu = declaration.mtu
         self._policy = LocalPolicy(declaration.role, declaration.keepalive)
         self._view = view
+        self._allowed = allowed
         self._on_up = on_up
+        self._on_state = on_state
         self._log = log
         self._planner: Planner | None = None
         self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
@@ -83,7 +89,7 @@ class Interface:
         self._dirty.set()
 
     def view_changed(self) -> None:
-        """There is another view to follow."""
+        """There is another view to follow, or something else beyond the mesh."""
         self._dirty.set()
 
     def informed(self) -> None:
@@ -164,10 +170,12 @@ class Interface:
             return
         if self._failures:
             self._log.info("interface %s is as planned again", self.device)
-        self.problem, self._failures = None, 0
+        before, self.problem, self._failures = self.problem, None, 0
+        if before is not None:
+            self._on_state()
 
     async def _bring_up(self) -> None:
-        self._planner = Planner(self._view(), self._policy)
+        self._planner = Planner(self._view(), self._policy, self._allowed())
         plan = self._planner.plan
         endpoints, unresolved = await self._resolve(plan.peers, plan.routes)
         async with self._device_lock:
@@ -193,8 +201,8 @@ class Interface:
         """What the plan says otherwise by the view of now, with what may not be carried out of what it said before."""
         view = self._view()
         if self._planner is None:
-            self._planner = Planner(view, self._policy)
-        change = self._planner.follow(view, self._policy)
+            self._planner = Planner(view, self._policy, self._allowed())
+        change = self._planner.follow(view, self._policy, self._allowed())
         return self._planner, replace(change, peers={**self._pending, **change.peers})
 
     async def _resolve(
@@ -223,7 +231,7 @@ class Interface:
     def _make_reconciler(self, endpoints: Mapping[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
-        settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port)
+        settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port, fwmark=MARK)
         return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu)
 
     def _note(self) -> None:
@@ -232,7 +240,8 @@ class Interface:
             self._recorded = True
 
     def _failed(self, problem: str) -> None:
-        if problem != self.problem:
-            self._log.error("%s", problem)
-        self.problem = problem
+        before, self.problem = self.problem, problem
         self._failures += 1
+        if problem != before:
+            self._log.error("%s", problem)
+            self._on_state()

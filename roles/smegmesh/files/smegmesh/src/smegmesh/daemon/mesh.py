@@ -6,24 +6,31 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv6Network
 from random import SystemRandom
 
 import smegmesh
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.daemon.credentials import Credentials
 from smegmesh.daemon.effects import Effects
+from smegmesh.daemon.exits import Upstream, UsedExits
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.reach import Reach
 from smegmesh.daemon.sessions import SilentSessions
 from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.probe import Prober
-from smegmesh.declaration import Declaration
+from smegmesh.declaration import Declaration, Prefix
 from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Probe, Send, ViewChanged
 from smegmesh.gossip.settings import Settings, Stored
-from smegmesh.gossip.view import View
+from smegmesh.gossip.view import Liveness, View
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.routing.choices import Joined
+from smegmesh.routing.host import Place
+from smegmesh.routing.offers import DEFAULT, Accepted
 from smegmesh.transport.tls import MeshTls
 
 _KEPT_ALARMS = 20
@@ -68,8 +75,21 @@ class Mesh:
         self._sessions = SilentSessions()
         self._renewing: set[asyncio.Task[None]] = set()
         self.engine = self._make_engine()
-        self.interface = Interface(host, declaration, port, self.engine.view, self._interface_up, log)
+        self.interface = Interface(
+            host,
+            declaration,
+            port,
+            self.engine.view,
+            partial(host.routes.allowed, self.mesh_id),
+            self._interface_up,
+            self._replaced,
+            log,
+        )
         self._prober = Prober(declaration.interface, self._probed)
+        self._exits = UsedExits(declaration.interface, self._replaced)
+        self._upstream: Upstream | None = None
+        self._reach = Reach(self._loop.time, self._loop.call_at, self._replaced)
+        self._announced = self._stored_routes()
         commit = partial(host.store.commit, self.mesh_id, host.keys.node_key)
         self._effects = Effects(commit, self._carry_out, host.give_up, log)
         self.engine.set_entry(self._entry(), host.clock())
@@ -91,7 +111,9 @@ class Mesh:
     def start(self) -> None:
         """Join: accept and dial links, publish the own entry, bring the interface up. Raises TlsSettingsError."""
         self._set_links(self._credentials)
+        self._host.routes.add(self.mesh_id, self, self._announced)
         self._follow_engine()
+        self._watch_upstream()
         self.interface.start()
 
     def needs_restart(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
@@ -116,6 +138,7 @@ class Mesh:
             self._set_links(credentials)
             self._credentials = credentials
             self._input(self.engine.set_certificate, credentials.certificate)
+            self._replaced()
         if declaration == self.declaration:
             return False
         before, self.declaration = self.declaration, declaration
@@ -125,6 +148,9 @@ class Mesh:
             self.declaration = before
             raise
         self.interface.follow(declaration)
+        if before.health != declaration.health:
+            self._watch_upstream()
+        self._replaced()
         return True
 
     async def stop(self, *, leave: bool) -> None:
@@ -136,8 +162,13 @@ class Mesh:
         for timer in (self._timer, self._greeting):
             if timer is not None:
                 timer.cancel()
+        self._host.routes.drop(self.mesh_id)
         self._effects.close()
         self._prober.close()
+        self._exits.close()
+        self._reach.close()
+        if self._upstream is not None:
+            self._upstream.close()
         self._host.links.drop_mesh(self.mesh_id)
         for task in self._renewing:
             task.cancel()
@@ -150,10 +181,12 @@ class Mesh:
         self.dial_problem = None
         self._dial_failures.clear()
         self._input(self.engine.link_up, link, certificate, dialled)
+        self._replaced()
 
     def link_down(self, link: int) -> None:
         """A link is gone."""
         self._input(self.engine.link_down, link)
+        self._replaced()
 
     def frame(self, link: int, data: bytes) -> None:
         """A frame came."""
@@ -227,14 +260,104 @@ class Mesh:
             self._watch()
         elif isinstance(event, ViewChanged):
             self.interface.view_changed()
+            self._replaced()
         elif isinstance(event, Alarm):
             self.alarms.append(event.text)
             self._log.error("%s: %s", event.kind, event.text)
+
+    # Routing between meshes and out of them.
+
+    def place(self) -> Place:
+        """Where it is on this host, and how it routes, but for the offers of its members."""
+        return Place(
+            device=self.interface.device,
+            port=self.interface.port,
+            address=node_address(self.mesh_id, self._host.keys.node_key),
+            joined=Joined(
+                bridge=self.declaration.bridge and self._serves(),
+                granted=frozenset(self._credentials.certificate.grant.bridges),
+                accepted=_accepted(self.declaration),
+                advertised=frozenset(prefix for prefix in self._advertised() if isinstance(prefix, IPv6Network)),
+                unreachable=self._exits.unreachable,
+            ),
+            masquerade=self.declaration.masquerade,
+        )
+
+    def rerouted(self) -> None:
+        """What its members carry beyond the mesh is something else now."""
+        self.interface.view_changed()
+        self._watch_exits()
+
+    def announce(self, routes: tuple[BridgedRoute, ...]) -> None:
+        """Tell its members what this node reaches through its other meshes."""
+        self._announced = routes
+        self._speak()
+
+    def _replaced(self) -> None:
+        """Something of `place`, or of the view, is another."""
+        if not self._stopped:
+            self._host.routes.follow(self.mesh_id)
+
+    def _serves(self) -> bool:
+        """Whether what is sent here for another mesh gets on: the interface stands, and the mesh is heard."""
+        view = self.view()
+        own = view.members.get(view.node_key)
+        is_down = own is not None and own.liveness is Liveness.DOWN
+        others = any(key != view.node_key for key in view.members)
+        connected = self._reach.connected(linked=bool(self.engine.links()), others=others)
+        return connected and not is_down and self.interface.problem is None
+
+    def _stored_routes(self) -> tuple[BridgedRoute, ...]:
+        """What this node announced before it was started anew: it holds until it knows better."""
+        own = self.engine.view().members.get(self._host.keys.node_key)
+        return own.entry.routes if own is not None and self.declaration.bridge else ()
+
+    def _advertised(self) -> tuple[Prefix, ...]:
+        return self.declaration.advertise if self._upstream is None or self._upstream.reached else ()
+
+    def _watch_exits(self) -> None:
+        if not self._host.tunnels or self._stopped:
+            return
+        members = self.view().members
+        used = self._host.routes.used(self.mesh_id) | self._exits.unreachable
+        offered = {key for exits in self._host.routes.offers(self.mesh_id).exits.values() for key in exits}
+        addresses = {key: members[key].address for key in used if key in members}
+        try:
+            self._exits.watch(addresses, frozenset(offered))
+        except PlaneError as error:
+            self._log.error("%s", error)
+
+    def _watch_upstream(self) -> None:
+        """Look after what the declaration says that this exit must reach."""
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
+        if self.declaration.health is not None and self._host.tunnels:
+            self._upstream = Upstream(self.declaration.health, self._upstream_changed)
+            try:
+                self._upstream.start()
+            except PlaneError as error:
+                self._log.error("%s", error)
+
+    def _upstream_changed(self) -> None:
+        assert self._upstream is not None
+        target = self.declaration.health.target if self.declaration.health else None
+        self._log.warning("health target %s %s", target, "answers" if self._upstream.reached else "does not answer")
+        self._speak()
+        self._replaced()
+
+    def _speak(self) -> None:
+        """Say in the own entry what is so now."""
+        try:
+            self._input(self.engine.set_entry, self._entry())
+        except ValueError as error:
+            self._log.error("not announced: %s", error)
 
     # The interface and what is seen through it.
 
     def _interface_up(self, created: bool) -> None:
         self._on_up()
+        self._watch_exits()
         if created:
             self._greet()
 
@@ -296,7 +419,22 @@ class Mesh:
             links=links,
             alias=declaration.alias,
             description=declaration.description,
-            advertise=tuple(map(str, declaration.advertise)),
+            advertise=tuple(map(str, self._advertised())),
             bridge=declaration.bridge,
+            routes=self._announced if declaration.bridge else (),
+            masquerade=declaration.masquerade,
+            accept=_accept(declaration) if declaration.role is Role.CLIENT else (),
             agent=smegmesh.__version__,
         )
+
+
+def _accepted(declaration: Declaration) -> Accepted:
+    prefixes = tuple(prefix for prefix in declaration.accept_routes if isinstance(prefix, IPv6Network))
+    return Accepted(prefixes, declaration.accept_all, declaration.accept_default)
+
+
+def _accept(declaration: Declaration) -> tuple[str, ...]:
+    """The same as an entry says it."""
+    default = (str(DEFAULT),) if declaration.accept_default else ()
+    every = (ACCEPT_ALL,) if declaration.accept_all else ()
+    return (*map(str, declaration.accept_routes), *every, *default)

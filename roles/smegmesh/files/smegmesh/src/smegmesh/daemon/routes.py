@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from smegmesh.crdt.entry import BridgedRoute
@@ -14,6 +14,7 @@ from smegmesh.routing.offers import Offers
 from smegmesh.routing.plan import NOTHING_BEYOND, Allowed
 from smegmesh.routing.tables import HostPlan
 
+SETTLING = 5.0  # seconds after a start in which what was announced before it holds
 COALESCE = 0.1  # seconds in which what is announced anew is put together; what is withdrawn goes at once
 
 
@@ -45,6 +46,7 @@ class Routes:
         self._announced: dict[str, tuple[BridgedRoute, ...]] = {}
         self._due: asyncio.Handle | None = None
         self._announcing: asyncio.TimerHandle | None = None
+        self._settled = 0.0
 
     @property
     def plan(self) -> HostPlan:
@@ -68,9 +70,16 @@ class Routes:
         """What the members of a mesh offer."""
         return self._follower.offers(mesh)
 
-    def add(self, mesh_id: str, mesh: RoutedMesh) -> None:
-        """Begin to follow a mesh; what it reaches is known when this returns."""
+    def add(self, mesh_id: str, mesh: RoutedMesh, announced: tuple[BridgedRoute, ...] = ()) -> None:
+        """Begin to follow a mesh; what it reaches is known when this returns.
+
+        `announced` is what this node told in it before it was started anew. Until all meshes are heard again it holds,
+        or each start of an agent would have others take another bridge, and come back.
+        """
         self._meshes[mesh_id] = mesh
+        self._announced[mesh_id] = announced
+        if announced:
+            self._settled = max(self._settled, self._loop.time() + SETTLING)
         self.follow(mesh_id)
         self._carry_out()
 
@@ -113,9 +122,13 @@ class Routes:
         self._announce_later()
 
     def _announce_later(self) -> None:
+        settling = self._settled - self._loop.time()
+        if settling > 0:
+            self._announcing = self._announcing or self._loop.call_later(settling, self._announce)
+            return
         announced = self._carried_out.announced
         news = {mesh for mesh in self._meshes if announced.get(mesh, ()) != self._announced.get(mesh, ())}
-        if any(set(self._announced.get(mesh, ())) - set(announced.get(mesh, ())) for mesh in news):
+        if any(_ends(self._announced.get(mesh, ())) - _ends(announced.get(mesh, ())) for mesh in news):
             self._announce()
         elif news and self._announcing is None:
             self._announcing = self._loop.call_later(COALESCE, self._announce)
@@ -129,6 +142,11 @@ class Routes:
             if routes != self._announced.get(mesh_id, ()):
                 self._announced[mesh_id] = routes
                 mesh.announce(routes)
+
+
+def _ends(routes: Iterable[BridgedRoute]) -> set[tuple[str, str | None]]:
+    """Where routes lead, whatever the way."""
+    return {(route.path[-1] if route.prefix is None else "", route.prefix) for route in routes}
 
 
 def _differ(mesh: str, before: Mapping[str, object], after: Mapping[str, object]) -> bool:

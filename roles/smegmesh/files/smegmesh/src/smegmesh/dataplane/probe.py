@@ -34,7 +34,8 @@ def decode_reply(packet: bytes, identifier: int) -> int | None:
 
 
 class Prober:
-    """Probes the watched targets through one interface; needs CAP_NET_RAW.
+    """Probes the watched targets through one interface, without one by the way of packets with this mark; needs
+    CAP_NET_RAW.
 
     `callback(key, answered)` comes once for each echo: at once when it is answered, or when
     the timeout (seconds) has passed without an answer.
@@ -42,11 +43,13 @@ class Prober:
 
     def __init__(
         self,
-        device: str,
+        device: str | None,
         callback: Callable[[bytes, bool], None],
         timeout: float = TIMEOUT,
+        mark: int = 0,
     ) -> None:
         self._device = device
+        self._mark = mark
         self._callback = callback
         self._timeout = timeout
         self._pause = 0.0
@@ -127,9 +130,13 @@ class Prober:
                 socket.IPPROTO_ICMPV6,
             )
         except PermissionError as error:
-            raise PlaneError(f"cannot probe through {self._device}: the agent needs CAP_NET_RAW") from error
+            way = f" through {self._device}" if self._device else ""
+            raise PlaneError(f"cannot probe{way}: the agent needs CAP_NET_RAW") from error
         try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
+            if self._device:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._device.encode())
+            if self._mark:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _only(_ECHO_REPLY))
         except OSError:
             opened.close()

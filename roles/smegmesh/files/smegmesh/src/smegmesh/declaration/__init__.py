@@ -4,7 +4,15 @@ from smegmesh.declaration.choose import choose_ports, default_interface
 from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.meshes import Loaded, MeshError, load_meshes, read_meshes
 from smegmesh.declaration.parse import load_agent
-from smegmesh.declaration.values import AgentSettings, Bootstrap, Declaration, EndpointDiscovery, Health, HostPort
+from smegmesh.declaration.values import (
+    AgentSettings,
+    Bootstrap,
+    Declaration,
+    EndpointDiscovery,
+    Health,
+    HostPort,
+    Prefix,
+)
 
 __all__ = [
     "AgentSettings",
@@ -16,6 +24,7 @@ __all__ = [
     "HostPort",
     "Loaded",
     "MeshError",
+    "Prefix",
     "choose_ports",
     "default_interface",
     "load_agent",

@@ -13,6 +13,7 @@ from ipaddress import IPv6Network
 
 from smegmesh.crdt.entry import MAX_PATH, BridgedRoute
 from smegmesh.crdt.entry_codec import MAX_ROUTES
+from smegmesh.identity.grant import ANY_MESH
 from smegmesh.routing.offers import Accepted, Destination, Offers
 from smegmesh.routing.paths import NOTHING, Cost, Path, path_cost, preferred_exit, step
 
@@ -36,11 +37,13 @@ Choices = Mapping[Destination, Choice]
 class Joined:
     """A mesh that this node is in. `bridge`: it forwards between this one and others of which that is true, too.
 
-    `advertised` are the prefixes it is itself an exit to; `unreachable` the nodes that it alone cannot reach.
+    `granted` are the meshes that its certificate of this one lets it bridge, `*` for all. `advertised` are the
+    prefixes it is itself an exit to; `unreachable` the nodes that it alone cannot reach.
     """
 
     offers: Offers = field(default_factory=Offers)
     bridge: bool = False
+    granted: frozenset[str] = frozenset({ANY_MESH})
     accepted: Accepted = field(default_factory=Accepted)
     advertised: frozenset[IPv6Network] = frozenset()
     unreachable: Set[bytes] = frozenset()
@@ -67,7 +70,7 @@ def advertise(mesh: str, meshes: Mapping[str, Joined], best: Mapping[str, Choice
 
     It names every mesh that it bridges, active there or not: who is active follows from who could be.
     """
-    own = _others(mesh, meshes)
+    own = bridged(mesh, meshes)
     found = {
         destination: choice for destination, choice in _extended(mesh, own, meshes, best) if destination not in own
     }
@@ -110,7 +113,7 @@ def _with_own(
 ) -> dict[Destination, Choice]:
     """The same with what this node reaches through its other meshes, where it is the active bridge."""
     bridges = meshes[mesh].offers.bridges
-    active = [other for other in _others(mesh, meshes) if bridges.get(other) == own]
+    active = [other for other in bridged(mesh, meshes) if bridges.get(other) == own]
     found = dict(told)
     for other in active:
         _take(found, other, Choice(path_cost(mesh, (other,)), (other,), own))
@@ -134,11 +137,19 @@ def _extended(
     yield from found.items()
 
 
-def _others(mesh: str, meshes: Mapping[str, Joined]) -> list[str]:
-    """The meshes between which and this one a node bridges."""
-    if not meshes[mesh].bridge:
-        return []
-    return sorted(other for other, joined in meshes.items() if joined.bridge and other != mesh)
+def bridged(mesh: str, meshes: Mapping[str, Joined]) -> list[str]:
+    """The meshes between which and this one a node bridges, as both of its certificates grant."""
+    here = meshes[mesh]
+    return sorted(
+        other
+        for other, there in meshes.items()
+        if other != mesh and here.bridge and there.bridge
+        if _grants(here, other) and _grants(there, mesh)
+    )
+
+
+def _grants(joined: Joined, mesh: str) -> bool:
+    return mesh in joined.granted or ANY_MESH in joined.granted
 
 
 def _take(found: dict[Destination, Choice], destination: Destination, choice: Choice) -> None:

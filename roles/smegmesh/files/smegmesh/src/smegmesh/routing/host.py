@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.identity.address import mesh_prefix
-from smegmesh.routing.choices import Choice, Choices, Joined, advertise, choose
+from smegmesh.routing.choices import Choice, Choices, Joined, advertise, bridged, choose
 from smegmesh.routing.offers import DEFAULT, Destination
 from smegmesh.routing.tables import Forwarding, HostPlan, Route, Rule
 
@@ -174,8 +174,8 @@ def _own_rules(tables: set[int]) -> set[Rule]:
 
 def _forwarding(mesh: str, places: Mapping[str, Place]) -> Forwarding:
     place = places[mesh]
-    bridged = [other for name, other in places.items() if name != mesh and place.joined.bridge and other.joined.bridge]
+    others = [places[other] for other in bridged(mesh, {name: each.joined for name, each in places.items()})]
     # What comes through a bridge of this host to its own exit leaves as what comes from the exit's mesh does.
-    prefixes = {prefix: other.masquerade for other in bridged for prefix in other.joined.advertised}
+    prefixes = {prefix: other.masquerade for other in others for prefix in other.joined.advertised}
     prefixes |= dict.fromkeys(place.joined.advertised, place.masquerade)
-    return Forwarding(frozenset(other.device for other in bridged), prefixes)
+    return Forwarding(frozenset(other.device for other in others), prefixes)
