@@ -9,6 +9,7 @@ from smegmesh.cli.output import duration, plain, size, table
 from smegmesh.control.client import Client
 
 _STATUS_HEAD = ("MESH", "STATE", "ROLE", "INTERFACE", "PLANE", "ADDRESS", "PORT", "ALIVE", "MUTE", "DOWN", "LEADER")
+_ROUTES_HEAD = ("FROM", "TO MESH", "PREFIX", "THROUGH", "NOTE")
 _MEMBERS_HEAD = ("NAME", "ROLE", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "HOME", "NOTE")
 
 
@@ -18,6 +19,9 @@ def status_text(status: Mapping[str, Any], colour: bool) -> str:
     meshes = status.get("meshes", [])
     parts = [first, f"node key {plain(status.get('node_key'))}", ""]
     parts.append(table(_STATUS_HEAD, [_status_row(mesh) for mesh in meshes], colour) if meshes else "in no mesh")
+    routes = [_route_row(mesh, route) for mesh in meshes for route in mesh.get("routes", [])]
+    if routes:
+        parts += ["", table(_ROUTES_HEAD, routes, colour)]
     notes = [f"{name}: {plain(text)}" for name, text in _notes(status)]
     return "\n".join([*parts, *(["", *notes] if notes else [])])
 
@@ -28,11 +32,20 @@ def _status_row(mesh: Mapping[str, Any]) -> tuple[object, ...]:
     return (*named, *(members.get(key, 0) for key in ("alive", "mute", "down")), mesh.get("leader"))
 
 
+def _route_row(mesh: Mapping[str, Any], route: Mapping[str, Any]) -> tuple[object, ...]:
+    way = " > ".join(map(str, [route.get("via"), *route.get("path", [])]))
+    return (mesh.get("mesh"), route.get("mesh"), route.get("prefix"), way, "" if route.get("used") else "not accepted")
+
+
 def _notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     notes = [("smegd", text) for text in status.get("problems", [])]
     for mesh in status.get("meshes", []):
         if mesh.get("problem"):
             notes.append((plain(mesh.get("mesh")), mesh["problem"]))
+        refusals = mesh.get("refusals") or {}
+        if refusals:
+            counted = ", ".join(f"{count} for {plain(what)}" for what, count in sorted(refusals.items()))
+            notes.append((plain(mesh.get("mesh")), f"refused of others: {counted}"))
         notes.extend((f"{plain(mesh.get('mesh'))}: alarm", text) for text in mesh.get("alarms", []))
     return notes
 

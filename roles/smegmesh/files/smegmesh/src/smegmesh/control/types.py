@@ -19,12 +19,27 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
     down: int = 0
 
 
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies outside a mesh and is reached from it.
+
+    `prefix` is reached through the member `via` and then through the meshes of `path`. It is in the last of
+    them, or is that `mesh` itself. `used` says whether this host sends there for itself or for clients that it carries.
+    """
+
+    prefix: str
+    mesh: str | None
+    path: list[str]
+    via: str | None
+    used: bool
+
+
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """One mesh on this host.
 
     `problem` says in one sentence why the state is not up (or what is wrong with
     the newest declaration of a mesh that is). `digest` (hex) is equal on two nodes
-    exactly when they know the same; `number` is the own entry's.
+    exactly when they know the same; `number` is the own entry's. `refusals` counts what others
+    sent and may not say, by what was wrong.
     """
 
     mesh: str
@@ -43,6 +58,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     links: int = 0
     number: int = 0
     alarms: list[str] = []
+    routes: list[Route] = []
+    refusals: dict[str, int] = {}
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,7 +130,8 @@ class Daemon:
     def status(self) -> types.Status:
         """The agent and all its meshes."""
         plane = self._host.plane.name
-        running = [mesh_report(mesh, plane, self._problems.get(name)) for name, mesh in self._meshes.items()]
+        routes = self._host.routes
+        running = [mesh_report(mesh, plane, self._problems.get(name), routes) for name, mesh in self._meshes.items()]
         failed = [
             types.Mesh(mesh=name, state="failed", problem=problem)
             for name, problem in self._problems.items()

@@ -8,20 +8,24 @@ from typing import Literal
 
 from smegmesh.control import types
 from smegmesh.daemon.mesh import Mesh
+from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.keys import encode_key
+from smegmesh.routing.host import network_of
 
+_BAD = "bad."
 State = Literal["up", "starting", "failed"]
 
 
-def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
+def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> types.Mesh:
     """A running mesh; `problem` is what is wrong with its newest declaration."""
     view = mesh.view()
     own = view.members.get(view.node_key)
     links = len(mesh.engine.links())
     alone = f"no link to anybody: {mesh.dial_problem}" if not links and mesh.dial_problem else None
-    problems = [each for each in (mesh.interface.problem, *mesh.problems, problem) if each]
+    refused = routes.offers(mesh.mesh_id).refused.values()
+    problems = [each for each in (mesh.interface.problem, *mesh.problems, problem, *refused) if each]
     return types.Mesh(
         mesh=mesh.mesh_id,
         state=mesh_state(mesh),
@@ -39,7 +43,26 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None) -> types.Mesh:
         links=links,
         number=own.number if own is not None else 0,
         alarms=list(mesh.alarms),
+        routes=_routes(view, routes),
+        refusals={
+            name.removeprefix(_BAD): count for name, count in mesh.engine.counters.items() if name.startswith(_BAD)
+        },
     )
+
+
+def _routes(view: View, routes: Routes) -> list[types.Route]:
+    """What is reached outside the mesh: meshes first, each by name."""
+    reported = [
+        types.Route(
+            prefix=str(network_of(destination)),
+            mesh=destination if isinstance(destination, str) else None,
+            path=list(choice.path),
+            via=_name(view, choice.via),
+            used=destination in routes.routing.sent[view.mesh_id],
+        )
+        for destination, choice in routes.routing.best.get(view.mesh_id, {}).items()
+    ]
+    return sorted(reported, key=lambda route: (route.mesh is None, route.mesh or "", route.prefix))
 
 
 def member_reports(view: View, device: DeviceState | None) -> list[types.Member]:

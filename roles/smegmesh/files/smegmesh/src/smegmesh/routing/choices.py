@@ -95,7 +95,8 @@ def _told(own: bytes, mesh: str, joined: Joined) -> dict[Destination, Choice]:
                 _take(found, destination, Choice(path_cost(mesh, path), path, bridge))
     for prefix, exits in offers.exits.items():
         others = exits.keys() - {own}
-        usable = others - joined.unreachable or others
+        # Whoever chose a client of this node sends here, so that goes before all others.
+        usable = others & offers.carried.keys() or others - joined.unreachable or others
         if usable:
             receiver = own if all(exits.values()) else None
             _take(found, prefix, Choice(NOTHING, (), preferred_exit(receiver, prefix, usable)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
@@ -36,11 +36,13 @@ class Place:
 class Routing:
     """What follows for this host, by mesh id where that is the key.
 
-    `allowed`: what a member (node key) carries beside its own address. `announced`: what this node tells of its
-    other meshes. `used`: exits whose tunnels are to be probed. `best`: the ways themselves.
+    `best`: the ways to everything outside a mesh. `sent`: to what of that this host sends, for itself or for
+    clients that it carries. `allowed`: what a member (node key) carries beside its own address. `announced`: what
+    this node tells of its other meshes. `used`: exits whose tunnels are to be probed.
     """
 
     best: Mapping[str, Choices] = field(default_factory=dict)
+    sent: Mapping[str, frozenset[Destination]] = field(default_factory=dict)
     allowed: Mapping[str, Mapping[bytes, frozenset[IPv6Network]]] = field(default_factory=dict)
     announced: Mapping[str, tuple[BridgedRoute, ...]] = field(default_factory=dict)
     used: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
@@ -51,12 +53,14 @@ def make_routing(own: bytes, places: Mapping[str, Place]) -> Routing:
     """The routing of a host that is in these meshes. O(meshes² x destinations)."""
     meshes = {mesh: place.joined for mesh, place in places.items()}
     best = choose(own, meshes)
+    sent = {mesh: frozenset(_sent(meshes[mesh], best[mesh])) for mesh in places}
     return Routing(
         best=best,
-        allowed={mesh: _allowed(own, meshes[mesh], best[mesh]) for mesh in places},
+        sent=sent,
+        allowed={mesh: _allowed(own, best[mesh], sent[mesh]) for mesh in places},
         announced={mesh: advertise(mesh, meshes, best) for mesh in places},
-        used={mesh: _used_exits(own, meshes[mesh], best[mesh]) for mesh in places},
-        plan=_host_plan(own, places, best),
+        used={mesh: _used_exits(own, best[mesh], sent[mesh]) for mesh in places},
+        plan=_host_plan(own, places, best, sent),
     )
 
 
@@ -65,34 +69,40 @@ def network_of(destination: Destination) -> IPv6Network:
     return mesh_prefix(destination) if isinstance(destination, str) else destination
 
 
-def _carries(joined: Joined, destination: Destination) -> bool:
-    """Whether this node sends to a destination: for itself, or for a client that it carries."""
-    return destination in joined.accepted or any(destination in accepted for accepted in joined.offers.carried)
-
-
-def _allowed(own: bytes, joined: Joined, choices: Choices) -> dict[bytes, frozenset[IPv6Network]]:
-    carried: dict[bytes, set[IPv6Network]] = {}
+def _sent(joined: Joined, choices: Choices) -> Iterator[Destination]:
+    carried = joined.offers.carried
     for destination, choice in choices.items():
-        if choice.via != own and _carries(joined, destination):
-            carried.setdefault(choice.via, set()).add(network_of(destination))
+        wanted = destination in joined.accepted or any(destination in accepted for accepted in carried.values())
+        if wanted or choice.via in carried:
+            yield destination
+
+
+def _allowed(own: bytes, choices: Choices, sent: Set[Destination]) -> dict[bytes, frozenset[IPv6Network]]:
+    carried: dict[bytes, set[IPv6Network]] = {}
+    for destination in sent:
+        via = choices[destination].via
+        if via != own:
+            carried.setdefault(via, set()).add(network_of(destination))
     return {key: frozenset(networks) for key, networks in carried.items()}
 
 
-def _used_exits(own: bytes, joined: Joined, choices: Choices) -> frozenset[bytes]:
+def _used_exits(own: bytes, choices: Choices, sent: Set[Destination]) -> frozenset[bytes]:
+    """Exits of the mesh itself; behind a bridge they are the bridge's to watch."""
     return frozenset(
         choice.via
-        for destination, choice in choices.items()
-        if isinstance(destination, IPv6Network) and not choice.path and choice.via != own
-        if _carries(joined, destination)
+        for destination in sent
+        if isinstance(destination, IPv6Network) and not (choice := choices[destination]).path and choice.via != own
     )
 
 
-def _host_plan(own: bytes, places: Mapping[str, Place], best: Mapping[str, Choices]) -> HostPlan:
+def _host_plan(
+    own: bytes, places: Mapping[str, Place], best: Mapping[str, Choices], sent: Mapping[str, Set[Destination]]
+) -> HostPlan:
     routes: dict[tuple[int, IPv6Network], Route] = {}
     rules: set[Rule] = set()
     for mesh, place in places.items():
         table = MESH_TABLES + place.port
-        routes |= {(table, network): route for network, route in _mesh_table(own, mesh, places, best)}
+        routes |= {(table, network): route for network, route in _mesh_table(own, mesh, places, best, sent[mesh])}
         rules.add(Rule(_FROM_MESH, table, device=place.device))
         rules.add(Rule(_OF_MESH, table, source=place.address))
     routes |= _own_tables(own, places, best)
@@ -103,14 +113,13 @@ def _host_plan(own: bytes, places: Mapping[str, Place], best: Mapping[str, Choic
 
 
 def _mesh_table(
-    own: bytes, mesh: str, places: Mapping[str, Place], best: Mapping[str, Choices]
+    own: bytes, mesh: str, places: Mapping[str, Place], best: Mapping[str, Choices], sent: Set[Destination]
 ) -> Iterator[tuple[IPv6Network, Route]]:
     """Where what comes from a mesh, or from the own address in it, goes."""
     yield DEFAULT, Route(None)
     yield mesh_prefix(mesh), Route(places[mesh].device)
-    joined = places[mesh].joined
     for destination, choice in best[mesh].items():
-        if choice.via == own or _carries(joined, destination):
+        if choice.via == own or destination in sent:
             yield network_of(destination), _route(own, mesh, destination, choice, places, best)
 
 

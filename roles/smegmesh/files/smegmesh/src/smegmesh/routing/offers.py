@@ -36,14 +36,14 @@ class Offers:
     """What may be used in a mesh, of members that are not down.
 
     `bridges`: the active bridge to each next mesh. `paths`: what each bridge reaches. `exits`: by prefix, each
-    with whether it masquerades. `carried`: what the clients want that this node carries. `refused`: why
-    something that a member advertises is not used. All nodes are node keys.
+    with whether it masquerades. `carried`: the clients that this node carries, with what each wants. `refused`:
+    why something that a member advertises is not used. All nodes are node keys.
     """
 
     bridges: Mapping[str, bytes] = field(default_factory=dict)
     paths: Mapping[bytes, Mapping[Destination, Path]] = field(default_factory=dict)
     exits: Mapping[IPv6Network, Mapping[bytes, bool]] = field(default_factory=dict)
-    carried: tuple[Accepted, ...] = ()
+    carried: Mapping[bytes, Accepted] = field(default_factory=dict)
     refused: Mapping[bytes, str] = field(default_factory=dict)
 
 
@@ -66,7 +66,7 @@ def make_offers(view: View, keys: Iterable[bytes]) -> Offers:
         _active(view.mesh_id, paths),
         paths,
         exits,
-        tuple(_wanted(member.entry) for member in usable if member.entry.accept and _is_carried(view, member)),
+        {member.node_key: accepted_of(member.entry.accept) for member in usable if _is_carried(view, member)},
         refused,
     )
 
@@ -143,9 +143,6 @@ def _networks(prefixes: Iterable[str]) -> Iterator[IPv6Network]:
             yield network
 
 
-def _wanted(entry: Entry) -> Accepted:
-    return accepted_of(entry.accept)
-
-
 def _is_carried(view: View, member: Member) -> bool:
-    return member.node_key != view.node_key and carrier(view, member.node_key) == member.node_key
+    is_client = member.entry.role is Role.CLIENT and member.node_key != view.node_key
+    return is_client and carrier(view, member.node_key) == member.node_key
