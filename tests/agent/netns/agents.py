@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,17 @@ class Operator:
     def __init__(self) -> None:
         self.authority, self._key = make_authority("test", 365, now=time.time() - DAY)
 
-    def certify(self, request: bytes, meshes: tuple[str, ...] = (MESH,), days: int = 30) -> bytes:
+    def certify(
+        self,
+        request: bytes,
+        meshes: tuple[str, ...] = (MESH,),
+        days: int = 30,
+        *,
+        bridges: tuple[str, ...] = (),
+        prefixes: tuple[str, ...] = (),
+    ) -> bytes:
         asked = read_request(request)
-        grant = Grant(asked.node_name, asked.node_key, meshes, (), ())
+        grant = Grant(asked.node_name, asked.node_key, meshes, bridges, prefixes)
         start = time.time() - (DAY if days > 0 else 3 * DAY)
         end = time.time() + days * DAY if days > 0 else time.time() - DAY
         return issue(self.authority, self._key, asked, grant, not_before=start, not_after=end)
@@ -42,7 +53,7 @@ class Operator:
 class Agent:
     """smegd on one host of the lab."""
 
-    def __init__(self, host: Host, directory: Path, operator: Operator) -> None:
+    def __init__(self, host: Host, directory: Path, operator: Operator, **grants: tuple[str, ...]) -> None:
         self.host = host
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
@@ -50,8 +61,8 @@ class Agent:
         (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
         made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
         self.node_key = decode_key(made["node_key"])
-        self.address = node_address(MESH, self.node_key)
-        self.install_certificate(operator, operator.certify(made["request"].encode()))
+        self.address = self.address_in(MESH)
+        self.install_certificate(operator, operator.certify(made["request"].encode(), **grants))
         self.request = made["request"].encode()
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +71,9 @@ class Agent:
         directory = self.etc / "authorities/default"
         (directory / "authority.pem").write_bytes(operator.authority)
         (directory / "node.pem").write_bytes(certificate)
+
+    def address_in(self, mesh: str) -> IPv6Address:
+        return node_address(mesh, self.node_key)
 
     def declare(self, role: str, bootstrap: list[Host], mesh: str = MESH, **more: object) -> None:
         """Write a declaration; a running agent reads it with `reload`."""
@@ -124,13 +138,43 @@ class Agent:
         return {member["name"]: member for member in self.client().members(mesh)}
 
 
+class Pinging:
+    """A ping that runs beside the test, a hundred echoes a second."""
+
+    _UNDER_WAY = 10  # echoes sent in the last tenth of a second: an answer to them may still come
+
+    def __init__(self, agent: Agent, target: object, source: object = None) -> None:
+        command = ["ping", "-n", "-i", "0.01", *(("-I", str(source)) if source else ()), str(target)]
+        self._process = subprocess.Popen(
+            agent.host.command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def lost(self) -> int:
+        """End it; the echoes without an answer."""
+        sent, answered = self._end()
+        assert sent > self._UNDER_WAY
+        return len(set(range(1, max({sent - self._UNDER_WAY, *answered}) + 1)) - answered)
+
+    def gap(self) -> float:
+        """End it; seconds of the longest time without an answer."""
+        sent, answered = self._end()
+        marks = [0, *sorted(answered), sent - self._UNDER_WAY]
+        return max(after - before for before, after in pairwise(marks)) / 100
+
+    def _end(self) -> tuple[int, set[int]]:
+        self._process.send_signal(signal.SIGINT)
+        output, _ = self._process.communicate(timeout=10)
+        sent = int(re.search(r"(\d+) packets transmitted", output)[1])  # type: ignore[index]
+        return sent, {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)}
+
+
 @contextmanager
-def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[[str], Agent]]:
+def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[..., Agent]]:
     """Makes agents by host name; ends those that still run. Their logs are in what pytest shows of a failed test."""
     made: list[Agent] = []
 
-    def make(name: str) -> Agent:
-        agent = Agent(lab.host(name), directory / name, operator)
+    def make(name: str, **grants: tuple[str, ...]) -> Agent:
+        agent = Agent(lab.host(name), directory / name, operator, **grants)
         made.append(agent)
         return agent
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agents import MESH, Agent, eventually
+from agents import MESH, Agent, Pinging, eventually
 from namespaces import Lab
 
 pytestmark = pytest.mark.netns
@@ -41,27 +39,6 @@ def all_reach_all(made: dict[str, Agent]) -> bool:
     return all(one.host.pings(other.address) for one in made.values() for other in made.values() if one is not other)
 
 
-class Pinging:
-    """A ping that runs beside the test, a hundred echoes a second."""
-
-    _UNDER_WAY = 10  # echoes sent in the last tenth of a second: an answer to them may still come
-
-    def __init__(self, agent: Agent, target: Agent) -> None:
-        command = ["ping", "-n", "-i", "0.01", str(target.address)]
-        self._process = subprocess.Popen(
-            agent.host.command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def lost(self) -> int:
-        """End it; the echoes without an answer."""
-        self._process.send_signal(signal.SIGINT)
-        output, _ = self._process.communicate(timeout=10)
-        sent = int(re.search(r"(\d+) packets transmitted", output)[1])  # type: ignore[index]
-        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)}
-        assert sent > self._UNDER_WAY
-        return len(set(range(1, max({sent - self._UNDER_WAY, *answered}) + 1)) - answered)
-
-
 def test_a_mesh_forms_and_agrees(mesh: dict[str, Agent]) -> None:
     eventually(lambda: len({agent.mesh()["digest"] for agent in mesh.values()}) == 1, 10, "equal maps")
     leaders = {agent.mesh()["leader"] for agent in mesh.values()}
@@ -73,7 +50,11 @@ def test_a_mesh_forms_and_agrees(mesh: dict[str, Agent]) -> None:
 
 def test_a_killed_agent_loses_no_packet_and_comes_back(mesh: dict[str, Agent]) -> None:
     victim = mesh["p1"]
-    pings = [Pinging(mesh["p2"], mesh["p3"]), Pinging(mesh["p2"], victim), Pinging(mesh["c1"], mesh["c2"])]
+    pings = [
+        Pinging(mesh["p2"], mesh["p3"].address),
+        Pinging(mesh["p2"], victim.address),
+        Pinging(mesh["c1"], mesh["c2"].address),
+    ]
     victim.stop(signal.SIGKILL)
     eventually(lambda: mesh["p2"].members()["p1"]["liveness"] == "mute", 15, "the killed agent is mute")
     victim.start()
@@ -97,7 +78,7 @@ def test_an_agent_that_forgot_a_member_takes_no_tunnel_away(
     late.start()
     eventually(lambda: all(complete(agent, len(mesh)) for agent in mesh.values()), 15, "all know the late host")
     eventually(lambda: late.host.pings(victim.address), 10, "the tunnel stands")
-    ping = Pinging(late, victim)
+    ping = Pinging(late, victim.address)
     victim.stop(signal.SIGKILL)
     shutil.copytree(tmp_path / "older", victim.state, dirs_exist_ok=True)
     victim.start()
