@@ -18,7 +18,7 @@ def test_no_packet_is_lost_over_a_change(make: Callable[[str], Agent]) -> None:
         agent.start()
     eventually(lambda: complete(one, 2) and complete(two, 2), 20, "both know each other")
     eventually(lambda: one.host.pings(two.address), 10, "and reach each other")
-    pinging = Pinging(one, two)
+    pinging = Pinging(one, two.address)
     two.declare("peer", [one.host])
     assert complete(two, 2)
     two.declare("peer", [one.host], mtu=1400, keepalive=20)
