@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import System
@@ -53,6 +54,7 @@ class Host:
     system: System
     tunnels: bool
     resolver: Resolver
+    run_hook: Runner
     clock: Callable[[], float]
     give_up: Callable[[StoreDamaged], None]
     certificate_clocks: dict[bytes, CertificateClock] = field(default_factory=dict)

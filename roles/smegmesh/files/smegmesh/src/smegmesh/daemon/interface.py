@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.resolver import outside
@@ -28,7 +29,8 @@ _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is 
 
 
 class Interface:
-    """Runs until closed. `on_up(created)` is called when the interface has come up.
+    """Runs until closed. `on_up(created)` is called when the interface has come up, `prepare` is awaited before one
+    is made; while it raises HookError there is none.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
     was called: what an agent that was killed had stored may lack the newest members, and it would take
@@ -44,6 +46,7 @@ class Interface:
         view: Callable[[], View],
         on_up: Callable[[bool], None],
         log: NodeLogger,
+        prepare: Callable[[], Awaitable[None]],
     ) -> None:
         self.device = declaration.interface
         self.port = port
@@ -56,6 +59,8 @@ class Interface:
         self._view = view
         self._on_up = on_up
         self._log = log
+        self._prepare = prepare
+        self._prepared = False  # for the interface that is to be made next
         self._planner: Planner | None = None
         self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
         self._reconciler: Reconciler | None = None
@@ -84,7 +89,9 @@ class Interface:
 
     def view_changed(self) -> None:
         """There is another view to follow."""
-        self._dirty.set()
+        # Until it is up, each try takes the view of its time, and is not made sooner for another: it may run hooks.
+        if self._reconciler is not None:
+            self._dirty.set()
 
     def informed(self) -> None:
         """The view is what the others know, too."""
@@ -154,25 +161,39 @@ class Interface:
     async def _follow(self, checking: bool) -> None:
         """Bring the interface up, or have it follow the view; a failure is kept and tried again."""
         try:
+            if checking:
+                await self._drop_if_gone()
             if self._reconciler is None:
                 await self._bring_up()
             else:
                 await self._apply(self._reconciler, checking)
             self._note()
-        except (PlaneError, StoreError, OSError) as error:
+        except (PlaneError, StoreError, HookError, OSError) as error:
             self._failed(str(error))
             return
         if self._failures:
             self._log.info("interface %s is as planned again", self.device)
         self.problem, self._failures = None, 0
 
+    async def _drop_if_gone(self) -> None:
+        """Somebody took the interface away: it is made again as at the start, hooks included."""
+        async with self._device_lock:
+            if self._reconciler is not None and await in_thread(self._host.system.link, self.device) is None:
+                self._log.warning("interface %s was gone", self.device)
+                self._reconciler = None
+
     async def _bring_up(self) -> None:
+        if not self._prepared and not await in_thread(self._exists):
+            await self._prepare()
+            self._prepared = True
         self._planner = Planner(self._view(), self._policy)
         plan = self._planner.plan
         endpoints, unresolved = await self._resolve(plan.peers, plan.routes)
         async with self._device_lock:
             created = await in_thread(self._make, plan, endpoints)
+        self._prepared = False
         self._pending = unresolved
+        self._dirty.set()  # the view may have changed meanwhile
         self._log.info("interface %s %s", self.device, "created" if created else "adopted")
         self._on_up(created)
 
@@ -212,6 +233,13 @@ class Interface:
             return bool(self._host.plane.dump(self.device).peers)
         except (PlaneError, OSError):
             return False
+
+    def _exists(self) -> bool:
+        try:
+            self._host.plane.dump(self.device)
+        except (PlaneError, OSError):
+            return False
+        return True
 
     def _make(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
         """In a worker thread, to its end even if nobody waits any more; whether the interface was created."""
