@@ -119,6 +119,25 @@ options:
   mtu:
     description: MTU of the interface. Left out, the agent takes it from the underlay.
     type: int
+  pre_up:
+    description:
+      - Executable files of root, as absolute paths, that the agent runs before it makes the interface. If one fails,
+        the interface is not made, and it is tried again.
+      - They run as the agent's user with C(CAP_NET_ADMIN) and C(CAP_NET_RAW), not as root. Each has 30 seconds.
+    type: list
+    elements: str
+  post_up:
+    description: The same, once the interface that was made is up. A failure is a warning and shown in the status.
+    type: list
+    elements: str
+  pre_down:
+    description: The same, before the interface is taken down because the host leaves the mesh or it gets another name.
+    type: list
+    elements: str
+  post_down:
+    description: The same, after the interface was taken down.
+    type: list
+    elements: str
   declarations:
     description:
       - Several declarations at once, each with the options above as keys. They are validated together.
@@ -211,6 +230,10 @@ SETTINGS = {
     "accept_routes": {"type": "list", "elements": "str"},
     "accept_default": {"type": "bool"},
     "mtu": {"type": "int"},
+    "pre_up": {"type": "list", "elements": "str"},
+    "post_up": {"type": "list", "elements": "str"},
+    "pre_down": {"type": "list", "elements": "str"},
+    "post_down": {"type": "list", "elements": "str"},
 }
 
 

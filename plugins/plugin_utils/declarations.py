@@ -39,6 +39,10 @@ SETTINGS: dict[str, type] = {
     "accept_routes": list,
     "accept_default": bool,
     "mtu": int,
+    "pre_up": list,
+    "post_up": list,
+    "pre_down": list,
+    "post_down": list,
 }
 _TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping"}
 # The one word that may stand for a list; it holds whatever it is united with.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from agents import Agent, eventually
@@ -45,3 +46,39 @@ def test_an_interface_nobody_declares_any_more_is_taken_away_at_the_start(make: 
     eventually(lambda: "wg7" not in agent.host.run("ip", "link"), 10, "it is gone")
     eventually(lambda: agent.host.run("nft", "list", "tables").strip() == "", 10, "the table too")
     assert agent.host.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").strip() == "0"
+
+
+def test_hooks_run_around_the_life_of_an_interface_and_a_bad_one_keeps_it_from_coming(
+    make: Callable[[str], Agent], tmp_path: Path
+) -> None:
+    agent = make("p1")
+    said = tmp_path / "said"
+    hook = tmp_path / "hook"
+
+    def write(last: str = "true") -> None:
+        there = (
+            'ip -6 addr show "$SMEGMESH_INTERFACE" 2>/dev/null | grep -q "$SMEGMESH_ADDRESS" && there=yes || there=no'
+        )
+        hook.write_text(f"#!/bin/sh\n{there}\necho $SMEGMESH_HOOK $there >>{said}\necho hello\n{last}\n")
+        hook.chmod(0o755)
+
+    def ran() -> list[str]:
+        return said.read_text().splitlines() if said.exists() else []
+
+    write()
+    hooks = {name: [str(hook)] for name in ("pre_up", "post_up", "pre_down", "post_down")}
+    agent.declare("peer", [agent.host], **hooks)
+    agent.start()
+    eventually(lambda: ran() == ["pre_up no", "post_up yes"], 20, "the up hooks ran")
+    agent.stop()
+    agent.start()
+    eventually(lambda: complete(agent, 1), 20, "it is up again")
+    agent.apply({"state": "absent", "owner": "role", "mesh": "prod"})
+    eventually(lambda: ran()[2:] == ["pre_down yes", "post_down no"], 10, "the down hooks ran, and no others")
+    said.unlink()
+    write("exit 7")
+    with pytest.raises(AssertionError, match=f"pre_up {hook}: exit code 7"):
+        agent.declare("peer", [agent.host], **hooks)
+    assert agent.mesh() is None, "the declaration was taken back"
+    assert "pre_up" in ran()[0] and "smeg-prod" not in agent.host.run("ip", "link")
+    assert f"pre_up {hook}: hello" in agent.log.read_text()

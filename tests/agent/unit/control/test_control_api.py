@@ -264,6 +264,8 @@ async def test_an_agent_that_hangs(path: Path) -> None:
         listener.listen()
         with pytest.raises(ControlError, match=r"no answer within 0\.05 s"):
             await ask(Client(path, timeout=0.05).status)
+        with pytest.raises(ControlError, match=r"no answer within 0\.07 s"):
+            await ask(Client(path, timeout=0.05, reload_timeout=0.07).reload)
 
 
 def test_an_agent_nobody_asks_does_not_load_the_web_server() -> None:

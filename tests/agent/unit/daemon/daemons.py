@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from smegmesh.control.client import Client
 from smegmesh.control.server import ControlServer
 from smegmesh.daemon.daemon import Daemon, Platform
+from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.host import Directories
 from smegmesh.dataplane.memory import MemoryPlane
 from smegmesh.dataplane.plane import Plane
@@ -60,6 +61,10 @@ class Agent:
         self.plane = MemoryPlane()
         self.other_planes: dict[str, Plane] = {}
         self.daemon: Daemon | None = None
+        self.hooks: list[tuple[str, bool]] = []  # what ran, and whether the interface was there
+        self.failing_hooks: set[str] = set()
+        self.hook_may_end = asyncio.Event()
+        self.hook_may_end.set()
 
     def certify(self, operator: Operator | None = None, **grants: tuple[str, ...]) -> None:
         """Install a new certificate, by another operator if given."""
@@ -83,7 +88,7 @@ class Agent:
         """A daemon that is not started."""
         settings = load_agent(self.directories.etc / "agent.yml")
         self.store, problem = open_store(self.directories.state / "state.db")
-        platform = Platform(self.plane, self._plane_named, MemorySystem(), tunnels=False)
+        platform = Platform(self.plane, self._plane_named, MemorySystem(), tunnels=False, run_hook=self._run_hook)
         self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
         self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)
         return self.daemon
@@ -114,6 +119,12 @@ class Agent:
     async def ask(self, question: Callable[[Client], Any]) -> Any:
         """Ask through the socket, as smegctl does."""
         return await asyncio.to_thread(question, Client(self.directories.run / "api.sock", timeout=10))
+
+    async def _run_hook(self, file: str, environment: Mapping[str, str], _say: Callable[[str], None]) -> None:
+        self.hooks.append((file, environment["SMEGMESH_INTERFACE"] in self.plane.devices))
+        await self.hook_may_end.wait()
+        if file in self.failing_hooks:
+            raise HookError("exit code 3")
 
     def _plane_named(self, name: str) -> Plane:
         return self.plane if name == self.plane.name else self.other_planes[name]

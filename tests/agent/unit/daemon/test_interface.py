@@ -13,6 +13,7 @@ import pytest
 from daemons import eventually
 
 from smegmesh.crdt.entry import Entry, Role
+from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.interface import CHECK_INTERVAL, Interface
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.resolver import Resolver
@@ -75,11 +76,14 @@ class Scene:
         self.unknown: set[str] = set()
         self.members = {key: peer(key) for key in (OWN, ONE, TWO)}
         self.plane = FlakyPlane()
+        self.system = MemorySystem()
         self.resolver = NotingResolver(self)
         self.created: list[bool] = []
+        self.refusals: list[str] = []  # of the next tries to prepare
+        self.prepared = 0
         host: Any = SimpleNamespace(
             plane=self.plane,
-            system=MemorySystem(),
+            system=self.system,
             resolver=self.resolver,
             store=SimpleNamespace(keep_device=lambda _device: None),
             keys=SimpleNamespace(tunnel_private=generate_private_key()),
@@ -90,11 +94,24 @@ class Scene:
         self.states = 0  # how often it failed, or was mended
         self.beyond: Allowed = {}
         self.interface = Interface(
-            host, self.declaration, 51820, self.view, lambda: self.beyond, self.created.append, self.state, log
+            host,
+            self.declaration,
+            51820,
+            self.view,
+            lambda: self.beyond,
+            self.created.append,
+            self.state,
+            log,
+            self.prepare,
         )
 
     def state(self) -> None:
         self.states += 1
+
+    async def prepare(self) -> None:
+        self.prepared += 1
+        if self.refusals:
+            raise HookError(self.refusals.pop(0))
 
     def look_up(self, name: str) -> str:
         if name in self.unknown:
@@ -223,3 +240,72 @@ async def test_an_interface_that_exists_stays_as_it_is_until_the_view_is_that_of
     await scene.follows("the adopted interface is as planned")
     assert scene.held().keys() == {ONE, TWO, THREE}
     assert not any(scene.created)
+
+
+async def test_what_is_not_prepared_is_not_made_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smegmesh.daemon.interface._RETRY", (0.01,))
+    scene.refusals = ["pre_up /x: exit code 3"] * 2
+    scene.interface.start()
+    await scene.interface.settled()
+    assert scene.interface.problem == "pre_up /x: exit code 3"
+    assert scene.plane.devices == {}
+    await eventually(lambda: scene.interface.up, "it is prepared at last")
+    assert (scene.prepared, scene.created) == (3, [True])
+
+
+async def test_a_view_is_no_reason_to_prepare_again_and_a_declaration_is(scene: Scene) -> None:
+    scene.refusals = ["no"] * 2
+    scene.interface.start()
+    await scene.interface.settled()
+    scene.interface.view_changed()
+    for _turn in range(50):  # enough for it to do what it should not
+        await asyncio.to_thread(lambda: None)
+    assert scene.prepared == 1
+    scene.interface.follow(scene.declaration)
+    await eventually(lambda: scene.prepared == 2, "it is tried at once")
+
+
+async def test_what_was_prepared_once_is_not_prepared_again_for_a_device_that_fails(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smegmesh.daemon.interface._RETRY", (0.01,))
+    scene.plane.broken = True
+    scene.interface.start()
+    await eventually(lambda: scene.interface._failures > 2, "it is tried again")
+    scene.plane.broken = False
+    await eventually(lambda: scene.interface.up, "it is up")
+    assert (scene.prepared, scene.created) == (1, [True])
+
+
+async def test_an_adopted_interface_is_not_prepared(scene: Scene) -> None:
+    scene.plane.create(DEVICE)
+    scene.interface.start()
+    await scene.interface.settled()
+    assert (scene.prepared, scene.created) == (0, [False])
+
+
+async def test_an_interface_that_somebody_took_away_is_made_as_at_the_start(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await up(scene)
+    scene.plane.delete(DEVICE)
+    look, answers = scene.system.link, [None]
+    monkeypatch.setattr(scene.system, "link", lambda device: answers.pop() if answers else look(device))
+    scene.now += CHECK_INTERVAL
+    scene.interface.follow(scene.declaration)
+    await eventually(lambda: scene.created == [True, True] and scene.interface.up, "it is made again")
+    assert scene.prepared == 2
+    await scene.follows("with its peers")
+
+
+async def test_the_view_that_came_while_it_was_made_is_followed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = scene.interface._make
+
+    def slow(*arguments: Any) -> bool:
+        made = make(*arguments)
+        scene.members[THREE] = peer(THREE)
+        return made
+
+    monkeypatch.setattr(scene.interface, "_make", slow)
+    scene.interface.start()
+    await eventually(lambda: scene.interface.up and THREE in scene.held(), "the newest peer is there")

@@ -114,6 +114,18 @@ def test_file_name_is_the_mesh_id(host: Host) -> None:
     assert "prod.yml" in error.error.fix
 
 
+@pytest.mark.parametrize("hook", ["pre_up", "post_up", "pre_down", "post_down"])
+def test_hooks_are_declared_in_files_of_root_only(host: Host, hook: str) -> None:
+    host.declare("prod", f"{hook}: [/etc/hook]")
+    path = host.declare("home", f"{hook}: [/etc/hook]", owner="local")
+    loaded = read_meshes(host.etc, host.local)
+    assert names(loaded.declarations) == ["prod"]
+    (refused,) = loaded.errors
+    assert (refused.mesh, refused.error.file, refused.error.where) == ("home", str(path), hook)
+    assert "hooks are declared in files of root only" in refused.error.what
+    assert "declare mesh home with Ansible" in refused.error.fix
+
+
 def test_owners_keep_to_their_directory(host: Host) -> None:
     host.declare("a", owner="local").rename(host.etc / "meshes.d" / "a.yml")
     host.declare("b").rename(host.local / "b.yml")

@@ -60,6 +60,7 @@ def test_every_key_arrives() -> None:
         + "authority: other\nport: 51821\ninterface: wg7\nalias: web\ndescription: the web host, Zürich\nkeepalive: 0\n"
         + "bridge: true\nadvertise: ['2001:db8:10::/48', '::/0', fd00::/8]\naccept_routes: ['2001:db8::/32']\n"
         + "accept_default: true\nmtu: 1380\nmasquerade: false\nendpoint_discovery: observed\n"
+        + "pre_up: [/etc/a, /etc/b]\npost_up: [/etc/c]\npre_down: [/etc/d]\npost_down: [/etc/e]\n"
         + "health: {target: '2001:db8:10::1', interval: 0.5, misses: 5}\n"
     )
     assert declaration == Declaration(
@@ -83,6 +84,10 @@ def test_every_key_arrives() -> None:
         accept_routes=(IPv6Network("2001:db8::/32"),),
         accept_default=True,
         mtu=1380,
+        pre_up=("/etc/a", "/etc/b"),
+        post_up=("/etc/c",),
+        pre_down=("/etc/d",),
+        post_down=("/etc/e",),
     )
 
 
@@ -185,6 +190,11 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (EXIT + TARGET.format("misses: 11"), "health.misses", "out of range (the maximum is 10)", "pings"),
         (EXIT + TARGET.format("misses: 1.5"), "health.misses", "must be a whole number, not a number", "pings"),
         (PEER + "advertise: ['::/0', '::/0']", "advertise[1]", "is there twice", "keep one"),
+        (PEER + "pre_up: /etc/hook", "pre_up", "must be a list, not text", "/etc/smegmesh/hooks/pre-up"),
+        (PEER + "pre_up: []", "pre_up", "has too few items (at least 1)", "1 to 8 absolute paths"),
+        (PEER + f"post_up: {['/x'] * 9}", "post_up", "has too many items (at most 8)", "1 to 8 absolute paths"),
+        (PEER + "pre_down: [/a, hook]", "pre_down[1]", "`hook` is not an absolute path", "hooks/pre-down"),
+        (PEER + "post_down: [/a/]", "post_down[0]", "`/a/` is not an absolute path of a file", "hooks/post-down"),
         (PEER.replace("endpoint: 198.18.0.11\n", ""), "endpoint", "a peer needs an endpoint", "role: client"),
         (PEER.replace("198.18.0.11", "0.0.0.0"), "endpoint", "`0.0.0.0` is not host or host:port", "203.0.113.7"),
         (CLIENT, "bootstrap", "mesh prod has no peer", "name at least one peer"),

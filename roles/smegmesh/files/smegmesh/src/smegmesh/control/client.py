@@ -14,15 +14,19 @@ from urllib.parse import quote
 from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
 
 SOCKET_PATH = Path("/run/smegmesh/api.sock")
-_TIMEOUT = 30.0  # seconds; a reload waits for the agent to act
+_TIMEOUT = 30.0  # seconds
+_RELOAD_TIMEOUT = 900.0  # seconds; a reload waits for the agent to act, and that may be for three hooks of eight files
 
 
 class Client:
     """Asks the agent behind a socket. Every method raises ControlError: one line with what to do."""
 
-    def __init__(self, path: Path = SOCKET_PATH, timeout: float = _TIMEOUT) -> None:
+    def __init__(
+        self, path: Path = SOCKET_PATH, timeout: float = _TIMEOUT, reload_timeout: float = _RELOAD_TIMEOUT
+    ) -> None:
         self._path = path
         self._timeout = timeout
+        self._reload_timeout = reload_timeout
 
     def status(self) -> dict[str, Any]:
         """`types.Status` as plain data; other agents' fields may come and go."""
@@ -41,17 +45,18 @@ class Client:
 
     def reload(self) -> dict[str, Any]:
         """Have the declarations read again: `types.Reloaded` as plain data."""
-        answer: dict[str, Any] = self._ask("POST", "/v1/reload")
+        answer: dict[str, Any] = self._ask("POST", "/v1/reload", self._reload_timeout)
         return answer
 
-    def _ask(self, method: str, target: str) -> Any:
-        connection = _UnixConnection(self._path, self._timeout)
+    def _ask(self, method: str, target: str, timeout: float | None = None) -> Any:
+        timeout = self._timeout if timeout is None else timeout
+        connection = _UnixConnection(self._path, timeout)
         try:
             connection.request(method, target, headers={"Accept": "application/json"})
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise self._explain(error) from error
+            raise self._explain(error, timeout) from error
         finally:
             connection.close()
         return self._decode(response.status, content)
@@ -69,7 +74,7 @@ class Client:
             raise NotPermitted(text)
         raise Refused(status, text)
 
-    def _explain(self, error: Exception) -> ControlError:
+    def _explain(self, error: Exception, timeout: float) -> ControlError:
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             return NotRunning(
                 f"smegd is not running, or still starting ({self._path}): start it with `systemctl start smegd`, "
@@ -78,7 +83,7 @@ class Client:
         if isinstance(error, PermissionError):
             return NotPermitted(f"no permission for {self._path}: use sudo, or join {_group_of(self._path)}")
         if isinstance(error, TimeoutError):
-            return ControlError(f"{self._path}: no answer within {self._timeout:g} s: see `journalctl -u smegd`")
+            return ControlError(f"{self._path}: no answer within {timeout:g} s: see `journalctl -u smegd`")
         if isinstance(error, (ConnectionError, http.client.HTTPException)):
             return NotRunning("smegd went away while it was asked (it starts or stops): try again in a few seconds")
         return ControlError(f"{self._path}: {error}: see `systemctl status smegd`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from smegmesh.control import types
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
 from smegmesh.daemon.forwarding import Forwarding
+from smegmesh.daemon.hook_process import run_hook
+from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
@@ -22,7 +24,7 @@ from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
-from smegmesh.declaration import AgentSettings, Declaration, choose_ports, read_meshes
+from smegmesh.declaration import AgentSettings, Declaration, Hook, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK
@@ -49,6 +51,7 @@ class Platform:
     plane_named: Callable[[str], Plane]
     system: System
     tunnels: bool = True
+    run_hook: Runner = run_hook
 
 
 class Daemon:
@@ -93,6 +96,7 @@ class Daemon:
             tunnels=platform.tunnels,
             routes=Routes(keys.node_key, self._interfaces_changed),
             resolver=Resolver(loop.time),
+            run_hook=platform.run_hook,
             clock=loop.time,
             give_up=self._give_up,
         )
@@ -189,16 +193,28 @@ class Daemon:
         """Stop, change and start meshes; which. One whose file or certificate is bad now goes on as it was."""
         gone = self._meshes.keys() - wanted.keys() - self._problems.keys() if known else set()
         changed = set(gone)
+        departing = [self._meshes[name] for name in gone]
+        await self._run_hooks("pre_down", departing)
         for name in gone:
             await self._stop(name, leave=True)
         ports = self._choose_ports(wanted)
         credentials = self._load_credentials(wanted.values())
-        for name, found in credentials.items():
-            mesh = self._meshes.get(name)
-            if mesh is not None and mesh.needs_restart(wanted[name], ports[name], found):
-                await self._stop(name, leave=not mesh.has_authority(found))
-                changed.add(name)
-        await self._take_down_leftovers(wanted, known)
+        restarting = {
+            name: self._meshes[name]
+            for name, found in credentials.items()
+            if name in self._meshes and self._meshes[name].needs_restart(wanted[name], ports[name], found)
+        }
+        renamed = [mesh for name, mesh in restarting.items() if mesh.interface.device != wanted[name].interface]
+        await self._run_hooks("pre_down", renamed)
+        # An interface that is adopted again gets no second `post_up`: the first is to be whole.
+        await self._unless_stopping([mesh.hooks.finished() for mesh in restarting.values()])
+        for name, mesh in restarting.items():
+            await self._stop(name, leave=not mesh.has_authority(credentials[name]))
+            changed.add(name)
+        taken_down = await self._take_down_leftovers(wanted, known)
+        await self._run_hooks(
+            "post_down", [mesh for mesh in departing + renamed if mesh.interface.device in taken_down]
+        )
         for name, found in credentials.items():
             try:
                 if self._start_or_update(wanted[name], ports[name], found):
@@ -253,29 +269,52 @@ class Daemon:
         except StoreError as error:
             self._note("", error)
 
-    async def _take_down_leftovers(self, wanted: Mapping[str, Declaration], known: bool) -> None:
-        """Remove interfaces that were made here and are declared no more, or by another name or plane."""
+    async def _run_hooks(self, hook: Hook, meshes: Collection[Mesh]) -> None:
+        """Run a hook of meshes whose interface goes, all at once; cut short when the agent is to stop.
+
+        The problems are the host's: those meshes are in no status any more.
+        """
+        made = {device.name for device in self._host.store.devices()} if hook == "pre_down" else None
+        with_files = [
+            mesh for mesh in meshes if mesh.hooks.declared(hook) and (made is None or mesh.interface.device in made)
+        ]
+        if self.stopping.is_set():
+            for mesh in with_files:
+                _log.warning("mesh=%s node=%s: no %s: the agent stops", mesh.mesh_id, self._settings.node_name, hook)
+            return
+        if with_files:
+            await self._unless_stopping([mesh.hooks.run(hook) for mesh in with_files])
+        for mesh in with_files:
+            self._host_problems += [f"mesh {mesh.mesh_id}: {problem}" for problem in mesh.hooks.problems_of(hook)]
+
+    async def _take_down_leftovers(self, wanted: Mapping[str, Declaration], known: bool) -> set[str]:
+        """Remove interfaces that were made here and are declared no more, or by another name or plane; which."""
+        taken_down = set()
         plane = self._host.plane.name
         for device in self._host.store.devices():
             undeclared = device.mesh not in wanted
             if undeclared and (device.mesh in self._problems or not known):
                 continue
             if undeclared or device.plane != plane or device.name != self._device_of(wanted[device.mesh]):
-                await self._take_down(device)
+                if await self._take_down(device):
+                    taken_down.add(device.name)
                 if undeclared:
                     self._forget(device.mesh)
+        return taken_down
 
     def _device_of(self, declaration: Declaration) -> str:
         """The interface that a mesh runs on, or will."""
         running = self._meshes.get(declaration.mesh)
         return running.interface.device if running is not None else declaration.interface
 
-    async def _take_down(self, device: Device) -> None:
+    async def _take_down(self, device: Device) -> bool:
         try:
             await in_thread(lambda: self._plane_named(device.plane).delete(device.name))
             self._host.store.forget_device(device.name)
         except (PlaneError, StoreError, OSError) as error:
             self._note("", error)
+            return False
+        return True
 
     def _forget(self, mesh: str) -> None:
         try:
@@ -289,9 +328,15 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.changed()
             waits.append(self._forwarding.settled())
+        await self._unless_stopping(waits, _SETTLE)
+
+    async def _unless_stopping(
+        self, waits: Collection[Coroutine[Any, Any, None]], at_most: float | None = None
+    ) -> None:
+        """Wait for all, or until the agent is to stop, or for so many seconds; what is not done then is ended."""
         either: list[asyncio.Future[Any]] = [asyncio.gather(*waits), asyncio.ensure_future(self.stopping.wait())]
         try:
-            await asyncio.wait(either, timeout=_SETTLE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in either:
                 wait.cancel()

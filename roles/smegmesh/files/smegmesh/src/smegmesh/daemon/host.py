@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import Plane
@@ -55,6 +56,7 @@ class Host:
     tunnels: bool
     routes: Routes
     resolver: Resolver
+    run_hook: Runner
     clock: Callable[[], float]
     give_up: Callable[[StoreDamaged], None]
     certificate_clocks: dict[bytes, CertificateClock] = field(default_factory=dict)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.resolver import outside
@@ -30,7 +31,8 @@ _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is 
 
 class Interface:
     """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed or
-    is as planned again. `allowed` is what members carry beyond the mesh.
+    is as planned again; `prepare` is awaited before one is made, and while it raises HookError there is none.
+    `allowed` is what members carry beyond the mesh.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
     was called: what an agent that was killed had stored may lack the newest members, and it would take
@@ -48,6 +50,7 @@ class Interface:
         on_up: Callable[[bool], None],
         on_state: Callable[[], None],
         log: NodeLogger,
+        prepare: Callable[[], Awaitable[None]],
     ) -> None:
         self.device = declaration.interface
         self.port = port
@@ -62,6 +65,8 @@ class Interface:
         self._on_up = on_up
         self._on_state = on_state
         self._log = log
+        self._prepare = prepare
+        self._prepared = False  # for the interface that is to be made next
         self._planner: Planner | None = None
         self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
         self._reconciler: Reconciler | None = None
@@ -90,7 +95,9 @@ class Interface:
 
     def view_changed(self) -> None:
         """There is another view to follow, or something else beyond the mesh."""
-        self._dirty.set()
+        # Until it is up, each try takes the view of its time, and is not made sooner for another: it may run hooks.
+        if self._reconciler is not None:
+            self._dirty.set()
 
     def informed(self) -> None:
         """The view is what the others know, too."""
@@ -160,12 +167,14 @@ class Interface:
     async def _follow(self, checking: bool) -> None:
         """Bring the interface up, or have it follow the view; a failure is kept and tried again."""
         try:
+            if checking:
+                await self._drop_if_gone()
             if self._reconciler is None:
                 await self._bring_up()
             else:
                 await self._apply(self._reconciler, checking)
             self._note()
-        except (PlaneError, StoreError, OSError) as error:
+        except (PlaneError, StoreError, HookError, OSError) as error:
             self._failed(str(error))
             return
         if self._failures:
@@ -174,13 +183,25 @@ class Interface:
         if before is not None:
             self._on_state()
 
+    async def _drop_if_gone(self) -> None:
+        """Somebody took the interface away: it is made again as at the start, hooks included."""
+        async with self._device_lock:
+            if self._reconciler is not None and await in_thread(self._host.system.link, self.device) is None:
+                self._log.warning("interface %s was gone", self.device)
+                self._reconciler = None
+
     async def _bring_up(self) -> None:
+        if not self._prepared and not await in_thread(self._exists):
+            await self._prepare()
+            self._prepared = True
         self._planner = Planner(self._view(), self._policy, self._allowed())
         plan = self._planner.plan
         endpoints, unresolved = await self._resolve(plan.peers, plan.routes)
         async with self._device_lock:
             created = await in_thread(self._make, plan, endpoints)
+        self._prepared = False
         self._pending = unresolved
+        self._dirty.set()  # the view may have changed meanwhile
         self._log.info("interface %s %s", self.device, "created" if created else "adopted")
         self._on_up(created)
 
@@ -220,6 +241,13 @@ class Interface:
             return bool(self._host.plane.dump(self.device).peers)
         except (PlaneError, OSError):
             return False
+
+    def _exists(self) -> bool:
+        try:
+            self._host.plane.dump(self.device)
+        except (PlaneError, OSError):
+            return False
+        return True
 
     def _make(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
         """In a worker thread, to its end even if nobody waits any more; whether the interface was created."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from ipaddress import IPv6Network
 from random import SystemRandom
+from typing import Any
 
 import smegmesh
 from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.daemon.credentials import Credentials
 from smegmesh.daemon.effects import Effects
 from smegmesh.daemon.exits import Upstream, UsedExits
+from smegmesh.daemon.hooks import Hooks, hook_environment
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
@@ -73,8 +75,10 @@ class Mesh:
         self._watched: frozenset[bytes] = frozenset()
         self._greeted: frozenset[bytes] = frozenset()
         self._sessions = SilentSessions()
-        self._renewing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.engine = self._make_engine()
+        environment = hook_environment(declaration, port, credentials.certificate.grant.node_name, host.keys.node_key)
+        self.hooks = Hooks(declaration, environment, host.run_hook, log)
         self.interface = Interface(
             host,
             declaration,
@@ -84,6 +88,7 @@ class Mesh:
             self._interface_up,
             self._replaced,
             log,
+            self.hooks.prepare,
         )
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._replaced)
@@ -102,7 +107,7 @@ class Mesh:
     @property
     def problems(self) -> list[str]:
         """What keeps it from working as it should, but for the interface's own."""
-        return [problem for problem in (self._effects.problem, self._probe_problem) if problem]
+        return [problem for problem in (self._effects.problem, self._probe_problem, *self.hooks.problems) if problem]
 
     def view(self) -> View:
         """The picture of this moment."""
@@ -147,6 +152,7 @@ class Mesh:
         except ValueError:
             self.declaration = before
             raise
+        self.hooks.follow(declaration)
         self.interface.follow(declaration)
         if before.health != declaration.health:
             self._watch_upstream()
@@ -170,9 +176,9 @@ class Mesh:
         if self._upstream is not None:
             self._upstream.close()
         self._host.links.drop_mesh(self.mesh_id)
-        for task in self._renewing:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self.interface.close(), *self._renewing, return_exceptions=True)
+        await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
 
     # What links tell.
 
@@ -360,10 +366,14 @@ class Mesh:
         self._watch_exits()
         if created:
             self._greet()
+            if self.hooks.declared("post_up"):
+                self._begin(self.hooks.run("post_up"), "post_up")
 
     def _greet(self) -> None:
         """Ping everybody for a moment: a new interface has no sessions, and WireGuard peers that still
         hold ours from before send into the void for 15 s unless we begin a new one."""
+        if self._greeting is not None:
+            self._greeting.cancel()
         self._greeted = frozenset(self.view().members) - {self._host.keys.node_key}
         self._greeting = self._loop.call_later(_GREETING, self._end_greeting)
         self._watch()
@@ -400,9 +410,13 @@ class Mesh:
     def _renew(self, node_key: bytes) -> None:
         member = self.view().members.get(node_key)
         if member is not None:
-            task = self._loop.create_task(self.interface.renew(member.entry.tunnel_key), name="renew")
-            self._renewing.add(task)
-            task.add_done_callback(self._renewing.discard)
+            self._begin(self.interface.renew(member.entry.tunnel_key), "renew")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do it beside the rest, until it is done or the mesh stops."""
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _entry(self) -> Entry:
         declaration = self.declaration

@@ -5,22 +5,26 @@ from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.meshes import Loaded, MeshError, load_meshes, read_meshes
 from smegmesh.declaration.parse import load_agent
 from smegmesh.declaration.values import (
+    HOOKS,
     AgentSettings,
     Bootstrap,
     Declaration,
     EndpointDiscovery,
     Health,
+    Hook,
     HostPort,
     Prefix,
 )
 
 __all__ = [
+    "HOOKS",
     "AgentSettings",
     "Bootstrap",
     "Declaration",
     "DeclarationError",
     "EndpointDiscovery",
     "Health",
+    "Hook",
     "HostPort",
     "Loaded",
     "MeshError",

@@ -9,7 +9,7 @@ from pathlib import Path
 from smegmesh.declaration.document import parse_document, read_text
 from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.parse import parse_declaration
-from smegmesh.declaration.values import Declaration
+from smegmesh.declaration.values import HOOKS, Declaration
 
 MESHES_DIRECTORY = "meshes.d"
 SUFFIX = ".yml"
@@ -124,7 +124,18 @@ def parse_source(source: Source) -> Declaration:
     if declaration.owner not in allowed:
         what = f"owner {declaration.owner} has no files in {source.path.parent}"
         raise DeclarationError(str(source.path), "owner", what, f"there it is {' or '.join(allowed)}")
+    if source.local:
+        _check_no_hooks(source, declaration)
     return declaration
+
+
+def _check_no_hooks(source: Source, declaration: Declaration) -> None:
+    """What a hook may do is root's to say, and local.d is in a directory of the agent's user."""
+    for hook in HOOKS:
+        if getattr(declaration, hook):
+            what = f"{hook} is a hook, and hooks are declared in files of root only"
+            fix = f"take it out, or declare mesh {declaration.mesh} with Ansible"
+            raise DeclarationError(str(source.path), hook, what, fix)
 
 
 def _check_conflicts(declaration: Declaration, others: Sequence[Declaration]) -> None:

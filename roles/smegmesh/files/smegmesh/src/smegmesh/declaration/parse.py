@@ -22,6 +22,7 @@ from smegmesh.declaration.values import (
     Bootstrap,
     Declaration,
     Health,
+    Hook,
     HostPort,
     Prefix,
 )
@@ -97,6 +98,10 @@ def parse_declaration(document: Document) -> Declaration:
         health=_health(document, mesh, data),
         accept_routes=() if accept_all else _accepted(document, accepted),
         accept_all=accept_all,
+        pre_up=_hook(document, "pre_up", data),
+        post_up=_hook(document, "post_up", data),
+        pre_down=_hook(document, "pre_down", data),
+        post_down=_hook(document, "post_down", data),
         **{key: data[key] for key in _PLAIN if key in data},
     )
 
@@ -121,6 +126,17 @@ def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None
     if role is Role.CLIENT and data.get("bridge"):
         what = "a client cannot be a bridge: bridges forward for others"
         raise DeclarationError(document.file, "bridge", what, "make it `role: peer` or `bridge: false`")
+
+
+def _hook(document: Document, hook: Hook, data: Mapping[str, Any]) -> tuple[str, ...]:
+    files = data.get(hook, [])
+    for index, file in enumerate(files):
+        if not file.startswith("/") or file.endswith("/"):
+            fix = f"write where the file is, from the root on, for example /etc/smegmesh/hooks/{hook.replace('_', '-')}"
+            raise DeclarationError(
+                document.file, f"{hook}[{index}]", f"`{file}` is not an absolute path of a file", fix
+            )
+    return tuple(files)
 
 
 def _bootstrap(document: Document, items: Iterable[Mapping[str, str]]) -> tuple[Bootstrap, ...]:

@@ -139,6 +139,8 @@ def _violation(fault: ValidationError) -> str:
         return f"is out of range (the {fault.validator} is {limit})"
     if fault.validator in ("minLength", "maxLength"):
         return f"is too {'short' if fault.validator == 'minLength' else 'long'} ({limit} characters)"
+    if fault.validator == "minItems":
+        return f"has too few items (at least {limit})"
     return f"has too many items (at most {limit})"
 
 

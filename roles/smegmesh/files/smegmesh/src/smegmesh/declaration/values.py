@@ -12,6 +12,8 @@ LINK_PORT = 4000
 HEALTH_INTERVAL = 1.0  # seconds
 HEALTH_MISSES = 3
 Prefix = IPv6Network  # the overlay is IPv6 only
+Hook = Literal["pre_up", "post_up", "pre_down", "post_down"]
+HOOKS: tuple[Hook, ...] = ("pre_up", "post_up", "pre_down", "post_down")
 EndpointDiscovery = Literal["static", "outgoing", "observed"]
 
 
@@ -62,7 +64,7 @@ class Declaration:
     `port` is None where the agent chooses (`choose_ports`); `interface` is always
     a name; `mtu` is None where it follows from the underlay. keepalive is in
     seconds. `accept_all` accepts every advertised prefix but the default route, which
-    is `accept_default`'s; `accept_routes` is empty then. `file` is where it was declared.
+    is `accept_default`'s; `accept_routes` is empty then. The hooks are absolute paths. `file` is where it was declared.
     """
 
     file: str
@@ -86,3 +88,7 @@ class Declaration:
     accept_all: bool = False
     accept_default: bool = False
     mtu: int | None = None
+    pre_up: tuple[str, ...] = ()
+    post_up: tuple[str, ...] = ()
+    pre_down: tuple[str, ...] = ()
+    post_down: tuple[str, ...] = ()
