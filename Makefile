@@ -87,6 +87,7 @@ test-netns: setup ## agents in network namespaces of this machine
 
 test-molecule: setup ## the installed collection on hosts with systemd
 	@scripts/molecule default
+	@scripts/molecule bridge
 
 bench: setup ## measure, hold the bounds, write docs/benchmarks.md
 	@scripts/bench-packages
