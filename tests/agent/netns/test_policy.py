@@ -195,7 +195,7 @@ def test_a_route_changes_its_interface_without_a_gap(host: Host, inside: Inside)
 def test_an_interface_that_is_missing_is_waited_for(lab: Lab, host: Host, inside: Inside) -> None:
     host.run("ip", "link", "del", A)
     outcome = ensure(inside, PLAN)
-    assert outcome.missing == ("there is no interface smeg-a: 2 routes wait for it",)
+    assert outcome.missing == ("no interface smeg-a yet; routes that wait for it: 2",)
     assert "iif smeg-a [detached]" in host.run("ip", "-6", "rule")
 
     lab.join(host, lab.hosts[1], A)

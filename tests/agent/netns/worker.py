@@ -19,6 +19,7 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import LinuxSystem, mesh_mtu
 from smegmesh.dataplane.userspace import UserspacePlane
 from smegmesh.routing.plan import Plan, PlanChange
+from smegmesh.routing.tables import Forwarding
 
 
 class Worker:
@@ -65,7 +66,7 @@ class Worker:
         forwarding.restore_forwarding(before)
 
     def install_firewall(self) -> None:
-        firewall.install([self.device])
+        firewall.install({self.device: Forwarding()})
 
     def remove_firewall(self) -> None:
         firewall.remove()

@@ -24,6 +24,8 @@ from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
+from smegmesh.routing import tables
+from smegmesh.routing.tables import HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
@@ -95,7 +97,7 @@ class Daemon:
         self._problems: dict[str, str] = {}
         self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
-        self._forwarding = Forwarding(store, self._devices, self._forwarding_devices) if platform.tunnels else None
+        self._forwarding = Forwarding(store, self._host_plan, self._forwarding_devices) if platform.tunnels else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -300,8 +302,8 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.changed()
 
-    def _devices(self) -> list[str]:
-        return [mesh.interface.device for mesh in self._meshes.values()]
+    def _host_plan(self) -> HostPlan:
+        return HostPlan(forwarding={mesh.interface.device: tables.Forwarding() for mesh in self._meshes.values()})
 
     def _forwarding_devices(self) -> list[str]:
         return [mesh.interface.device for mesh in self._meshes.values() if mesh.declaration.role is Role.PEER]

@@ -24,6 +24,7 @@ from smegmesh.dataplane.policy_diff import (
     describe_routes,
     describe_rules,
     missing_devices,
+    plan_devices,
     route_changes,
     rule_changes,
     unmarked_tables,
@@ -35,6 +36,7 @@ from smegmesh.routing.tables import HostPlan, Rule
 # The interface is being made: gone again, not up, or without IPv6 yet.
 _NOT_YET = {errno.ENODEV, errno.ENETDOWN, errno.EACCES}
 _GONE = {errno.ESRCH, errno.ENOENT}
+_NO_RULES = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}  # of a kernel without IPv6 or without policy routing
 # The kernel deletes the first rule that fits, and a general one fits more than itself.
 _RULE_PASSES = 4
 
@@ -100,11 +102,11 @@ class MemoryPolicy:
         self.absent: set[str] = set()
         self.routes: dict[Place, Way] = {}
         self.rules: frozenset[Rule] = frozenset()
+        self._indexes: dict[str, int] = {}
 
     def ensure(self, plan: HostPlan) -> Outcome:
         _check(plan)
-        devices = sorted({route.device for route in plan.routes.values() if route.device is not None} - self.absent)
-        indexes = {device: index for index, device in enumerate(devices, 1)}
+        indexes = {device: self._index(device) for device in plan_devices(plan) - self.absent}
         held = [HeldRoute(table, prefix, ours=True, way=way) for (table, prefix), way in self.routes.items()]
         self.routes = wanted_ways(plan, indexes, [])
         routes = route_changes(self.routes, held)
@@ -114,6 +116,9 @@ class MemoryPolicy:
 
     def clear(self) -> None:
         self.ensure(HostPlan())
+
+    def _index(self, device: str) -> int:
+        return self._indexes.setdefault(device, len(self._indexes) + 1)
 
 
 def _check(plan: HostPlan) -> None:
@@ -130,7 +135,7 @@ def _check(plan: HostPlan) -> None:
 def _indexes(plan: HostPlan) -> dict[str, int]:
     """The indexes of the plan's interfaces that are there."""
     found = {}
-    for device in {route.device for route in plan.routes.values() if route.device is not None}:
+    for device in plan_devices(plan):
         try:
             found[device] = socket.if_nametoindex(device)
         except OSError:
@@ -147,7 +152,12 @@ def _routes(route: Connection, plan: HostPlan) -> list[HeldRoute]:
 
 
 def _rules(route: Connection) -> list[HeldRule]:
-    answers = route.dump(messages.GET_RULE, messages.get_rules())
+    try:
+        answers = route.dump(messages.GET_RULE, messages.get_rules())
+    except NetlinkError as error:
+        if error.errno in _NO_RULES:
+            return []
+        raise
     read = (messages.read_rule(answer.payload) for answer in answers if answer.kind == messages.NEW_RULE)
     return [held for held in read if held is not None]
 
@@ -201,12 +211,12 @@ def _without(changes: RouteChanges, refused: Mapping[Place, NetlinkError]) -> Ro
 
 def _absent(plan: HostPlan, indexes: Mapping[str, int]) -> tuple[str, ...]:
     missing = sorted(missing_devices(plan, indexes).items())
-    return tuple(f"there is no interface {device}: {count} routes wait for it" for device, count in missing)
+    return tuple(f"no interface {device} yet; routes that wait for it: {count}" for device, count in missing)
 
 
 def _not_ready(refused: Mapping[Place, NetlinkError]) -> Iterator[str]:
     for reason, count in sorted(Counter(str(error.strerror) for error in refused.values()).items()):
-        yield f"{count} routes wait for their interface: {reason}"
+        yield f"an interface is not ready ({reason}); routes that wait for it: {count}"
 
 
 @contextmanager

@@ -57,6 +57,11 @@ def wanted_ways(plan: HostPlan, indexes: Mapping[str, int], held: Iterable[HeldR
     return ways
 
 
+def plan_devices(plan: HostPlan) -> frozenset[str]:
+    """The interfaces that routes of the plan lead into."""
+    return frozenset(route.device for route in plan.routes.values() if route.device is not None)
+
+
 def missing_devices(plan: HostPlan, indexes: Mapping[str, int]) -> dict[str, int]:
     """How many routes of the plan each interface lacks that is not there."""
     missing = (route.device for route in plan.routes.values() if route.device is not None)

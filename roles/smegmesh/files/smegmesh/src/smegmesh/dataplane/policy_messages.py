@@ -108,7 +108,9 @@ def put_route(table: int, prefix: IPv6Network, way: Way) -> bytes:
 
 def read_route(payload: memoryview, tables: Container[int]) -> HeldRoute | None:
     """A route of a dump; None for one of others that is not in these tables (a full table has many)."""
-    _family, length, origin_length, _tos, table, protocol, _scope, kind, _flags = _ROUTE.unpack_from(payload)
+    family, length, origin_length, _tos, table, protocol, _scope, kind, _flags = _ROUTE.unpack_from(payload)
+    if family != AF_INET6:  # a kernel without IPv6 dumps everything else it has
+        return None
     ours = protocol == ROUTE_PROTOCOL
     held = dict(attributes(payload[_ROUTE.size :]))
     if _ROUTE_TABLE in held:
