@@ -25,10 +25,10 @@ from smegmesh.routing.tables import Forwarding
 class Worker:
     """What a test may ask for; the names are those of the calls over the pipe."""
 
-    def __init__(self, device: str, private_key: bytes, port: int) -> None:
+    def __init__(self, device: str, private_key: bytes, port: int, mark: int) -> None:
         self.device = device
         self.system = LinuxSystem()
-        settings = DeviceSettings(private_key, port)
+        settings = DeviceSettings(private_key, port, mark)
         mtu = mesh_mtu(self.system.underlay_mtu([]))
         self.reconciler = Reconciler(UserspacePlane(ProcessLauncher()), self.system, device, settings, mtu)
 
