@@ -221,14 +221,14 @@ def sources(host: Host, address: str, client: Host) -> list[str]:
     program = f"""
         import socket
         s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        s.bind(({address!r}, {PORT})); s.settimeout(3); print("bound", flush=True)
+        s.bind(({address!r}, {PORT})); s.settimeout(15); print("bound", flush=True)
         print(s.recvfrom(9)[1][0])
     """
     server = host.start("python3", "-c", textwrap.dedent(program))
     assert server.stdout is not None and server.stdout.readline() == "bound\n"
     send = f"socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b'hello', ({address!r}, {PORT}))"
     client.run("python3", "-c", f"import socket; {send}")
-    output, _ = server.communicate(timeout=10)
+    output, _ = server.communicate(timeout=20)
     return output.split()
 
 
@@ -259,7 +259,7 @@ def connected(client: Host, server: Host, address: str = "2001:db8::1", source: 
         import socket, sys
         s = socket.create_server(({address!r}, {PORT}), family=socket.AF_INET6)
         print("bound", flush=True)
-        c, _ = s.accept(); c.settimeout(3); print("accepted", flush=True)
+        c, _ = s.accept(); c.settimeout(5); print("accepted", flush=True)
         for line in sys.stdin:
             c.sendall(line.encode())
             try: print(c.recv(99).decode().strip(), flush=True)
