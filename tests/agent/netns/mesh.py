@@ -41,11 +41,11 @@ class Node:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, port: int = PORT) -> None:
+    def start(self, port: int = PORT, mark: int = 0) -> None:
         """Start the agent's process."""
         program = [sys.executable, str(Path(__file__).with_name("worker.py"))]
         self._process = subprocess.Popen(self.host.command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._send((DEVICE, self.private_key, port))
+        self._send((DEVICE, self.private_key, port, mark))
 
     def kill(self) -> None:
         """SIGKILL the agent's process; what it set up stays."""

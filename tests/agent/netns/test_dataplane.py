@@ -11,6 +11,7 @@ from namespaces import Lab
 
 from smegmesh.crdt.entry import Role
 from smegmesh.dataplane.plane import PlaneError
+from smegmesh.routing.tables import MARK
 
 pytestmark = pytest.mark.netns
 
@@ -184,6 +185,18 @@ def test_the_mtu_follows_the_underlay(lab: Lab, mesh: Mesh) -> None:
     one.host.run("ip", "link", "set", "eth0", "mtu", "1450")
     one.host.run("ip", "route", "add", "default", "via", "198.18.0.8")
     assert one.call("underlay_mtu") == 1450
+
+
+def test_the_packets_of_the_tunnel_carry_its_mark(lab: Lab, mesh: Mesh) -> None:
+    one, two = (mesh.add(lab.host(name), Role.PEER) for name in ("one", "two"))
+    count = f"udp dport {PORT} meta mark {MARK} counter accept; udp dport {PORT} drop;"
+    chain = f"chain output {{ type filter hook output priority 0; {count} }}"
+    one.host.run("nft", "-f", "-", stdin=f"table inet watch {{ {chain}; }}")
+    one.start(mark=MARK)
+    one.call("bring_up", mesh.plan(one), mesh.endpoints())
+    mesh.bring_up([two])
+    assert one.host.pings(two.address, 5)
+    assert "packets 0 " not in one.host.run("nft", "list", "table", "inet", "watch")
 
 
 def test_a_device_that_died_is_made_again(lab: Lab, mesh: Mesh) -> None:

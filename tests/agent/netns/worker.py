@@ -19,15 +19,16 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import LinuxSystem, mesh_mtu
 from smegmesh.dataplane.userspace import UserspacePlane
 from smegmesh.routing.plan import Plan, PlanChange
+from smegmesh.routing.tables import Forwarding
 
 
 class Worker:
     """What a test may ask for; the names are those of the calls over the pipe."""
 
-    def __init__(self, device: str, private_key: bytes, port: int) -> None:
+    def __init__(self, device: str, private_key: bytes, port: int, mark: int) -> None:
         self.device = device
         self.system = LinuxSystem()
-        settings = DeviceSettings(private_key, port)
+        settings = DeviceSettings(private_key, port, mark)
         mtu = mesh_mtu(self.system.underlay_mtu([]))
         self.reconciler = Reconciler(UserspacePlane(ProcessLauncher()), self.system, device, settings, mtu)
 
@@ -65,7 +66,7 @@ class Worker:
         forwarding.restore_forwarding(before)
 
     def install_firewall(self) -> None:
-        firewall.install([self.device])
+        firewall.install({self.device: Forwarding()})
 
     def remove_firewall(self) -> None:
         firewall.remove()

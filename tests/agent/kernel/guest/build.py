@@ -21,6 +21,7 @@ KERNEL_PACKAGE = "linux-image-amd64"
 MODULES = [
     *("virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_rng", "wireguard", "veth", "dummy", "tun", "bridge"),
     *("nf_tables", "nft_ct", "nft_limit", "nft_log", "nft_reject_inet", "nft_nat", "nft_masq", "sch_netem"),
+    *("nft_chain_nat", "nft_fib_inet"),
 ]
 TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",

@@ -1,4 +1,4 @@
-"""What the host is asked besides WireGuard: sysctls, the nft table, probes, the choice of a plane."""
+"""What the host is asked besides WireGuard: sysctls, the firewalls of others, probes, the choice of a plane."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smegmesh.dataplane.firewall import find_drops, ruleset
+from smegmesh.dataplane.firewall import find_drops
 from smegmesh.dataplane.forwarding import enable_forwarding, restore_forwarding
 from smegmesh.dataplane.memory import MemoryPlane
 from smegmesh.dataplane.plane import PlaneError
@@ -77,20 +77,6 @@ def test_the_mtu_leaves_room_for_the_tunnel() -> None:
     assert mesh_mtu(1500) == 1420
     assert mesh_mtu(9000) == 8920
     assert mesh_mtu(1300) == 1280
-
-
-def test_the_table_is_replaced_in_one_step_and_keeps_to_its_interfaces() -> None:
-    text = ruleset(["smeg-b", "smeg-a"])
-    assert text.startswith("table inet smegmesh {}\ndelete table inet smegmesh\ntable inet smegmesh {\n")
-    rules = [line.strip() for line in text.splitlines() if "name " in line]
-    assert all('"smeg-a"' in rule for rule in rules[:4])
-    assert [rule for rule in rules if "smeg-b" in rule] == [
-        'iifname "smeg-b" oifname "smeg-b" tcp flags syn tcp option maxseg size set rt mtu',
-        'iifname "smeg-b" oifname "smeg-b" accept',
-        'iifname "smeg-b" drop',
-        'oifname "smeg-b" drop',
-    ]
-    assert "policy accept" in text, "what is not the mesh's passes"
 
 
 def test_chains_of_others_that_drop_are_named() -> None:

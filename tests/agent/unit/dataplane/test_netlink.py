@@ -136,6 +136,14 @@ def test_the_first_of_many_requests_that_is_refused_is_raised():
         assert refused.value.errno == errno.ENODEV
 
 
+def test_what_became_of_each_attempt_is_told_in_order():
+    known, unknown = (LINK_HEADER + attribute(LINK_NAME, name) for name in (b"lo\0", b"no-such-link\0"))
+    with connection(ROUTE) as route:
+        refused = route.attempt(GET_LINK, [unknown, known] * 10)
+        assert route.attempt(GET_LINK, []) == []
+    assert [error and error.errno for error in refused] == [errno.ENODEV, None] * 10
+
+
 def test_a_kernel_that_does_not_answer_is_a_timeout():
     no_operation = 1
     with (

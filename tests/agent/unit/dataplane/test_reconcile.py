@@ -17,6 +17,7 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.identity.keys import generate_private_key, public_key
 from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
+from smegmesh.routing.tables import MARK
 
 DEVICE = "smeg-prod"
 A, B = b"a" * 32, b"b" * 32
@@ -238,6 +239,15 @@ def test_our_interface_with_another_key_is_given_ours_again(plane: CountingPlane
         reconciler.apply(since(PLAN, replace(PLAN, peers={})), {})
     reconciler.apply(since(PLAN, PLAN), {})
     assert plane.dump(DEVICE).public_key == public_key(SETTINGS.private_key)
+
+
+def test_the_mark_of_its_packets_is_set_and_kept(plane: CountingPlane, system: MemorySystem) -> None:
+    marked = Reconciler(plane, system, DEVICE, replace(SETTINGS, fwmark=MARK), mtu=1420)
+    marked.bring_up(PLAN, ENDPOINTS)
+    assert plane.dump(DEVICE).fwmark == MARK
+    plane.configure(DEVICE, SETTINGS)
+    assert marked.check(PLAN, ENDPOINTS) == [f"{DEVICE} had another mark"]
+    assert plane.dump(DEVICE).fwmark == MARK
 
 
 def test_a_failure_leaves_no_new_interface_behind_but_an_adopted_one(plane: CountingPlane) -> None:

@@ -27,7 +27,7 @@ from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, Hook, choose_ports, read_meshes
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
-from smegmesh.routing.tables import MARK
+from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
@@ -104,7 +104,7 @@ class Daemon:
         self._problems: dict[str, str] = {}
         self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
-        self._forwarding = Forwarding(store, self._devices, self._forwarding_devices) if platform.tunnels else None
+        self._forwarding = Forwarding(store, self._host_plan, self._forwarding_devices) if platform.tunnels else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -221,6 +221,8 @@ class Daemon:
                     changed.add(name)
             except (TlsSettingsError, StoreError, ValueError) as error:
                 self._note(name, error)
+                if name not in self._meshes:
+                    self._host.routes.drop(name)
         self._keep_ports(wanted, ports, known)
         return changed
 
@@ -352,11 +354,11 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.changed()
 
-    def _devices(self) -> list[str]:
-        return [mesh.interface.device for mesh in self._meshes.values()]
+    def _host_plan(self) -> HostPlan:
+        return self._host.routes.plan
 
     def _forwarding_devices(self) -> list[str]:
-        return [mesh.interface.device for mesh in self._meshes.values() if mesh.declaration.role is Role.PEER]
+        return [mesh.interface.device for mesh in self._meshes.values() if _forwards(mesh.declaration)]
 
     # What links tell: passed on to the mesh they belong to, if it still runs.
 
@@ -375,3 +377,7 @@ class Daemon:
     def _dial_failed(self, mesh_id: str, dial: int, reason: str) -> None:
         if mesh_id in self._meshes:
             self._meshes[mesh_id].dial_failed(dial, reason)
+
+
+def _forwards(declaration: Declaration) -> bool:
+    return declaration.role is Role.PEER or bool(declaration.advertise)

@@ -168,7 +168,10 @@ class Mesh:
         for timer in (self._timer, self._greeting):
             if timer is not None:
                 timer.cancel()
-        self._host.routes.drop(self.mesh_id)
+        if leave:
+            self._host.routes.drop(self.mesh_id)
+        else:
+            self._host.routes.pause(self.mesh_id)
         self._effects.close()
         self._prober.close()
         self._exits.close()

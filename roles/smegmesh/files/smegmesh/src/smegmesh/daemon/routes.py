@@ -83,12 +83,16 @@ class Routes:
         self.follow(mesh_id)
         self._carry_out()
 
+    def pause(self, mesh_id: str) -> None:
+        """A mesh is started anew: until then all stays as it is."""
+        self._meshes.pop(mesh_id, None)
+
     def drop(self, mesh_id: str) -> None:
-        """A mesh of this host ended."""
-        if self._meshes.pop(mesh_id, None) is not None:
-            self._follower.drop(mesh_id)
-            self._announced.pop(mesh_id, None)
-            self._later()
+        """A mesh of this host ended, or could not be started again."""
+        self._meshes.pop(mesh_id, None)
+        self._announced.pop(mesh_id, None)
+        self._follower.drop(mesh_id)
+        self._later()
 
     def follow(self, mesh_id: str) -> None:
         """A mesh may be another one than it was."""

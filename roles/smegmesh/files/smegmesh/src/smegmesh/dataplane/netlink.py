@@ -19,7 +19,7 @@ from dataclasses import dataclass
 ROUTE, GENERIC = 0, 16
 
 REQUEST, ACK, DUMP = 0x001, 0x004, 0x300
-EXCLUSIVE, CREATE = 0x200, 0x400
+REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 DUMP_INTERRUPTED, ACK_CAPPED, ACK_ATTRIBUTES = 0x010, 0x100, 0x200
 
 NESTED = 0x8000
@@ -131,10 +131,22 @@ class Connection:
 
         Raises the first NetlinkError; requests sent together with the refused one are carried out.
         """
+        for refusals in self._exchange(kind, payloads, flags):
+            if refused := next(filter(None, refusals), None):
+                raise refused
+
+    def attempt(self, kind: int, payloads: Iterable[bytes], flags: int = 0) -> list[NetlinkError | None]:
+        """Like `request`, but a refusal stops nothing: what became of each payload, None for success."""
+        return [refusal for refusals in self._exchange(kind, payloads, flags) for refusal in refusals]
+
+    def _exchange(self, kind: int, payloads: Iterable[bytes], flags: int) -> Iterator[list[NetlinkError | None]]:
+        """Send the requests batch by batch; what became of each of a batch."""
         requests = (message(kind, REQUEST | ACK | flags, self._next(), payload) for payload in payloads)
         for batch in batches(requests, self._batch, _UNACKNOWLEDGED):
             self._send(batch)
-            self._acknowledgements({sequence_of(request) for request in batch})
+            sequences = [sequence_of(request) for request in batch]
+            refused = self._acknowledgements(set(sequences))
+            yield [refused.get(sequence) for sequence in sequences]
 
     def query(self, kind: int, payload: bytes) -> list[Message]:
         """The answer to a request that is no dump. NetlinkError if it is refused."""
@@ -163,7 +175,8 @@ class Connection:
                 if answer.kind in (_ERROR, _DONE):
                     return answers
 
-    def _acknowledgements(self, missing: set[int]) -> None:
+    def _acknowledgements(self, missing: set[int]) -> dict[int, NetlinkError]:
+        """Wait for these sequence numbers' acknowledgements; the refusals among them."""
         failures: dict[int, NetlinkError] = {}
         while missing:
             for answer in self._receive():
@@ -172,8 +185,7 @@ class Connection:
                 missing.remove(answer.sequence)
                 if error := error_of(answer):
                     failures[answer.sequence] = error
-        if failures:
-            raise failures[min(failures)]
+        return failures
 
     def _next(self) -> int:
         self._sequence += 1

@@ -62,7 +62,7 @@ class System(Protocol):
         """Give the interface an address; True if it had not got it."""
 
     def ensure_routes(self, device: str, routes: Iterable[IPv6Network]) -> bool:
-        """Make the agent's own routes into the interface exactly these; True if they differed."""
+        """Make the agent's own routes of the main table into the interface exactly these; True if they differed."""
 
     def underlay_mtu(self, hosts: Iterable[str]) -> int:
         """Lowest MTU on the way to any of the hosts (IP literals) and to the default gateways."""
@@ -108,6 +108,7 @@ class LinuxSystem:
                     "del",
                     dst=str(network),
                     oif=index,
+                    table=_MAIN_TABLE,
                     proto=ROUTE_PROTOCOL,
                     family=socket.AF_INET6,
                 )
@@ -174,7 +175,9 @@ def _own_routes(route: Any, index: int) -> set[IPv6Network]:
     return {
         IPv6Network((held.get_attr("RTA_DST") or "::", held["dst_len"]))
         for held in route.get_routes(family=socket.AF_INET6, oif=index)
-        if held["proto"] == ROUTE_PROTOCOL and held.get_attr("RTA_OIF") == index
+        if held["proto"] == ROUTE_PROTOCOL
+        and held.get_attr("RTA_OIF") == index
+        and held.get_attr("RTA_TABLE") == _MAIN_TABLE
     }
 
 
