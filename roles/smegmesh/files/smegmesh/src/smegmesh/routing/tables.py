@@ -19,8 +19,8 @@ class Route:
     """
 
     device: str | None
-    elsewhere: bool = False
     source: IPv6Address | None = None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
