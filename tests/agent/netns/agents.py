@@ -99,9 +99,11 @@ class Agent:
     def _smegctl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.host.run("env", _PATH, sys.executable, "-m", "smegmesh.cli", *arguments, stdin=stdin)
 
-    def start(self) -> None:
+    def start(self, *program: str) -> None:
+        """Start smegd, or another program that takes its arguments."""
         options = ["--etc", str(self.etc), "--state", str(self.state), "--run", str(self.run)]
-        command = self.host.command(["env", _PATH, sys.executable, "-m", "smegmesh.daemon", *options])
+        program = program or ("-m", "smegmesh.daemon")
+        command = self.host.command(["env", _PATH, sys.executable, *program, *options])
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -31,6 +31,7 @@ from smegmesh.identity.grant import check_node_name
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _MAX_DESCRIPTION = 255
+_ALL = "all"  # of accept_routes
 _DEFAULT_ROUTE = IPv6Network("::/0")
 _NOWHERE = {  # what no exit leads to (RFC 4291, 2.4)
     "unspecified": IPv6Network("::/128"),
@@ -85,7 +86,7 @@ def parse_declaration(document: Document) -> Declaration:
         raise DeclarationError(document.file, "description", what, "shorten it")
     endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
     accepted = data.get("accept_routes", [])
-    accept_all = accepted == "all"
+    accept_all = accepted == _ALL
     return Declaration(
         file=document.file,
         owner=data["owner"],
