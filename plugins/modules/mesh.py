@@ -43,7 +43,6 @@ options:
       - Where else the endpoint of this peer comes from. With V(static) it must be declared.
       - With V(outgoing) it is the host's own address towards the others, with V(observed) what the others see of it. An
         O(endpoint) that is declared as well comes first.
-      - This version checks and keeps it; no agent acts on it yet.
     type: str
     choices: [static, outgoing, observed]
   port:
@@ -75,26 +74,19 @@ options:
     description: Seconds between keepalives.
     type: int
   bridge:
-    description:
-      - Whether this host forwards between this mesh and its other bridged meshes.
-      - This version carries it in certificates and entries; no agent acts on it yet.
+    description: Whether this host forwards between this mesh and its other bridged meshes.
     type: bool
   advertise:
-    description:
-      - IPv6 prefixes outside the overlay that are reached through this host.
-      - This version carries them in certificates and entries; no agent acts on them yet.
+    description: IPv6 prefixes outside the overlay that are reached through this host.
     type: list
     elements: str
   masquerade:
-    description:
-      - Whether what leaves through the prefixes of O(advertise) gets this host's address. Left out, it does.
-      - This version checks and keeps it; no agent acts on it yet.
+    description: Whether what leaves through the prefixes of O(advertise) gets this host's address. Left out, it does.
     type: bool
   health:
     description:
       - What shows that the prefixes of O(advertise) can be reached from this host. They are withdrawn while it does not
         answer.
-      - This version checks and keeps it; no agent acts on it yet.
     type: dict
     suboptions:
       target:
@@ -108,13 +100,11 @@ options:
         description: After how many pings in a row without an answer it does not answer, 1 to 10. Left out, it is 3.
         type: int
   accept_routes:
-    description:
-      - IPv6 prefixes of others that this host uses, or V(all) for every one but the default route.
-      - No agent acts on them yet.
+    description: IPv6 prefixes of others that this host uses, or V(all) for every one but the default route.
     type: list
     elements: str
   accept_default:
-    description: Whether this host uses an advertised default route. No agent acts on it yet.
+    description: Whether this host uses an advertised default route.
     type: bool
   mtu:
     description: MTU of the interface. Left out, the agent takes it from the underlay.
