@@ -15,6 +15,9 @@ PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LAYERS := lint unit simulation fuzz kernel netns molecule
 
+SCENARIOS := default bridge
+LONG_SCENARIOS := exits clients
+
 .PHONY: help setup packages venv image engine-stop lock demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
 
@@ -86,8 +89,7 @@ test-netns: setup ## agents in network namespaces of this machine
 	$(PYTEST) $(SELECTED) tests/agent/netns
 
 test-molecule: setup ## the installed collection on hosts with systemd
-	@scripts/molecule default
-	@scripts/molecule bridge
+	@set -e; for scenario in $(SCENARIOS) $(if $(SMEGMESH_TEST_LONG),$(LONG_SCENARIOS)); do scripts/molecule $$scenario; done
 
 bench: setup ## measure, hold the bounds, write docs/benchmarks.md
 	@scripts/bench-packages
