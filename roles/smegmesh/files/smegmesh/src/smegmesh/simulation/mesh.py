@@ -16,7 +16,7 @@ from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.simulation.clock import Clock
-from smegmesh.simulation.credentials import authority, credentials
+from smegmesh.simulation.credentials import authority
 from smegmesh.simulation.network import Delay, Network
 from smegmesh.simulation.node import Disk, End, Node
 from smegmesh.simulation.sharing import Parcel, Shared, frame_of
@@ -32,7 +32,8 @@ _PING_TIMEOUT = 1.0
 class Simulation:
     """Peers p0, p1, ... and clients c0, c1, ... on one network. Times are virtual seconds.
 
-    `sharing`: whether engines share equal parts of their maps, which changes no result.
+    `sharing`: whether engines share equal parts of their maps, which changes no result. Several meshes may be on one
+    `clock`; time then passes for all of them at once.
     """
 
     def __init__(
@@ -45,10 +46,13 @@ class Simulation:
         loss: float = 0.0,
         bootstrap: int = 3,
         sharing: bool = True,
+        mesh_id: str = MESH,
+        clock: Clock | None = None,
         **settings: float,
     ) -> None:
         self.random = Random(seed)
-        self.clock = Clock()
+        self.mesh_id = mesh_id
+        self.clock = clock or Clock()
         self.network: Network = Network(self.clock, Random(self.random.random()), latency, loss, self._deliver)
         self.nodes: dict[str, Node] = {}
         self.traffic = Traffic()
@@ -67,9 +71,9 @@ class Simulation:
 
     # Hosts and processes
 
-    def add(self, name: str, role: Role, identity: str | None = None) -> Node:
+    def add(self, name: str, role: Role, identity: str | None = None, *, bridge: bool = False) -> Node:
         """A host that is not started yet; with another's identity it is a clone."""
-        node = Node(name, role, f"{name}.example:4000", identity or name)
+        node = Node(name, role, f"{name}.example:4000", identity or name, bridge)
         self.nodes[name] = node
         self._addresses[node.address] = node
         self._holders.setdefault(node.key, []).append(node)
@@ -210,11 +214,11 @@ class Simulation:
         if not node.up:
             self.network.boot(node)
         node.listening = True
-        own = credentials(node.identity)
+        own = node.credentials
         node.process += 1
         node.timer, node.busy = float("inf"), 0.0
         node.engine = Engine(
-            Settings(MESH, bootstrap, **self._settings),  # type: ignore[arg-type]
+            Settings(self.mesh_id, bootstrap, **self._settings),  # type: ignore[arg-type]
             own.identity,
             own.certificate,
             self._authority,
@@ -363,7 +367,7 @@ class Simulation:
             node.busy = max(node.busy, self.clock.now) + _HANDSHAKE_COST
             self.traffic.handshake()
             if node.engine is not None:
-                certificate = self._certificate(other.host)
+                certificate = other.host.credentials.certificate
                 self._input(node, self._link_up, node, end.number, certificate, number is not None, number)
 
     def _link_up(
@@ -371,9 +375,6 @@ class Simulation:
     ) -> None:
         if node.engine is not None:
             node.engine.link_up(link, certificate, dialled, now, dial)
-
-    def _certificate(self, node: Node) -> NodeCertificate:
-        return credentials(node.identity).certificate
 
     # Probes: a host answers even while its agent is gone.
 
@@ -411,4 +412,12 @@ def entry_of(node: Node) -> Entry:
     if node.role is Role.CLIENT:
         return Entry(name=node.identity, role=node.role, tunnel_key=node.key)
     endpoint = node.address.replace(":4000", ":51820")
-    return Entry(name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,))
+    return Entry(
+        name=node.identity,
+        role=node.role,
+        tunnel_key=node.key,
+        endpoints=(endpoint,),
+        links=(node.address,),
+        bridge=node.bridge,
+        routes=node.routes,
+    )
