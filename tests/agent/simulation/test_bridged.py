@@ -1,0 +1,131 @@
+"""Many meshes with bridges between them: how soon after a death all routes are right, and what packets do meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from random import Random
+
+import pytest
+from bridged_world import Snapshot, meshes_of
+
+from routing_checks import check_packets, check_tables
+from smegmesh.simulation.bridged import Bridged
+
+#: Virtual seconds from when all know of a death until all routes are right again.
+_SETTLES_WITHIN = 2.0
+#: The same from when a host is started again; its engine first syncs, and what it told before holds for 5 s.
+_RETURNS_WITHIN = 10.0
+_STEP = 0.05
+
+
+class Course:
+    """A simulation of meshes that were joined at random, to which things happen."""
+
+    def __init__(self, seed: int, meshes: int, size: int, cycles: int, clients: int = 0) -> None:
+        self.random = Random(seed)
+        self.bridged = Bridged(seed, meshes_of(self.random, meshes, size, cycles, clients))
+        self.snapshot = Snapshot(self.bridged)
+        self.joints = sorted({machine.meshes for machine in self.bridged.machines.values() if machine.bridge})
+
+    def bridges(self, joint: tuple[str, ...]) -> list[str]:
+        """The living bridges between two meshes, the active one first."""
+        one, other = joint
+        active = self.bridged.settled().tables[one][other].via
+        machines = [machine for machine in self.bridged.machines.values() if machine.meshes == joint]
+        living = [machine for machine in machines if machine.name not in self.bridged.dead]
+        return [machine.name for machine in sorted(living, key=lambda machine: machine.key != active)]
+
+    def busiest(self) -> tuple[str, ...]:
+        """The joint that most ways lead through."""
+        ways = [
+            (mesh, *choice.path)
+            for mesh, choices in self.bridged.settled().tables.items()
+            for choice in choices.values()
+        ]
+        return Counter(pair for way in ways for pair in pairwise(way) if pair in self.joints).most_common(1)[0][0]
+
+    def dies(self, *names: str) -> tuple[float, float]:
+        """Hosts die without a word; seconds until all know, and from then until all routes are right."""
+        for name in names:
+            self.bridged.kill_host(name)
+        joint = self.bridged.machines[names[0]].meshes
+        return (
+            self._until(lambda: all(map(self.bridged.knows_down, names)), 10, joint),
+            self._until(self._right(), _SETTLES_WITHIN, joint),
+        )
+
+    def comes_back(self, *names: str) -> float:
+        """They are started again; seconds until all routes are right."""
+        for name in names:
+            self.bridged.start(name)
+        return self._until(self._right(), _RETURNS_WITHIN, self.bridged.machines[names[0]].meshes)
+
+    def settles(self) -> float:
+        """Seconds until all routes are right."""
+        return self._until(self._right(), _RETURNS_WITHIN, self.joints[0])
+
+    def check(self) -> None:
+        """Everybody's tables are those of the shortest paths; the ways of all packets lead back."""
+        check_tables(self.snapshot.take())
+        check_packets(self.snapshot)
+
+    def _right(self) -> Callable[[], bool]:
+        tables = self.bridged.settled().tables
+        wrong = self.bridged.living()
+
+        def is_right() -> bool:
+            wrong[:] = [name for name in wrong if not self.bridged.is_right(name, tables)]
+            if not wrong:  # some may have changed again
+                wrong[:] = [name for name in self.bridged.living() if not self.bridged.is_right(name, tables)]
+            return not wrong
+
+        return is_right
+
+    def _until(self, condition: Callable[[], bool], limit: float, joint: tuple[str, ...]) -> float:
+        one, other = joint
+
+        def holds() -> bool:
+            self.snapshot.follow_packets(self.random, one, other)
+            return condition()
+
+        return self.bridged.run_until(holds, limit, _STEP)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_after_every_death_all_take_the_shortest_ways(seed: int) -> None:
+    course = Course(seed, meshes=6, size=8, cycles=2, clients=1)
+    course.bridged.settle(routed=False)
+    course.settles()
+    course.check()
+    joint, another = course.random.sample(course.joints, 2)
+    active, standby = course.bridges(joint)
+    for name in (active, course.bridges(another)[0]):
+        course.dies(name)
+        course.check()
+    course.dies(standby)  # the whole joint is lost
+    course.check()
+    course.comes_back(active, standby)
+    course.check()
+
+
+def test_ten_meshes_of_thirty_settle_after_an_active_bridge_died() -> None:
+    _settle_after_deaths(Course(1, meshes=10, size=30, cycles=3))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_thirty_meshes_of_a_hundred_settle_after_an_active_bridge_died() -> None:
+    _settle_after_deaths(Course(1, meshes=30, size=100, cycles=8))
+
+
+def _settle_after_deaths(course: Course) -> None:
+    course.bridged.settle()
+    assert course.settles() == 0.0
+    check_tables(course.snapshot.take())
+    active, standby = course.bridges(course.busiest())
+    print("an active bridge died: known after {:.2f} s, settled {:.2f} s later".format(*course.dies(active)))
+    print("then the other: known after {:.2f} s, settled {:.2f} s later".format(*course.dies(standby)))
+    print(f"both back: settled after {course.comes_back(active, standby):.2f} s")
+    check_tables(course.snapshot.take())
