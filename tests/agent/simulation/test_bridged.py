@@ -17,6 +17,8 @@ from smegmesh.simulation.bridged import Bridged
 _SETTLES_WITHIN = 2.0
 #: The same from when a host is started again; its engine first syncs, and what it told before holds for 5 s.
 _RETURNS_WITHIN = 10.0
+#: The same from when a bridge is cut off in one of its meshes: it notices after 2.5 s, and hopes for 3 s.
+_CUT_OFF_WITHIN = 7.0
 _STEP = 0.05
 
 
@@ -71,15 +73,21 @@ class Course:
         check_tables(self.snapshot.take())
         check_packets(self.snapshot)
 
-    def _right(self) -> Callable[[], bool]:
-        tables = self.bridged.settled().tables
-        wrong = self.bridged.living()
+    def is_cut_off(self, name: str) -> tuple[float, float]:
+        """A bridge is cut off in its first mesh only; seconds until all routes go another way, and after that is over
+        until they are as before."""
+        mesh = self.bridged.meshes[self.bridged.machines[name].meshes[0]]
+        mesh.partition([name], mesh.nodes.keys() - {name})
+        took = self._until(self._right(without=name), _CUT_OFF_WITHIN, self.bridged.machines[name].meshes)
+        mesh.heal()
+        return took, self._until(self._right(), _RETURNS_WITHIN, self.bridged.machines[name].meshes)
+
+    def _right(self, without: str | None = None) -> Callable[[], bool]:
+        tables = self.bridged.settled(without).tables
+        concerned = [name for name in self.bridged.living() if name != without]
 
         def is_right() -> bool:
-            wrong[:] = [name for name in wrong if not self.bridged.is_right(name, tables)]
-            if not wrong:  # some may have changed again
-                wrong[:] = [name for name in self.bridged.living() if not self.bridged.is_right(name, tables)]
-            return not wrong
+            return all(self.bridged.is_right(name, tables) for name in concerned)
 
         return is_right
 
@@ -107,6 +115,13 @@ def test_after_every_death_all_take_the_shortest_ways(seed: int) -> None:
     course.dies(standby)  # the whole joint is lost
     course.check()
     course.comes_back(active, standby)
+    course.check()
+
+
+def test_a_bridge_that_is_cut_off_in_one_mesh_withdraws_from_the_other() -> None:
+    course = Course(1, meshes=4, size=8, cycles=1)
+    course.bridged.settle()
+    course.is_cut_off(course.bridges(course.busiest())[0])
     course.check()
 
 

@@ -122,9 +122,9 @@ class Bridged:
             for node in self.meshes[mesh].nodes.values()
         )
 
-    def settled(self) -> Settled:
-        """What the hosts that live should arrive at, computed from nothing."""
-        return settled(machine for name, machine in self.machines.items() if name not in self.dead)
+    def settled(self, without: str | None = None) -> Settled:
+        """What the hosts that live, all but one, should arrive at, computed from nothing."""
+        return settled(machine for name, machine in self.machines.items() if name not in {*self.dead, without})
 
     def is_right(self, name: str, tables: Mapping[str, Choices]) -> bool:
         """Whether the ways that a host takes out of its meshes are these."""
@@ -143,7 +143,7 @@ class Bridged:
             clock=self.clock,
             **settings,  # type: ignore[arg-type]
         )
-        simulation.on_view = partial(self._follow, mesh)
+        simulation.on_view = simulation.on_links = partial(self._follow, mesh)
         return simulation
 
     def _follow(self, mesh: str, node: Node) -> None:

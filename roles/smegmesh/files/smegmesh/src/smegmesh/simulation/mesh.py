@@ -58,6 +58,7 @@ class Simulation:
         self.traffic = Traffic()
         self.frames: list[Callable[[str, str, bytes], None]] = []  # called with source, target, frame on arrival
         self.on_view: Callable[[Node], None] | None = None  # called when a node has another view
+        self.on_links: Callable[[Node], None] | None = None  # called when a link of a node came or went
         self._shared = Shared() if sharing else None
         self._settings = settings
         self._addresses: dict[str, Node] = {}
@@ -265,6 +266,7 @@ class Simulation:
                 end = node.ends.get(event.link)
                 if end is not None:
                     self.network.close(end, max(self.clock.now, node.busy))
+                    self._linked(node)
             elif isinstance(event, Probe):
                 self._watch(node, event)
             elif isinstance(event, Alarm):
@@ -320,6 +322,7 @@ class Simulation:
         if message is None:
             self.network.drop(end)
             node.engine.link_down(end.number, self._now(node))
+            self._linked(node)
         else:
             frame = frame_of(message)
             for hook in self.frames:
@@ -375,6 +378,11 @@ class Simulation:
     ) -> None:
         if node.engine is not None:
             node.engine.link_up(link, certificate, dialled, now, dial)
+            self._linked(node)
+
+    def _linked(self, node: Node) -> None:
+        if self.on_links is not None:
+            self.on_links(node)
 
     # Probes: a host answers even while its agent is gone.
 
