@@ -29,7 +29,8 @@ _BOOTSTRAP = 3
 class Bridged:
     """Meshes with hosts in them. Times are virtual seconds; everything follows from the seed.
 
-    `on_routes` is called with the name of a host whose routing may be another one.
+    `on_routes` is called with the name of a host whose routing may be another one, `on_view` with a node (a host in
+    one mesh) that may have another view.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Bridged:
         self.machines = {machine.name: machine for machine in machines}
         self.meshes: dict[str, Simulation] = {}
         self.dead: set[str] = set()
+        self.on_view: Callable[[Node], None] | None = None
         self.on_routes: Callable[[str], None] | None = None
         self._routers: dict[str, Router] = {}
         for machine in self.machines.values():
@@ -150,6 +152,8 @@ class Bridged:
         router = self._routers.get(node.name)
         if router is not None:
             router.follow(mesh)
+            if self.on_view is not None:
+                self.on_view(node)
 
     def _route(self, name: str) -> None:
         agents = {mesh: Agent(self.meshes[mesh], self.meshes[mesh].nodes[name]) for mesh in self.machines[name].meshes}

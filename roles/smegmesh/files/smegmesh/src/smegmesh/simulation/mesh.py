@@ -208,6 +208,18 @@ class Simulation:
                 found.append(f"{name} does not run and is alive")
         return found
 
+    def is_converged(self) -> bool:
+        """Whether all running agents have equal maps, one leader, and hold nobody for failed who is not.
+
+        A hung leader goes on following itself.
+        """
+        engines = [node.engine for node in self.nodes.values() if node.engine is not None and not node.hung]
+        alive = {node.key for node in self.nodes.values() if node.engine is not None and not node.frozen}
+        first, *others = (engine.view() for engine in engines)
+        if any(view.digest != first.digest or view.leader != first.leader for view in others):
+            return False
+        return not any(engine.failed().keys() & alive for engine in engines)
+
     # The shell of each engine
 
     def boot(self, node: Node, random: Random, bootstrap: tuple[str, ...]) -> None:
