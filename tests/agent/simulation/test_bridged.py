@@ -68,14 +68,36 @@ class Course:
         """Seconds until all routes are right."""
         return self._until(self._right(), _RETURNS_WITHIN, self.joints[0])
 
+    def trouble(self) -> None:
+        """A bridge dies, comes back, or is cut off in one of its meshes; then some time passes."""
+        bridged, random = self.bridged, self.random
+        name = random.choice([machine.name for machine in bridged.machines.values() if machine.bridge])
+        mesh = bridged.meshes[random.choice(bridged.machines[name].meshes)]
+        if name in bridged.dead:
+            bridged.start(name)
+        elif random.random() < 0.6:
+            bridged.kill_host(name)
+        else:
+            mesh.partition([name], mesh.nodes.keys() - {name})
+        if random.random() < 0.3:
+            mesh.heal()
+        end = bridged.clock.now + random.uniform(0, 3)
+        self._until(lambda: bridged.clock.now >= end, 3, random.choice(self.joints))
+
+    def peace(self) -> None:
+        """No more of that, and some time."""
+        for mesh in self.bridged.meshes.values():
+            mesh.heal()
+        self._until(self._right(), _RETURNS_WITHIN, self.joints[0])
+        self.bridged.run_for(_RETURNS_WITHIN)
+
     def check(self) -> None:
         """Everybody's tables are those of the shortest paths; the ways of all packets lead back."""
         check_tables(self.snapshot.take())
         check_packets(self.snapshot)
 
     def is_cut_off(self, name: str) -> tuple[float, float]:
-        """A bridge is cut off in its first mesh only; seconds until all routes go another way, and after that is over
-        until they are as before."""
+        """A bridge is cut off in its first mesh only; seconds until all go another way, and until they are back."""
         mesh = self.bridged.meshes[self.bridged.machines[name].meshes[0]]
         mesh.partition([name], mesh.nodes.keys() - {name})
         took = self._until(self._right(without=name), _CUT_OFF_WITHIN, self.bridged.machines[name].meshes)
@@ -122,6 +144,16 @@ def test_a_bridge_that_is_cut_off_in_one_mesh_withdraws_from_the_other() -> None
     course = Course(1, meshes=4, size=8, cycles=1)
     course.bridged.settle()
     course.is_cut_off(course.bridges(course.busiest())[0])
+    course.check()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_packet_goes_round_while_bridges_come_and_go(seed: int) -> None:
+    course = Course(seed, meshes=5, size=7, cycles=2, clients=1)
+    course.bridged.settle(routed=False)
+    for _trouble in range(12):
+        course.trouble()
+    course.peace()
     course.check()
 
 
