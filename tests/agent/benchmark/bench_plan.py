@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import cycle
 
 import peers
+import routed
 from section import Figure, Section, processor_seconds
 
 from smegmesh.crdt.entry import Entry, Role
@@ -26,7 +27,9 @@ METHOD = f"""\
 Processor time of single calls on this machine, no kernel involved; the median of seven. The view has
 {peers.COUNT} members, a third of them clients, each carried by a peer; one change is a client that has moved
 to its backup, which the view knows. The plan and the difference of one change are those the agent makes:
-of what changed, not of everything."""
+of what changed, not of everything. The routing is that of a peer that accepts all of {routed.PREFIXES} prefixes,
+each advertised by two of {routed.EXITS} exits, with the plan that follows from it; one change is an exit that is
+found down, or alive again."""
 
 
 def measure() -> Section:
@@ -47,6 +50,8 @@ def measure() -> Section:
         (
             Figure("plan of a view", processor_seconds(lambda: make_plan(before, POLICY))),
             Figure("plan, one change", processor_seconds(one_change(before))),
+            Figure(f"{routed.WHAT}, from scratch", processor_seconds(routed.from_scratch()), bound=0.13),
+            Figure(f"{routed.WHAT}, one change", processor_seconds(routed.one_change()), bound=0.03),
             Figure("difference to an empty device", processor_seconds(lambda: diff(wanted, PeerTable({})))),
             Figure("difference, nothing changed", processor_seconds(lambda: diff(wanted, held))),
             Figure("difference, one change", processor_seconds(lambda: diff(new_wanted, held, change.peers))),
@@ -59,22 +64,12 @@ def measure() -> Section:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NextView(View):
-    """A view that knows what it shows otherwise than the one before."""
-
-    changed: frozenset[bytes] = frozenset()
-
-    def changed_since(self, before: View) -> set[bytes]:
-        return set(self.changed)
-
-
 def one_change(before: View) -> Callable[[], object]:
     """Each call makes the plan of a view in which the client has moved to its other home."""
     after = moved(before)
     changed = frozenset(after.changed_since(before))
     views = cycle(
-        NextView(MESH, each.node_key, each.members, each.leader, each.digest, changed=changed)
+        routed.NextView(MESH, each.node_key, each.members, each.leader, each.digest, changed=changed)
         for each in (after, before)
     )
     planner = Planner(before, POLICY)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations, permutations
+from collections.abc import Iterator
+from itertools import permutations
 from random import Random
 
-import networkx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing_checks import check_packets, check_tables
 from routing_world import Host, World
-from smegmesh.routing.paths import pair_weight
 
-#: Above any sum of weights: the number of meshes counts first.
-_MESH = 1 << 80
 SEEDS = st.integers(0, 1 << 32)
 
 
@@ -29,52 +26,6 @@ def hosts(random: Random) -> Iterator[Host]:
         joined = tuple(random.sample(meshes, min(len(meshes), random.choice([2, 2, 2, 3]))))
         bridges = joined if random.random() < 0.9 else joined[:1]  # some are in two meshes and do not forward
         yield Host(f"b{number}", joined, bridges=bridges)
-
-
-def graph(world: World) -> networkx.Graph:
-    """The meshes, and between which of them somebody forwards."""
-    found = networkx.Graph()
-    for host in world.hosts.values():
-        found.add_nodes_from(host.meshes)
-        if host.name not in world.down:
-            for one, other in combinations(host.bridges, 2):
-                found.add_edge(one, other, weight=_MESH + pair_weight(one, other))
-    return found
-
-
-def shortest(world: World) -> Mapping[str, Mapping[str, list[str]]]:
-    return dict(networkx.all_pairs_dijkstra_path(graph(world)))
-
-
-def check_tables(world: World) -> None:
-    expected = shortest(world)
-    for name, computed in world.computed.items():
-        if name in world.down:
-            continue
-        for mesh, choices in computed.routing.best.items():
-            found = {other: [mesh, *choice.path] for other, choice in choices.items()}
-            assert found == {other: path for other, path in expected[mesh].items() if other != mesh}, (name, mesh)
-
-
-def check_packets(world: World) -> None:
-    """Everybody who lives reaches everybody by all their addresses, and back the same way."""
-    connected = {mesh: set(paths) for mesh, paths in shortest(world).items()}
-    living = [host for host in world.hosts.values() if host.name not in world.down and not strands(world, host)]
-    for one, other in permutations(living, 2):
-        for here in one.meshes:
-            for there in other.meshes:
-                ways = world.walk(one.name, one.address(here), other.address(there))
-                back = world.walk(other.name, other.address(there), one.address(here))
-                if there in connected[here]:
-                    assert ways[-1] == back[-1] == "arrived", (ways, back)
-                    assert ways[:-1] == back[-2::-1]
-                    assert world.walk(one.name, None, other.address(there))[-1] == "arrived"
-                else:
-                    assert "arrived" not in (ways[-1], back[-1])
-
-
-def strands(world: World, host: Host) -> bool:
-    return any(home in world.down for home, _backup in host.homes.values())
 
 
 @given(SEEDS)

@@ -8,7 +8,7 @@ import pytest
 
 from smegmesh.cli.__main__ import main
 from smegmesh.cli.simulate_options import SCENARIOS
-from smegmesh.simulation.scenario import Kind
+from smegmesh.simulation.setup import Kind
 
 _FIELDS = {
     *("nodes", "scenario", "seed", "p50_s", "p99_s", "all_s", "copies_per_node", "tx_bytes_per_node_s"),
@@ -45,6 +45,15 @@ def test_half_of_all_hosts_may_die(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["all_s"] < 20
 
 
+@pytest.mark.parametrize("meshes", [2, 6])
+def test_routes_between_meshes_are_right_again_soon_after_a_bridge_died(
+    meshes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = _json(capsys, "--scenario", "bridge-crash", "--meshes", str(meshes), "--latency-ms", "5")
+    assert isinstance(answer["all_s"], float)
+    assert 1 < answer["all_s"] < 6
+
+
 def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--nodes", "10", "--scenario", "change"]) == 0
     output = capsys.readouterr().out
@@ -66,10 +75,14 @@ def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         (("--duration", "0"), "--duration"),
         (("--duration", "10"), "--duration"),
         (("--share", "0.5"), "--share"),
+        (("--meshes", "4"), "--meshes"),
+        (("--scenario", "bridge-crash", "--meshes", "1"), "--meshes"),
+        (("--scenario", "bridge-crash", "--meshes", "7"), "--nodes"),
+        (("--scenario", "bridge-crash", "--stalled", "0.1"), "--stalled"),
     ],
 )
 def test_bad_input_is_one_error_with_what_to_do(
-    options: tuple[str, str], where: str, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["simulate", "--nodes", "20", "--scenario", "change", *options]) == 2
     error = capsys.readouterr().err

@@ -10,7 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from smegmesh.cli.output import plain, size, table
-from smegmesh.simulation.scenario import Kind, Outcome, Setup, run
+from smegmesh.cli.simulate_options import MESHES
+from smegmesh.simulation.scenario import run
+from smegmesh.simulation.setup import Kind, Outcome, Setup
 from smegmesh.simulation.traffic import CLASSES
 
 #: What the last time is where nobody gets to know anything in particular.
@@ -36,6 +38,7 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         duration=options.duration,
         heartbeat=options.heartbeat,
         seed=options.seed,
+        meshes=options.meshes or MESHES,
     )
     progress = _Bar(sys.stderr.isatty())
     start = time.monotonic()
@@ -54,11 +57,12 @@ def text(outcome: Outcome, wall: float) -> str:
     """The outcome as a table."""
     rows: list[tuple[str, object]] = []
     kind = Kind(outcome.scenario)
+    event, on = ("routes right again", "on") if kind is Kind.BRIDGE_CRASH else ("known", "to")
     if kind not in (Kind.PARTITION, Kind.CHURN, Kind.IDLE):
-        rows.append(("known to half of the nodes", _seconds(outcome.p50_s)))
-        rows.append(("known to 99 %", _seconds(outcome.p99_s)))
+        rows.append((f"{event} {on} half of the nodes", _seconds(outcome.p50_s)))
+        rows.append((f"{event} {on} 99 %", _seconds(outcome.p99_s)))
     if kind is not Kind.IDLE:
-        rows.append((_ALL.get(kind, "known to all"), _seconds(outcome.all_s)))
+        rows.append((_ALL.get(kind, f"{event} {on} all"), _seconds(outcome.all_s)))
     if outcome.copies_per_node is not None:
         rows.append(("copies of the change a node", f"{outcome.copies_per_node:.2f}"))
     sent = outcome.tx_bytes_per_node_s

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import argparse
 
-SCENARIOS = ("change", "crash", "silent-crash", "hung-leader", "cold-start", "partition", "churn", "idle")
+SCENARIOS = (
+    *("change", "crash", "silent-crash", "bridge-crash"),
+    *("hung-leader", "cold-start", "partition", "churn", "idle"),
+)
+MESHES = 3
+MAX_MESHES = 32  # in a ring, of which the farthest must be in reach
 MAX_NODES = 65_536
 #: What some scenarios have a use for alone.
-_ONLY = {"share": ("crash", "silent-crash"), "duration": ("partition", "churn", "idle")}
+_ONLY = {
+    "share": ("crash", "silent-crash"),
+    "duration": ("partition", "churn", "idle"),
+    "meshes": ("bridge-crash",),
+    "stalled": tuple(name for name in SCENARIOS if name != "bridge-crash"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     add = parser.add_argument
-    add("--nodes", type=int, required=True, metavar="N", help="members of the mesh, clients included")
+    add("--nodes", type=int, required=True, metavar="N", help="hosts, clients included")
     add("--scenario", required=True, choices=SCENARIOS, help="what happens to it")
     add("--clients", type=int, default=0, metavar="N", help="how many of the nodes are clients (default 0)")
     add("--latency-ms", type=float, default=25.0, metavar="MS", help="median one-way latency (default 25)")
@@ -37,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="S",
         help="virtual seconds that a partition (300), churn (120), idle (60) lasts",
+    )
+    add(
+        "--meshes",
+        type=int,
+        metavar="N",
+        help=f"bridge-crash: over how many meshes the nodes are spread, in a ring (default {MESHES})",
     )
     add("--heartbeat", type=float, default=60.0, metavar="S", help="seconds between a leader's refreshes (default 60)")
     add("--seed", type=int, default=1, metavar="N", help="the same seed gives the same run (default 1)")
@@ -66,4 +82,14 @@ def problem(options: argparse.Namespace) -> tuple[str, str, str] | None:
     for name, scenarios in _ONLY.items():
         if getattr(options, name) and options.scenario not in scenarios:
             return f"--{name}", f"says nothing in {options.scenario}", f"it is for {', '.join(scenarios)}"
+    return _problem_of_meshes(options) if options.scenario == "bridge-crash" else None
+
+
+def _problem_of_meshes(options: argparse.Namespace) -> tuple[str, str, str] | None:
+    meshes = MESHES if options.meshes is None else options.meshes
+    if not 2 <= meshes <= MAX_MESHES:
+        return "--meshes", f"{meshes} is no number of meshes to bridge", f"give 2 to {MAX_MESHES}"
+    least = 3 * meshes  # two bridges at each joint, and somebody in each mesh
+    if options.nodes - options.clients < least:
+        return "--nodes", f"{meshes} meshes need more peers", f"give {least} nodes at least, beside clients"
     return None

@@ -16,7 +16,7 @@ from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.simulation.clock import Clock
-from smegmesh.simulation.credentials import authority, credentials
+from smegmesh.simulation.credentials import authority
 from smegmesh.simulation.network import Delay, Network
 from smegmesh.simulation.node import Disk, End, Node
 from smegmesh.simulation.sharing import Parcel, Shared, frame_of
@@ -32,7 +32,8 @@ _PING_TIMEOUT = 1.0
 class Simulation:
     """Peers p0, p1, ... and clients c0, c1, ... on one network. Times are virtual seconds.
 
-    `sharing`: whether engines share equal parts of their maps, which changes no result.
+    `sharing`: whether engines share equal parts of their maps, which changes no result. Several meshes may be on one
+    `clock`; time then passes for all of them at once.
     """
 
     def __init__(
@@ -45,15 +46,19 @@ class Simulation:
         loss: float = 0.0,
         bootstrap: int = 3,
         sharing: bool = True,
+        mesh_id: str = MESH,
+        clock: Clock | None = None,
         **settings: float,
     ) -> None:
         self.random = Random(seed)
-        self.clock = Clock()
+        self.mesh_id = mesh_id
+        self.clock = clock or Clock()
         self.network: Network = Network(self.clock, Random(self.random.random()), latency, loss, self._deliver)
         self.nodes: dict[str, Node] = {}
         self.traffic = Traffic()
         self.frames: list[Callable[[str, str, bytes], None]] = []  # called with source, target, frame on arrival
         self.on_view: Callable[[Node], None] | None = None  # called when a node has another view
+        self.on_links: Callable[[Node], None] | None = None  # called when a link of a node came or went
         self._shared = Shared() if sharing else None
         self._settings = settings
         self._addresses: dict[str, Node] = {}
@@ -67,9 +72,9 @@ class Simulation:
 
     # Hosts and processes
 
-    def add(self, name: str, role: Role, identity: str | None = None) -> Node:
+    def add(self, name: str, role: Role, identity: str | None = None, *, bridge: bool = False) -> Node:
         """A host that is not started yet; with another's identity it is a clone."""
-        node = Node(name, role, f"{name}.example:4000", identity or name)
+        node = Node(name, role, f"{name}.example:4000", identity or name, bridge)
         self.nodes[name] = node
         self._addresses[node.address] = node
         self._holders.setdefault(node.key, []).append(node)
@@ -203,6 +208,18 @@ class Simulation:
                 found.append(f"{name} does not run and is alive")
         return found
 
+    def is_converged(self) -> bool:
+        """Whether all running agents have equal maps, one leader, and hold nobody for failed who is not.
+
+        A hung leader goes on following itself.
+        """
+        engines = [node.engine for node in self.nodes.values() if node.engine is not None and not node.hung]
+        alive = {node.key for node in self.nodes.values() if node.engine is not None and not node.frozen}
+        first, *others = (engine.view() for engine in engines)
+        if any(view.digest != first.digest or view.leader != first.leader for view in others):
+            return False
+        return not any(engine.failed().keys() & alive for engine in engines)
+
     # The shell of each engine
 
     def boot(self, node: Node, random: Random, bootstrap: tuple[str, ...]) -> None:
@@ -210,11 +227,11 @@ class Simulation:
         if not node.up:
             self.network.boot(node)
         node.listening = True
-        own = credentials(node.identity)
+        own = node.credentials
         node.process += 1
         node.timer, node.busy = float("inf"), 0.0
         node.engine = Engine(
-            Settings(MESH, bootstrap, **self._settings),  # type: ignore[arg-type]
+            Settings(self.mesh_id, bootstrap, **self._settings),  # type: ignore[arg-type]
             own.identity,
             own.certificate,
             self._authority,
@@ -261,6 +278,7 @@ class Simulation:
                 end = node.ends.get(event.link)
                 if end is not None:
                     self.network.close(end, max(self.clock.now, node.busy))
+                    self._linked(node)
             elif isinstance(event, Probe):
                 self._watch(node, event)
             elif isinstance(event, Alarm):
@@ -316,6 +334,7 @@ class Simulation:
         if message is None:
             self.network.drop(end)
             node.engine.link_down(end.number, self._now(node))
+            self._linked(node)
         else:
             frame = frame_of(message)
             for hook in self.frames:
@@ -363,7 +382,7 @@ class Simulation:
             node.busy = max(node.busy, self.clock.now) + _HANDSHAKE_COST
             self.traffic.handshake()
             if node.engine is not None:
-                certificate = self._certificate(other.host)
+                certificate = other.host.credentials.certificate
                 self._input(node, self._link_up, node, end.number, certificate, number is not None, number)
 
     def _link_up(
@@ -371,9 +390,11 @@ class Simulation:
     ) -> None:
         if node.engine is not None:
             node.engine.link_up(link, certificate, dialled, now, dial)
+            self._linked(node)
 
-    def _certificate(self, node: Node) -> NodeCertificate:
-        return credentials(node.identity).certificate
+    def _linked(self, node: Node) -> None:
+        if self.on_links is not None:
+            self.on_links(node)
 
     # Probes: a host answers even while its agent is gone.
 
@@ -411,4 +432,12 @@ def entry_of(node: Node) -> Entry:
     if node.role is Role.CLIENT:
         return Entry(name=node.identity, role=node.role, tunnel_key=node.key)
     endpoint = node.address.replace(":4000", ":51820")
-    return Entry(name=node.identity, role=node.role, tunnel_key=node.key, endpoints=(endpoint,), links=(node.address,))
+    return Entry(
+        name=node.identity,
+        role=node.role,
+        tunnel_key=node.key,
+        endpoints=(endpoint,),
+        links=(node.address,),
+        bridge=node.bridge,
+        routes=node.routes,
+    )

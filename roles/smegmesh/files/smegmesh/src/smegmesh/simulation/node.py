@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smegmesh.crdt.entry import Role
+from smegmesh.crdt.entry import BridgedRoute, Role
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.durability import Writes
 from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
 from smegmesh.gossip.settings import NOTHING_STORED
 from smegmesh.gossip.sharing import Statement
-from smegmesh.simulation.credentials import credentials
+from smegmesh.identity.grant import ANY_MESH
+from smegmesh.simulation.credentials import Credentials, credentials
 from smegmesh.simulation.sharing import Parcel
 
 Call = tuple[Callable[..., None], tuple[Any, ...]]
@@ -64,12 +65,17 @@ class End:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A host and its agent. `identity`: whose credentials it uses; another node's for a clone."""
+    """A host and its agent. `identity`: whose credentials it uses; another node's for a clone.
+
+    `bridge`: it may forward between this mesh and others; `routes` is what it tells that it reaches there.
+    """
 
     name: str
     role: Role
     address: str
     identity: str
+    bridge: bool = False
+    routes: tuple[BridgedRoute, ...] = ()
     key: bytes = field(init=False)
     up: bool = False
     listening: bool = False
@@ -91,4 +97,9 @@ class Node:
     alarms: list[Alarm] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.key = credentials(self.identity).certificate.grant.node_key
+        self.key = self.credentials.certificate.grant.node_key
+
+    @property
+    def credentials(self) -> Credentials:
+        """What it proves itself with."""
+        return credentials(self.identity, bridges=(ANY_MESH,) if self.bridge else ())

@@ -6,8 +6,7 @@ All start from a mesh that has been running for long, but `cold-start`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from functools import partial
 
 from smegmesh.crdt.entry import Role
@@ -16,12 +15,12 @@ from smegmesh.crdt.statement import SignedEntry
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.view import Liveness
+from smegmesh.simulation import bridge_crash
 from smegmesh.simulation.mesh import Simulation, entry_of
 from smegmesh.simulation.node import Node
 from smegmesh.simulation.settled import settle
+from smegmesh.simulation.setup import DURATIONS, Kind, Outcome, Progress, Setup, quantile, rounded
 from smegmesh.simulation.traffic import CLASSES
-
-Progress = Callable[[float, str], None]
 
 #: Virtual seconds after which what was to happen has not happened.
 _LIMIT = 300.0
@@ -31,68 +30,10 @@ _AGREE = 15.0
 _STALLS = (1.0, 5.0)
 
 
-class Kind(str, Enum):
-    """What is done."""
-
-    CHANGE = "change"  # one node changes its entry
-    CRASH = "crash"  # agents die, their hosts go on
-    SILENT_CRASH = "silent-crash"  # hosts die without a word
-    HUNG_LEADER = "hung-leader"  # the leader answers, but its timers are dead
-    COLD_START = "cold-start"  # all nodes start at once and know nobody
-    PARTITION = "partition"  # half from half, then healed
-    CHURN = "churn"  # nodes die, leave and start at random
-    IDLE = "idle"  # nothing happens
-
-
-#: Virtual seconds of the scenarios that last.
-DURATIONS = {Kind.PARTITION: 300.0, Kind.CHURN: 120.0, Kind.IDLE: 60.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """A mesh, its network, and what is done. Times are seconds, shares from 0 to 1.
-
-    `latency` is the median of a one-way trip; `stalled` the share of agent processes that
-    stand still at any moment; `share` the share of peers that fail in a crash (0: one).
-    """
-
-    kind: Kind
-    nodes: int
-    clients: int = 0
-    latency: float = 0.025
-    loss: float = 0.0
-    stalled: float = 0.0
-    share: float = 0.0
-    duration: float | None = None
-    heartbeat: float = 60.0
-    seed: int = 1
-    sharing: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was measured. Times are virtual seconds from the event until a node knew of it, None if some never did.
-
-    `copies_per_node`: how often a node received the change. `tx_bytes_per_node_s` by class of traffic, over
-    the `measured_s` that this took. `false_downs`: nodes whose host was up and that anybody held for down; None
-    where nodes are cut off or come and go. `converged`: whether all agreed again, at the latest 15 s afterwards.
-    """
-
-    nodes: int
-    scenario: str
-    seed: int
-    p50_s: float | None
-    p99_s: float | None
-    all_s: float | None
-    copies_per_node: float | None
-    measured_s: float
-    tx_bytes_per_node_s: dict[str, float]
-    false_downs: int | None
-    converged: bool
-
-
 def run(setup: Setup, progress: Progress = lambda _share, _text: None) -> Outcome:
     """Run a scenario from its beginning. The same setup gives the same outcome."""
+    if setup.kind is Kind.BRIDGE_CRASH:
+        return bridge_crash.run(setup, progress)
     return _Run(setup, progress).outcome()
 
 
@@ -142,9 +83,9 @@ class _Run:
             setup.nodes,
             setup.kind.value,
             setup.seed,
-            _rounded(_quantile(times, 0.5, len(times) + len(self._waiting))),
-            _rounded(_quantile(times, 0.99, len(times) + len(self._waiting))),
-            _rounded(last),
+            rounded(quantile(times, 0.5, len(times) + len(self._waiting))),
+            rounded(quantile(times, 0.99, len(times) + len(self._waiting))),
+            rounded(last),
             None if self._copies is None else round(self._copies / setup.nodes, 3),
             round(seconds, 3),
             {name: round(sent[name] / seconds / setup.nodes, 1) for name in CLASSES},
@@ -284,24 +225,12 @@ class _Run:
     def _until_converged(self, limit: float = _LIMIT) -> float | None:
         start = self.simulation.clock.now if self._setup.kind is not Kind.COLD_START else 0.0
         end = self.simulation.clock.now + limit
-        while not self.is_converged():
+        while not self.simulation.is_converged():
             if self.simulation.clock.now >= end:
                 return None
             self.simulation.run_for(_STEP)
             self._progress(1.0, "until all maps are equal")
         return self.simulation.clock.now - start
-
-    def is_converged(self) -> bool:
-        """Whether all running agents have equal maps, one leader, and hold nobody for failed who is not.
-
-        A hung leader goes on following itself.
-        """
-        engines = [node.engine for node in self.simulation.nodes.values() if node.engine is not None and not node.hung]
-        alive = {node.key for node in self.simulation.nodes.values() if node.engine is not None and not node.frozen}
-        first, *others = (engine.view() for engine in engines)
-        if any(view.digest != first.digest or view.leader != first.leader for view in others):
-            return False
-        return not any(engine.failed().keys() & alive for engine in engines)
 
     def _leader(self) -> bytes | None:
         return next(node.engine.view().leader for node in self.simulation.nodes.values() if node.engine is not None)
@@ -353,13 +282,3 @@ _SCENARIOS: dict[Kind, Callable[[_Run], float | None]] = {
     Kind.CHURN: _Run.churn,
     Kind.IDLE: _Run.idle,
 }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
-
-
-def _quantile(times: list[float], share: float, of: int) -> float | None:
-    """The time by which a share of so many knew; None if they did not."""
-    needed = -(-int(share * 1000) * of // 1000)
-    return times[needed - 1] if 0 < needed <= len(times) else None
