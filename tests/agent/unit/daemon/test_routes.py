@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from smegmesh.crdt.entry import BridgedRoute, Entry, Role
-from smegmesh.daemon.reach import Reach
 from smegmesh.daemon.routes import Routes
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
@@ -23,6 +22,7 @@ class FakeMesh:
     """A mesh with the own node, a bridge, and what it is told."""
 
     def __init__(self, mesh: str, port: int, *, bridge: bool = True) -> None:
+        self.informed = False
         self.members = {OWN: self.member(mesh, OWN), OTHER: self.member(mesh, OTHER)}
         self.mesh, self.bridge, self.port = mesh, bridge, port
         self.told: list[tuple[BridgedRoute, ...]] = []
@@ -77,7 +77,7 @@ async def told(mesh: FakeMesh, count: int) -> None:
 async def test_what_is_reached_is_announced_in_a_while_and_what_is_gone_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smegmesh.daemon.routes.COALESCE", 0.05)
+    monkeypatch.setattr("smegmesh.routing.announcing.COALESCE", 0.05)
     scene.routes.add("prod", scene.prod)
     scene.routes.add("office", scene.office)
     began = asyncio.get_running_loop().time()
@@ -91,7 +91,7 @@ async def test_what_is_reached_is_announced_in_a_while_and_what_is_gone_at_once(
     assert {route.path for route in scene.prod.told[1]} == {("office",), ("office", "lab"), ("office", "lab", "far")}
     assert scene.routes.allowed("office")[OTHER] == {mesh_prefix("lab"), mesh_prefix("far")}
     scene.office.offer()
-    monkeypatch.setattr("smegmesh.daemon.routes.COALESCE", 60.0)
+    monkeypatch.setattr("smegmesh.routing.announcing.COALESCE", 60.0)
     scene.routes.follow("office")
     await told(scene.prod, 3)
     assert scene.prod.told[2] == (BridgedRoute(("office",)),)
@@ -120,7 +120,7 @@ async def test_what_was_announced_before_a_start_holds_until_all_is_heard_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else each restart of a bridge's agent would move everybody to another bridge and back."""
-    monkeypatch.setattr("smegmesh.daemon.routes.SETTLING", 0.2)
+    monkeypatch.setattr("smegmesh.routing.announcing.SETTLING", 0.2)
     before = (BridgedRoute(("office",)), BridgedRoute(("office", "lab")))
     scene.prod.members[OWN] = scene.prod.member("prod", OWN, *before)
     scene.routes.add("prod", scene.prod, before)
@@ -132,6 +132,18 @@ async def test_what_was_announced_before_a_start_holds_until_all_is_heard_again(
     assert scene.prod.told == []  # it is what it was
 
 
+async def test_who_knows_what_the_others_know_need_not_wait(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smegmesh.routing.announcing.SETTLING", 60.0)
+    scene.routes.add("prod", scene.prod, (BridgedRoute(("office",)), BridgedRoute(("office", "lab"))))
+    scene.routes.add("office", scene.office)
+    await asyncio.sleep(0.05)
+    assert scene.prod.told == []
+    scene.prod.informed = scene.office.informed = True
+    scene.routes.informed()
+    await told(scene.prod, 1)
+    assert scene.prod.told == [(BridgedRoute(("office",)),)]
+
+
 async def test_a_mesh_that_ends_is_withdrawn_from_the_others(scene: Scene) -> None:
     scene.routes.add("prod", scene.prod)
     scene.routes.add("office", scene.office)
@@ -140,31 +152,3 @@ async def test_a_mesh_that_ends_is_withdrawn_from_the_others(scene: Scene) -> No
     await told(scene.office, 2)
     assert scene.office.told[-1] == ()
     assert "wg-prod" not in scene.routes.plan.forwarding
-
-
-class Timers:
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.due: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, call: object) -> asyncio.TimerHandle:
-        self.due.append(when)
-        return asyncio.get_running_loop().call_later(3600, print)
-
-
-async def test_links_that_are_made_anew_are_no_loss_of_a_mesh() -> None:
-    timers = Timers()
-    reach = Reach(timers.clock, timers.call_at, lambda: None)
-    assert reach.connected(linked=False, others=True)  # it has only begun
-    timers.now += 20
-    assert not reach.connected(linked=False, others=True)
-    assert reach.connected(linked=False, others=False)  # a mesh of one
-    assert reach.connected(linked=True, others=True)
-    assert reach.connected(linked=False, others=True)
-    assert timers.due[-1] == timers.now + 3
-    timers.now += 3
-    assert not reach.connected(linked=False, others=True)
-    reach.close()

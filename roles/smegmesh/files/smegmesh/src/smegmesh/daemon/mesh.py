@@ -19,7 +19,6 @@ from smegmesh.daemon.hooks import Hooks, hook_environment
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
-from smegmesh.daemon.reach import Reach
 from smegmesh.daemon.sessions import SilentSessions
 from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.probe import Prober
@@ -33,12 +32,14 @@ from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.routing.choices import Joined
 from smegmesh.routing.host import Place
 from smegmesh.routing.offers import DEFAULT, Accepted
+from smegmesh.routing.reach import Reach
 from smegmesh.transport.tls import MeshTls
 
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
 _PROBE_PAUSE = 1.0  # seconds between pings until the engine asks for others
+_RESOLUTION = 0.01  # seconds
 _RESTARTING = ("interface", "role", "mtu", "bootstrap")  # what a declaration changes only by a new start
 
 
@@ -93,7 +94,8 @@ class Mesh:
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._replaced)
         self._upstream: Upstream | None = None
-        self._reach = Reach(self._loop.time, self._loop.call_at, self._replaced)
+        self._reach = Reach(host.clock())
+        self._reach_timer: asyncio.TimerHandle | None = None
         self._announced = self._stored_routes()
         commit = partial(host.store.commit, self.mesh_id, host.keys.node_key)
         self._effects = Effects(commit, self._carry_out, host.give_up, log)
@@ -103,6 +105,11 @@ class Mesh:
     def mesh_id(self) -> str:
         """Its name."""
         return self.declaration.mesh
+
+    @property
+    def informed(self) -> bool:
+        """Whether this node knew at one time since its start all that others know."""
+        return self._informed
 
     @property
     def problems(self) -> list[str]:
@@ -165,7 +172,7 @@ class Mesh:
         if leave and self._effects.problem:
             self._log.warning("left without telling the others: %s", self._effects.problem)
         self._stopped = True
-        for timer in (self._timer, self._greeting):
+        for timer in (self._timer, self._greeting, self._reach_timer):
             if timer is not None:
                 timer.cancel()
         if leave:
@@ -175,7 +182,6 @@ class Mesh:
         self._effects.close()
         self._prober.close()
         self._exits.close()
-        self._reach.close()
         if self._upstream is not None:
             self._upstream.close()
         self._host.links.drop_mesh(self.mesh_id)
@@ -252,6 +258,7 @@ class Mesh:
         if not self._informed and self.engine.agrees:
             self._informed = True
             self.interface.informed()
+            self._host.routes.informed()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self.engine.next_timer(), partial(self._input, self.engine.timer))
@@ -313,8 +320,17 @@ class Mesh:
         own = view.members.get(view.node_key)
         is_down = own is not None and own.liveness is Liveness.DOWN
         others = any(key != view.node_key for key in view.members)
-        connected = self._reach.connected(linked=bool(self.engine.links()), others=others)
+        connected = self._reach.connected(self._host.clock(), linked=bool(self.engine.links()), others=others)
+        self._look_again(self._reach.until)
         return connected and not is_down and self.interface.problem is None
+
+    def _look_again(self, when: float) -> None:
+        """The mesh may be out of reach then; a timer may come a little early."""
+        when += _RESOLUTION
+        if self._reach_timer is None or self._reach_timer.when() != when:
+            if self._reach_timer is not None:
+                self._reach_timer.cancel()
+            self._reach_timer = self._loop.call_at(when, self._replaced)
 
     def _stored_routes(self) -> tuple[BridgedRoute, ...]:
         """What this node announced before it was started anew: it holds until it knows better."""

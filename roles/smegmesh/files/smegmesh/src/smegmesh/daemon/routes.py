@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.gossip.view import View
+from smegmesh.routing.announcing import Announcer
 from smegmesh.routing.follow import Follower
 from smegmesh.routing.host import Place, Routing
 from smegmesh.routing.offers import Offers
 from smegmesh.routing.plan import NOTHING_BEYOND, Allowed
 from smegmesh.routing.tables import HostPlan
 
-SETTLING = 5.0  # seconds after a start in which what was announced before it holds
-COALESCE = 0.1  # seconds in which what is announced anew is put together; what is withdrawn goes at once
-
 
 class RoutedMesh(Protocol):
     """What this needs of a mesh."""
+
+    @property
+    def informed(self) -> bool:
+        """Whether this node knew at one time all that others know."""
 
     def view(self) -> View:
         """The picture of now."""
@@ -43,10 +45,9 @@ class Routes:
         self._loop = asyncio.get_running_loop()
         self._meshes: dict[str, RoutedMesh] = {}
         self._carried_out = Routing()
-        self._announced: dict[str, tuple[BridgedRoute, ...]] = {}
+        self._announcer = Announcer()
         self._due: asyncio.Handle | None = None
         self._announcing: asyncio.TimerHandle | None = None
-        self._settled = 0.0
 
     @property
     def plan(self) -> HostPlan:
@@ -73,13 +74,10 @@ class Routes:
     def add(self, mesh_id: str, mesh: RoutedMesh, announced: tuple[BridgedRoute, ...] = ()) -> None:
         """Begin to follow a mesh; what it reaches is known when this returns.
 
-        `announced` is what this node told in it before it was started anew. Until all meshes are heard again it holds,
-        or each start of an agent would have others take another bridge, and come back.
+        `announced` is what this node told in it before it was started anew.
         """
         self._meshes[mesh_id] = mesh
-        self._announced[mesh_id] = announced
-        if announced:
-            self._settled = max(self._settled, self._loop.time() + SETTLING)
+        self._announcer.begin(mesh_id, announced, self._loop.time())
         self.follow(mesh_id)
         self._carry_out()
 
@@ -90,7 +88,7 @@ class Routes:
     def drop(self, mesh_id: str) -> None:
         """A mesh of this host ended, or could not be started again."""
         self._meshes.pop(mesh_id, None)
-        self._announced.pop(mesh_id, None)
+        self._announcer.end(mesh_id)
         self._follower.drop(mesh_id)
         self._later()
 
@@ -99,6 +97,10 @@ class Routes:
         mesh = self._meshes.get(mesh_id)
         if mesh is not None and self._follower.put(mesh.view(), mesh.place()):
             self._later()
+
+    def informed(self) -> None:
+        """A mesh knows now what others know."""
+        self._later()
 
     def close(self) -> None:
         """End; nobody is told anything any more."""
@@ -123,34 +125,20 @@ class Routes:
                 mesh.rerouted()
         if before.plan != after.plan:
             self._changed()
-        self._announce_later()
-
-    def _announce_later(self) -> None:
-        settling = self._settled - self._loop.time()
-        if settling > 0:
-            self._announcing = self._announcing or self._loop.call_later(settling, self._announce)
-            return
-        announced = self._carried_out.announced
-        news = {mesh for mesh in self._meshes if announced.get(mesh, ()) != self._announced.get(mesh, ())}
-        if any(_ends(self._announced.get(mesh, ())) - _ends(announced.get(mesh, ())) for mesh in news):
-            self._announce()
-        elif news and self._announcing is None:
-            self._announcing = self._loop.call_later(COALESCE, self._announce)
+        self._announce()
 
     def _announce(self) -> None:
+        """Tell what is to be told now, and come back when more is due."""
         if self._announcing is not None:
             self._announcing.cancel()
             self._announcing = None
-        for mesh_id, mesh in list(self._meshes.items()):
-            routes = self._carried_out.announced.get(mesh_id, ())
-            if routes != self._announced.get(mesh_id, ()):
-                self._announced[mesh_id] = routes
-                mesh.announce(routes)
-
-
-def _ends(routes: Iterable[BridgedRoute]) -> set[tuple[str, str | None]]:
-    """Where routes lead, whatever the way."""
-    return {(route.path[-1] if route.prefix is None else "", route.prefix) for route in routes}
+        now = self._loop.time()
+        informed = all(mesh.informed for mesh in self._meshes.values())
+        for mesh_id, routes in self._announcer.update(self._carried_out.announced, now, informed=informed).items():
+            if mesh_id in self._meshes:
+                self._meshes[mesh_id].announce(routes)
+        if self._announcer.due is not None:
+            self._announcing = self._loop.call_at(self._announcer.due, self._announce)
 
 
 def _differ(mesh: str, before: Mapping[str, object], after: Mapping[str, object]) -> bool:
