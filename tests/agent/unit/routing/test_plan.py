@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+import pytest
+
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
-from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan
+from smegmesh.routing.endpoints import choose_endpoint
+from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan, way_to
+from smegmesh.routing.planner import Planner
 
 MESH = "prod"
 P1, P2, P3, C1, C2 = (name.encode().ljust(32, b"\0") for name in ("p1", "p2", "p3", "c1", "c2"))
@@ -37,6 +41,47 @@ def hosts(*keys: bytes) -> frozenset[IPv6Network]:
 
 
 NOTHING: frozenset[IPv6Network] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "families", "chosen"),
+    [
+        ((), "46", None),
+        (("[2001:db8::1]:1",), "4", "[2001:db8::1]:1"),
+        (("[2001:db8::1]:1", "198.18.0.1:1"), "46", "[2001:db8::1]:1"),
+        (("[2001:db8::1]:1", "198.18.0.1:1"), "4", "198.18.0.1:1"),
+        (("198.18.0.1:1", "198.18.0.2:1", "[2001:db8::1]:1"), "6", "[2001:db8::1]:1"),
+        (("198.18.0.1:1", "a.example:1", "[2001:db8::1]:1"), "6", "a.example:1"),
+        (("198.18.0.1:1", "198.18.0.2:1"), "6", "198.18.0.1:1"),
+        (("198.18.0.1:1", "[2001:db8::1]:1"), "", "198.18.0.1:1"),
+        (("1password.example:1", "198.18.0.1:1"), "4", "1password.example:1"),
+    ],
+)
+def test_the_first_endpoint_that_this_host_has_the_family_of(
+    endpoints: tuple[str, ...], families: str, chosen: str | None
+) -> None:
+    assert choose_endpoint(endpoints, frozenset(map(int, families))) == chosen
+
+
+def test_an_endpoint_of_another_family_is_taken_when_the_own_one_goes() -> None:
+    both = replace(peer(P2), entry=replace(peer(P2).entry, endpoints=("[2001:db8::2]:1", "198.18.0.2:1")))
+    view = View(MESH, P1, {P1: peer(P1), P2: both}, None, b"")
+    planner = Planner(view, LocalPolicy(Role.PEER))
+    assert planner.plan.peers[P2].endpoint == "[2001:db8::2]:1"
+    change = planner.follow(view, LocalPolicy(Role.PEER, families=frozenset({4})))
+    assert change.peers == {P2: PeerPlan("198.18.0.2:1", hosts(P2))}
+
+
+def test_the_way_to_a_member() -> None:
+    members = {member.node_key: member for member in (peer(P1), peer(P2), peer(P3), client(C1, P2, P1), client(C2, P1))}
+    view = View(MESH, P1, members, None, b"")
+    ways = {key: way_to(view, Role.PEER, key) for key in (P1, P2, P3, C1, C2, b"x" * 32)}
+    assert ways == {P1: None, P2: P2, P3: P3, C1: P2, C2: C2, b"x" * 32: None}
+    own = View(MESH, C1, members, None, b"")
+    ways = {key: way_to(own, Role.CLIENT, key) for key in members}
+    assert ways == {P1: P2, P2: P2, P3: P2, C1: None, C2: P2}, "a client's home carries all"
+    stranded = View(MESH, P1, {**members, C1: client(C1, None)}, None, b"")
+    assert way_to(stranded, Role.PEER, C1) is None
 
 
 def test_a_peer_reaches_peers_directly_and_clients_through_their_homes() -> None:

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
+from smegmesh.routing.endpoints import FAMILIES, choose_endpoint
 from smegmesh.routing.offers import carrier
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
@@ -55,10 +56,14 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True)
 class LocalPolicy:
-    """What the declaration says of this node that a plan depends on. keepalive is in seconds."""
+    """What a plan depends on besides the view.
+
+    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay.
+    """
 
     role: Role
     keepalive: int = 0
+    families: frozenset[int] = FAMILIES
 
 
 def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
@@ -113,7 +118,7 @@ def plan_peer(
     allowed = _allowed_by_peer(view, member, carried) if is_peer else _allowed_by_client(view, key)
     if allowed is None:
         return None
-    endpoint = member.entry.endpoints[0] if member.entry.endpoints else None
+    endpoint = choose_endpoint(member.entry.endpoints, policy.families)
     return PeerPlan(endpoint, allowed | beyond, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
 
 
@@ -123,6 +128,20 @@ def carrier_of(view: View, key: bytes) -> bytes | None:
     if member is None or member.entry.role is Role.PEER or key == view.node_key:
         return None
     return _home_peer(view, key)
+
+
+def way_to(view: View, role: Role, key: bytes) -> bytes | None:
+    """Node key of the WireGuard peer that this node, of that role, sends a member's packets to.
+
+    None for itself, for who is no member, and for a client that nobody carries.
+    """
+    member = view.members.get(key)
+    if member is None or key == view.node_key:
+        return None
+    if role is Role.CLIENT:
+        return _own_carrier(view)
+    carrier = key if member.entry.role is Role.PEER else _home_peer(view, key)
+    return key if carrier == view.node_key else carrier
 
 
 def homes(view: View, client: bytes) -> Iterable[bytes]:
