@@ -226,16 +226,20 @@ def _add_route(route: Any, device: str, index: int, network: IPv6Network) -> Non
 
 def _source_towards(host: str, mark: int) -> str | None:
     """The address from which a datagram to a host would go, None if no way leads there."""
-    with socket.socket(_VERSIONS[ip_address(host).version], socket.SOCK_DGRAM) as sock:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        except PermissionError as error:
-            raise PlaneError(f"may not mark sockets with {mark:#x}: give the agent CAP_NET_ADMIN") from error
-        try:
+    try:
+        with socket.socket(_VERSIONS[ip_address(host).version], socket.SOCK_DGRAM) as sock:
+            _mark(sock, mark)
             sock.connect((host, _ANY_PORT))
-        except OSError:
-            return None
-        return str(sock.getsockname()[0])
+            return str(sock.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _mark(sock: socket.socket, mark: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    except PermissionError as error:
+        raise PlaneError(f"may not mark sockets with {mark:#x}: give the agent CAP_NET_ADMIN") from error
 
 
 def _way_to(route: Any, host: str) -> Any:
