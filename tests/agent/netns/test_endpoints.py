@@ -45,8 +45,8 @@ def test_what_a_host_knows_of_itself(lab: Lab) -> None:
 def asked(host: Host, *towards: str, mark: int = MARK, mesh: str = "") -> object:
     """Own addresses towards others, and the address families, as the agent finds them."""
     code = (
-        "import json, sys; from smegmesh.dataplane.system import LinuxSystem as System; mark, mesh, *hosts = sys.argv[1:];"
-        "print(json.dumps([System().sources(hosts, int(mark)), sorted(System().families([mesh]))]))"
+        "import json, sys; from smegmesh.dataplane.system import LinuxSystem; mark, mesh, *hosts = sys.argv[1:];"
+        "print(json.dumps([LinuxSystem().sources(hosts, int(mark)), sorted(LinuxSystem().families([mesh]))]))"
     )
     path = "PYTHONPATH=" + os.pathsep.join(each for each in sys.path if each.endswith("/src"))
     return json.loads(host.run("env", path, sys.executable, "-c", code, str(mark), mesh, *towards))

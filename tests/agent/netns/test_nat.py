@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from agents import Agent, Pinging, eventually
-from namespaces import Lab, Router
+from agents import Agent, Operator, Pinging, agents, eventually
+from namespaces import Lab
+from namespaces import lab as open_lab
 from test_agents import all_reach_all, complete
 
 from smegmesh.identity.keys import encode_key
@@ -17,21 +18,46 @@ PEERS, CLIENTS = ("p1", "p2"), ("c1", "c2")
 BACK = 5.0  # seconds within which traffic is back
 
 
-@pytest.fixture
-def router(lab: Lab) -> Router:
-    return lab.router("nat")
+class Scene:
+    """Two peers that are reached in both address families, and two clients behind one NAT; all reach all."""
+
+    def __init__(self, lab: Lab, make: Callable[..., Agent]) -> None:
+        self.lab = lab
+        self.router = lab.router("nat")
+        self.mesh = {name: make(name) for name in PEERS} | {name: make(name, self.router) for name in CLIENTS}
+        self.bootstrap = [self.mesh[name].host for name in PEERS]
+        for name in PEERS:
+            six = sixth(self.mesh[name])
+            self.mesh[name].declare("peer", self.bootstrap, endpoint=six, endpoint_discovery="outgoing")
+        for name in CLIENTS:
+            self.mesh[name].declare("client", self.bootstrap)
+        for agent in self.mesh.values():
+            agent.start()
+        eventually(self.complete, 30, "all agents know all others")
+        eventually(lambda: all_reach_all(self.mesh), 20, "all hosts ping all others")
+
+    def complete(self) -> bool:
+        return all(complete(agent, len(self.mesh)) for agent in self.mesh.values())
+
+    def homes(self, client: str) -> tuple[Agent, Agent]:
+        """The home and the backup of a client, once it has both."""
+        agent = self.mesh[client]
+        eventually(lambda: (status := agent.mesh()) and status["home"] and status["backup"], 20, "it has two homes")
+        status = agent.mesh()
+        assert status is not None
+        return self.mesh[status["home"]], self.mesh[status["backup"]]
 
 
-@pytest.fixture
-def mesh(router: Router, make: Callable[..., Agent]) -> dict[str, Agent]:
-    """Two peers, and two clients behind one NAT; all reach all."""
-    made = {name: make(name) for name in PEERS} | {name: make(name, router) for name in CLIENTS}
-    for name, agent in made.items():
-        agent.declare("peer" if name in PEERS else "client", [made[peer].host for peer in PEERS])
-        agent.start()
-    eventually(lambda: all(complete(agent, len(made)) for agent in made.values()), 30, "all agents know all others")
-    eventually(lambda: all_reach_all(made), 20, "all hosts ping all others")
-    return made
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """One for all tests, each of which leaves it as it can be used on: most of the time goes into making it."""
+    with open_lab() as lab, agents(lab, tmp_path_factory.mktemp("nat"), Operator()) as make:
+        yield Scene(lab, make)
+
+
+def sixth(agent: Agent) -> str:
+    """Its IPv6 address in the underlay."""
+    return f"2001:db8::{int(agent.host.underlay.rpartition('.')[2]):x}"
 
 
 def endpoint(agent: Agent, other: Agent) -> tuple[str, int]:
@@ -49,9 +75,17 @@ def mapped(agent: Agent, client: Agent, outside: str, ports: range) -> bool:
     return host == outside and port in ports
 
 
-def test_a_mapping_that_changes_is_followed_and_never_taken_back(mesh: dict[str, Agent], router: Router) -> None:
-    client = mesh["c1"]
-    home, backup = (mesh[client.mesh()[which]] for which in ("home", "backup"))
+def test_each_host_uses_an_endpoint_of_a_family_that_it_has(scene: Scene) -> None:
+    one, two, client = (scene.mesh[name] for name in ("p1", "p2", "c1"))
+    for agent in scene.mesh.values():
+        assert agent.members()["p1"]["endpoints"] == [f"[{sixth(one)}]:51820", f"{one.host.underlay}:51820"]
+    assert endpoint(two, one) == (f"[{sixth(one)}]", 51820)
+    assert endpoint(client, one) == (one.host.underlay, 51820), "there is no IPv6 behind the NAT"
+
+
+def test_a_mapping_that_changes_is_followed_and_never_taken_back(scene: Scene) -> None:
+    mesh, router, client = scene.mesh, scene.router, scene.mesh["c1"]
+    home, backup = scene.homes("c1")
     assert endpoint(home, client)[0] == router.host.underlay != client.host.underlay
 
     for outside, ports in ((router.outside, range(20000, 21000)), ("198.18.0.200", range(30000, 31000))):
@@ -66,20 +100,37 @@ def test_a_mapping_that_changes_is_followed_and_never_taken_back(mesh: dict[str,
         assert max(gaps) < BACK
 
     learned = endpoint(home, client)
-    client.declare("client", [mesh[name].host for name in PEERS], alias="moved")
+    client.declare("client", scene.bootstrap, alias="moved")
     eventually(lambda: home.members()["c1"]["alias"] == "moved", 10, "the home has followed a change of the client")
     home.stop()
     home.start()
-    eventually(lambda: complete(home, len(mesh)), 15, "and was started anew")
+    eventually(scene.complete, 15, "and was started anew")
     assert endpoint(home, client) == learned
     assert all_reach_all(mesh)
 
 
-def test_a_home_that_dies_silently_is_bypassed_through_the_nat(mesh: dict[str, Agent], lab: Lab) -> None:
-    client = mesh["c1"]
-    home, backup = (mesh[client.mesh()[which]] for which in ("home", "backup"))
+def test_a_home_that_dies_silently_is_bypassed_through_the_nat(scene: Scene) -> None:
+    mesh, client = scene.mesh, scene.mesh["c1"]
+    home, backup = scene.homes("c1")
     pings = [Pinging(backup, client.address), Pinging(mesh["c2"], client.address)]
-    lab.plug(home.host, in_=False)
+    scene.lab.plug(home.host, in_=False)
+    eventually(lambda: client.host.pings(backup.address), 2 * BACK, "the client through its backup")
+    eventually(lambda: mesh["c2"].host.pings(client.address), 2 * BACK, "and the other client reaches it")
+    gaps = [ping.gap() for ping in pings]
+    print("seconds without an answer:", gaps)
+    assert max(gaps) < BACK
+    scene.lab.plug(home.host, in_=True)
+    eventually(scene.complete, 15, "it is back for everybody")
+
+
+def test_a_home_dies_while_the_mapping_changes(scene: Scene) -> None:
+    """The backup knows the old mapping until the client has sent to it."""
+    mesh, client = scene.mesh, scene.mesh["c1"]
+    home, backup = scene.homes("c1")
+    pings = [Pinging(backup, client.address), Pinging(mesh["c2"], client.address)]
+    scene.router.masquerade("40000-40999")
+    scene.router.move("198.18.0.201")
+    scene.lab.plug(home.host, in_=False)
     eventually(lambda: client.host.pings(backup.address), 2 * BACK, "the client through its backup")
     eventually(lambda: mesh["c2"].host.pings(client.address), 2 * BACK, "and the other client reaches it")
     gaps = [ping.gap() for ping in pings]
