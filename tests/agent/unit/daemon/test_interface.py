@@ -195,9 +195,11 @@ async def test_endpoints_are_those_of_the_families_that_the_host_has(scene: Scen
     await eventually(lambda: scene.endpoint(TWO) == ("2001:db8::3", 1), "it follows the host")
     scene.system.versions = frozenset()
     scene.now += CHECK_INTERVAL
+    scene.resolver.asked.clear()
     scene.interface.view_changed()
-    await eventually(lambda: not scene.interface._dirty.is_set(), "a host that has none for a moment")
-    assert scene.interface.up and scene.endpoint(TWO) == ("2001:db8::3", 1)
+    await eventually(lambda: scene.resolver.asked, "a host that has none for a moment")
+    await scene.follows("and is followed on")
+    assert scene.endpoint(TWO) == ("2001:db8::3", 1)
 
 
 async def test_a_peer_whose_name_does_not_resolve_may_go(scene: Scene) -> None:

@@ -126,6 +126,21 @@ def test_a_name_that_moved_is_given_once() -> None:
     assert there.carried_out(THERE).given_address == THERE, "its packets came from there before we looked"
 
 
+def test_of_several_that_would_do_the_one_in_use_stays_until_it_is_silent() -> None:
+    """The host has another address family now, or the peer one more endpoint."""
+    here = wanted(endpoint="here:51820").carried_out(HERE)
+    aim = replace(here, plan=PeerPlan("there:51820", frozenset(), 0, ("here:51820",)), endpoint=THERE)
+    for endpoint in (HERE, LEARNED):
+        assert moved(aim, endpoint, NOW) is None
+        assert aim.carried_out(endpoint).given == "here:51820"
+        assert moved(aim.carried_out(endpoint), endpoint, None) == THERE
+        assert moved(aim, endpoint, None, now=None) is None, "the handshakes are those of some time ago"
+    over = replace(aim, plan=PeerPlan("there:51820", frozenset()))
+    assert moved(over, LEARNED, NOW) == moved(over, LEARNED, NOW, now=None) == THERE, "that would not do any more"
+    assert over.carried_out(THERE) == replace(over, given="there:51820", given_address=THERE)
+    assert aim.carried_out(THERE).given == "there:51820", "its packets come from there"
+
+
 def test_of_an_adopted_peer_the_name_is_as_it_is_at_the_first_look() -> None:
     adopted = wanted(endpoint="here:51820")
     assert moved(adopted, LEARNED, None) is None

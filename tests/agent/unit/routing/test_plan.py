@@ -11,7 +11,7 @@ import pytest
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
-from smegmesh.routing.endpoints import choose_endpoint
+from smegmesh.routing.endpoints import usable_endpoints
 from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan, way_to
 from smegmesh.routing.planner import Planner
 
@@ -22,7 +22,7 @@ WHOLE = mesh_prefix(MESH)
 
 def peer(key: bytes, liveness: Liveness = Liveness.ALIVE) -> Member:
     name = key.rstrip(b"\0").decode()
-    entry = Entry(name=name, role=Role.PEER, tunnel_key=key, endpoints=(f"{name}.example:51820", "198.18.0.9:1"))
+    entry = Entry(name=name, role=Role.PEER, tunnel_key=key, endpoints=(f"{name}.example:51820",))
     return Member(key, node_address(MESH, key), entry, 1, liveness)
 
 
@@ -41,35 +41,34 @@ def hosts(*keys: bytes) -> frozenset[IPv6Network]:
 
 
 NOTHING: frozenset[IPv6Network] = frozenset()
+SIX, FOUR, OTHER = "[2001:db8::1]:1", "198.18.0.1:1", "198.18.0.2:1"
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "families", "chosen"),
+    ("endpoints", "families", "usable"),
     [
-        ((), "46", None),
-        (("[2001:db8::1]:1",), "4", "[2001:db8::1]:1"),
-        (("[2001:db8::1]:1", "198.18.0.1:1"), "46", "[2001:db8::1]:1"),
-        (("[2001:db8::1]:1", "198.18.0.1:1"), "4", "198.18.0.1:1"),
-        (("198.18.0.1:1", "198.18.0.2:1", "[2001:db8::1]:1"), "6", "[2001:db8::1]:1"),
-        (("198.18.0.1:1", "a.example:1", "[2001:db8::1]:1"), "6", "a.example:1"),
-        (("198.18.0.1:1", "198.18.0.2:1"), "6", "198.18.0.1:1"),
-        (("198.18.0.1:1", "[2001:db8::1]:1"), "", "198.18.0.1:1"),
-        (("1password.example:1", "198.18.0.1:1"), "4", "1password.example:1"),
+        ("", "46", ""),
+        (SIX, "4", SIX),
+        (f"{SIX} {FOUR}", "46", f"{SIX} {FOUR}"),
+        (f"{SIX} {FOUR}", "4", FOUR),
+        (f"{FOUR} {OTHER} {SIX}", "6", SIX),
+        (f"{FOUR} a.example:1 {SIX}", "6", f"a.example:1 {SIX}"),
+        (f"{FOUR} {OTHER}", "6", f"{FOUR} {OTHER}"),
+        (f"{FOUR} {SIX}", "", f"{FOUR} {SIX}"),
+        (f"1password.example:1 {SIX} {FOUR}", "4", f"1password.example:1 {FOUR}"),
     ],
 )
-def test_the_first_endpoint_that_this_host_has_the_family_of(
-    endpoints: tuple[str, ...], families: str, chosen: str | None
-) -> None:
-    assert choose_endpoint(endpoints, frozenset(map(int, families))) == chosen
+def test_the_endpoints_that_this_host_has_the_family_of(endpoints: str, families: str, usable: str) -> None:
+    assert usable_endpoints(tuple(endpoints.split()), frozenset(map(int, families))) == tuple(usable.split())
 
 
 def test_an_endpoint_of_another_family_is_taken_when_the_own_one_goes() -> None:
-    both = replace(peer(P2), entry=replace(peer(P2).entry, endpoints=("[2001:db8::2]:1", "198.18.0.2:1")))
+    both = replace(peer(P2), entry=replace(peer(P2).entry, endpoints=(SIX, FOUR)))
     view = View(MESH, P1, {P1: peer(P1), P2: both}, None, b"")
     planner = Planner(view, LocalPolicy(Role.PEER))
-    assert planner.plan.peers[P2].endpoint == "[2001:db8::2]:1"
+    assert planner.plan.peers == {P2: PeerPlan(SIX, hosts(P2), others=(FOUR,))}
     change = planner.follow(view, LocalPolicy(Role.PEER, families=frozenset({4})))
-    assert change.peers == {P2: PeerPlan("198.18.0.2:1", hosts(P2))}
+    assert change.peers == {P2: PeerPlan(FOUR, hosts(P2))}
 
 
 def test_the_way_to_a_member() -> None:

@@ -24,8 +24,9 @@ class WantedPeer:
 
     `endpoint` is what the plan's `host:port` resolves to; while it is None, the device's stays as it is.
     `given` is the `host:port` that the device was last given: a peer that has an endpoint, given or learned
-    from its packets, gets another only when its entry names another, or when it is silent and the name has
-    moved. `given_address` is what the name was when the device last had just that, or at the first look.
+    from its packets, gets another only when that is none of those that would do any more, or when it is silent
+    and another comes first by now, or the name has moved. `given_address` is what the name was when the device
+    last had just that, or at the first look.
     """
 
     plan: PeerPlan
@@ -35,13 +36,18 @@ class WantedPeer:
 
     def carried_out(self, held: Endpoint | None) -> WantedPeer:
         """The same once that was done; `held` is the endpoint that the device has then."""
-        named = self.plan.endpoint
-        given = named if named is None or self.endpoint is not None or self.given is None else self.given
+        given = self.plan.endpoint if self._is_given(held) else self.given
         arrived = given != self.given or self.given_address is None or held == self.endpoint
         address = self.endpoint if arrived and self.endpoint is not None else self.given_address
         if (given, address) == (self.given, self.given_address):
             return self
         return replace(self, given=given, given_address=address)
+
+    def _is_given(self, held: Endpoint | None) -> bool:
+        """Whether the device has what the plan names, or as good as has it."""
+        if self.plan.endpoint is None or self.given is None:
+            return True
+        return self.endpoint is not None and (held == self.endpoint or self.given not in self.plan.others)
 
 
 def diff(
@@ -102,8 +108,9 @@ def _endpoint_to_set(aim: WantedPeer, held: PeerState, now: float | None) -> End
         return aim.endpoint
     # After a restart nothing is known to be given: whatever the device has is at least as new.
     newly_named = aim.given is not None and aim.given != aim.plan.endpoint
-    moved = aim.given_address is not None and aim.given_address != aim.endpoint and now is not None
-    if newly_named or (moved and _silent(held, now)):
+    over = newly_named and aim.given not in aim.plan.others
+    moved = aim.given_address is not None and aim.given_address != aim.endpoint
+    if over or ((newly_named or moved) and _silent(held, now)):
         return None if aim.endpoint == held.endpoint else aim.endpoint
     return None
 

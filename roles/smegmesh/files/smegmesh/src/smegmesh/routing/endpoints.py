@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 #: IP versions.
 FAMILIES = frozenset({4, 6})
@@ -18,12 +17,11 @@ def family_of(endpoint: str) -> int | None:
     return 4 if _IPV4.fullmatch(endpoint.rpartition(":")[0]) else None
 
 
-def choose_endpoint(endpoints: Sequence[str], families: frozenset[int]) -> str | None:
-    """The first of a family that this host has, or that is a name; if there is none, the first; None of none.
+def usable_endpoints(endpoints: tuple[str, ...], families: frozenset[int]) -> tuple[str, ...]:
+    """Those of a family that this host has, and names, in their order; if there is none of these, all.
 
     So a mistake about the own families costs nothing where there is no choice.
     """
     if len(endpoints) < 2:
-        return endpoints[0] if endpoints else None
-    usable = (text for text in endpoints if (family := family_of(text)) is None or family in families)
-    return next(usable, endpoints[0])
+        return endpoints
+    return tuple(each for each in endpoints if family_of(each) in (None, *families)) or endpoints

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
-from smegmesh.routing.endpoints import FAMILIES, choose_endpoint
+from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
@@ -21,11 +21,12 @@ CLIENT_KEEPALIVE = 25
 
 @dataclass(frozen=True, slots=True)
 class PeerPlan:
-    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us."""
+    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too."""
 
     endpoint: str | None
     allowed_ips: frozenset[IPv6Network]
     keepalive: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ def plan_peer(
     allowed = _allowed_by_peer(view, member, carried) if is_peer else _allowed_by_client(view, key)
     if allowed is None:
         return None
-    endpoint = choose_endpoint(member.entry.endpoints, policy.families)
-    return PeerPlan(endpoint, allowed | beyond, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
+    usable = usable_endpoints(member.entry.endpoints, policy.families)
+    keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
+    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:])
 
 
 def carrier_of(view: View, key: bytes) -> bytes | None:
