@@ -124,7 +124,14 @@ class Router:
         self.host.run("nft", "-f", "-", stdin=text)
 
     def move(self, outside: str) -> None:
-        """Another outer address, or the same anew: the mappings of the one before are forgotten with it."""
+        """Another outer address, or the same anew: the mappings of the one before are forgotten with it.
+
+        What still comes for that one is dropped, as if it had gone astray: neighbours remember where it was.
+        """
+        drop = f"ip daddr {self.outside} drop" if outside != self.outside else ""
+        chain = f"chain astray {{ type filter hook prerouting priority raw; {drop}; }}"
+        text = f"table ip astray\ndelete table ip astray\ntable ip astray {{\n{chain}\n}}"
+        self.host.run("nft", "-f", "-", stdin=text)
         _ip("-n", self.host.namespace, "address", "delete", f"{self.outside}/15", "dev", "eth0")
         _ip("-n", self.host.namespace, "address", "add", f"{outside}/15", "dev", "eth0")
         self.outside = outside

@@ -451,10 +451,11 @@ class Mesh:
         return Discovery(find, self._stored_addresses(), self._speak, self._log)
 
     def _stored_addresses(self) -> tuple[Address, ...]:
-        """Where others reached this host before it was started anew: it holds until something else is found."""
+        """What was found before the agent was started anew: it holds until something else is found."""
         own = self.engine.view().members.get(self._host.keys.node_key)
         hosts = [parse_address(text)[0] for text in own.entry.links] if own is not None else []
-        found = (outside_address(host, (mesh_prefix(self.mesh_id),)) for host in hosts)
+        declared = self.declaration.endpoint.host if self.declaration.endpoint is not None else None
+        found = (outside_address(host, (mesh_prefix(self.mesh_id),)) for host in hosts if host != declared)
         return tuple(address for address in found if address is not None)
 
     def _look(self, *, unless_found: bool = False) -> None:
