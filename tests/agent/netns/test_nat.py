@@ -70,6 +70,28 @@ def endpoint(agent: Agent, other: Agent) -> tuple[str, int]:
     raise AssertionError("no such WireGuard peer")
 
 
+def test_the_figures_of_a_client_are_those_of_the_tunnel_that_leads_to_it(scene: Scene) -> None:
+    home, backup = scene.homes("c1")
+    figures = ("received", "sent")
+    seen = backup.members()
+    carrier = seen[home.host.name]
+    assert seen["c1"]["through"] == home.host.name and carrier["through"] is None
+    assert [seen["c1"][name] for name in figures] == [carrier[name] for name in figures]
+    assert home.members()["c1"]["through"] is None
+    before = home.members()["c1"]
+    home.host.pings(scene.mesh["c1"].address, count=5)
+    after = home.members()["c1"]
+    # A data packet of WireGuard has 32 bytes more than the one of 104 in it, which is filled up to 112.
+    assert all(5 * 144 <= after[name] - before[name] < 5 * 144 + 3000 for name in figures)
+    own = scene.mesh["c1"].members()
+    assert {name: own[name]["through"] for name in (*PEERS, *CLIENTS)} == {
+        home.host.name: None,
+        backup.host.name: home.host.name,
+        "c1": None,
+        "c2": home.host.name,
+    }
+
+
 def mapped(agent: Agent, client: Agent, outside: str, ports: range) -> bool:
     host, port = endpoint(agent, client)
     return host == outside and port in ports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from smegmesh.crdt.entry import Entry, Role
@@ -27,6 +28,13 @@ def view() -> View:
         leader=PEER,
         digest=bytes(32),
     )
+
+
+class Fresh(dict[bytes, Member]):
+    """Members as an engine's view has them: made anew by each look at them."""
+
+    def __getitem__(self, key: bytes) -> Member:
+        return replace(super().__getitem__(key))
 
 
 def device(**peer: object) -> DeviceState:
@@ -74,7 +82,7 @@ def test_the_figures_of_a_member_are_those_of_the_tunnel_that_carries_it() -> No
         clients["c4"]: PeerState(None, frozenset(), 0, received=5, sent=6),
     }
     state = DeviceState(own, 51820, 0, tunnels)
-    here = View("prod", own, members, own, bytes(32))
+    here = View("prod", own, Fresh(members), own, bytes(32))
     figures = {each.name: (each.through, each.received, each.sent) for each in member_reports(here, Role.PEER, state)}
     assert figures == {
         "here": (None, 0, 0),
