@@ -43,6 +43,7 @@ options:
       - Where else the endpoint of this peer comes from. With V(static) it must be declared.
       - With V(outgoing) it is the host's own address towards the others, with V(observed) what the others see of it. An
         O(endpoint) that is declared as well comes first.
+      - The port is the host's own. A NAT that leads another port on to it needs V(static).
     type: str
     choices: [static, outgoing, observed]
   port:

@@ -230,7 +230,16 @@ class Mutator:
         items = Items(triples, removals, sync=rng.random() < 0.5)
         if rng.random() < 0.1:
             return encode(
-                Hello(PROTOCOLS[0], PROTOCOLS[1] + rng.randrange(2), MESH, rng.randbytes(8), rng.randbytes(32), items)
+                Hello(
+                    PROTOCOLS[0],
+                    PROTOCOLS[1] + rng.randrange(2),
+                    MESH,
+                    rng.randbytes(8),
+                    rng.randbytes(32),
+                    items,
+                    rng.random() < 0.5,
+                    rng.choice([None, "198.18.0.1", "fd00::1", "::", "no address"]),
+                )
             )
         return encode(items)
 

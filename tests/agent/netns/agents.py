@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from namespaces import Host, Lab
+from namespaces import Host, Lab, Router
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError
@@ -87,7 +87,7 @@ class Agent:
             **({"endpoint": self.host.underlay} if role == "peer" else {}),
             **more,
         }
-        self.apply(declaration)
+        self.apply({key: value for key, value in declaration.items() if value is not None})
 
     def apply(self, *declarations: dict[str, object]) -> dict[str, Any]:
         """Hand declarations to smegctl, as the module does."""
@@ -172,11 +172,15 @@ class Pinging:
 
 @contextmanager
 def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[..., Agent]]:
-    """Makes agents by host name; ends those that still run. Their logs are in what pytest shows of a failed test."""
+    """Makes agents by host name, perhaps behind a router; ends those that still run.
+
+    Their logs are in what pytest shows of a failed test.
+    """
     made: list[Agent] = []
 
-    def make(name: str, **grants: tuple[str, ...]) -> Agent:
-        agent = Agent(lab.host(name), directory / name, operator, **grants)
+    def make(name: str, router: Router | None = None, **grants: tuple[str, ...]) -> Agent:
+        host = lab.host(name) if router is None else lab.inside(router, name)
+        agent = Agent(host, directory / name, operator, **grants)
         made.append(agent)
         return agent
 

@@ -1,7 +1,7 @@
 """Network namespaces as hosts: a bridge between them, commands inside them, all gone at the end.
 
 A host has an own /run/wireguard, which network namespaces otherwise share, and a writable
-/proc/sys of its own namespace. The underlay is 198.18.0.0/15 and 2001:db8::/32.
+/proc/sys of its own namespace. The underlay is 198.18.0.0/15 and 2001:db8::/32; a router has a private net behind it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ TIMEOUT = 20.0
 
 
 class Host:
-    """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`."""
+    """One namespace. `underlay` is its IPv4 address on the bridge of namespace `switch`, on interface `eth0`."""
 
-    def __init__(self, name: str, namespace: str, underlay: str, run_directory: Path) -> None:
+    def __init__(self, name: str, namespace: str, underlay: str, run_directory: Path, switch: str) -> None:
         self.name = name
         self.namespace = namespace
         self.underlay = underlay
+        self.switch = switch
         self._run_directory = run_directory
 
     def command(self, arguments: Sequence[str]) -> list[str]:
@@ -94,6 +95,48 @@ class Host:
         return done.returncode == 0
 
 
+class Router:
+    """A host that masquerades for a private net, 198.18.128.0/24, on a bridge of its own. IPv4 only, as most are."""
+
+    LAN = "198.18.128"
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.outside = host.underlay
+        _ip("-n", host.namespace, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", host.namespace, "link", "set", "bridge", "up")
+        _ip("-n", host.namespace, "address", "add", f"{self.LAN}.254/24", "dev", "bridge")
+        host.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        self.masquerade()
+
+    def masquerade(self, ports: str = "", inwards: Host | None = None) -> None:
+        """From now on; with a range of outer ports, or with those of an agent led on to a host of the private net."""
+        rule = f'oifname "eth0" meta l4proto {{ tcp, udp }} masquerade {f"to :{ports}" if ports else ""}'
+        lead = 'iifname "eth0" meta l4proto { tcp, udp } th dport { 4000, 51820 } dnat to '
+        text = f"""
+            table ip nat
+            delete table ip nat
+            table ip nat {{
+                chain out {{ type nat hook postrouting priority srcnat; {rule}; }}
+                chain in {{ type nat hook prerouting priority dstnat; {lead + inwards.underlay if inwards else ""}; }}
+            }}
+        """
+        self.host.run("nft", "-f", "-", stdin=text)
+
+    def move(self, outside: str) -> None:
+        """Another outer address, or the same anew: the mappings of the one before are forgotten with it.
+
+        What still comes for that one is dropped, as if it had gone astray: neighbours remember where it was.
+        """
+        drop = f"ip daddr {self.outside} drop" if outside != self.outside else ""
+        chain = f"chain astray {{ type filter hook prerouting priority raw; {drop}; }}"
+        text = f"table ip astray\ndelete table ip astray\ntable ip astray {{\n{chain}\n}}"
+        self.host.run("nft", "-f", "-", stdin=text)
+        _ip("-n", self.host.namespace, "address", "delete", f"{self.outside}/15", "dev", "eth0")
+        _ip("-n", self.host.namespace, "address", "add", f"{outside}/15", "dev", "eth0")
+        self.outside = outside
+
+
 class Lab:
     """Namespaces on one bridge, which is in a namespace of its own."""
 
@@ -110,10 +153,25 @@ class Lab:
     def host(self, name: str) -> Host:
         """A new host on the bridge, as 198.18.0.N and 2001:db8::N."""
         number = len(self.hosts) + 1
+        host = self._host(name, f"198.18.0.{number}", 15, self._switch)
+        _ip("-n", host.namespace, "address", "add", f"2001:db8::{number:x}/64", "dev", "eth0", "nodad")
+        return host
+
+    def router(self, name: str) -> Router:
+        """A new host on the bridge with a private net behind it."""
+        return Router(self.host(name))
+
+    def inside(self, router: Router, name: str) -> Host:
+        """A new host in the private net of a router, as 198.18.128.N."""
+        host = self._host(name, f"{router.LAN}.{len(self.hosts) + 1}", 24, router.host.namespace)
+        _ip("-n", host.namespace, "route", "add", "default", "via", f"{router.LAN}.254")
+        return host
+
+    def _host(self, name: str, underlay: str, length: int, switch: str) -> Host:
         namespace = f"{self._label}-{name}"
         run_directory = self._directory / name
         run_directory.mkdir()
-        host = Host(name, namespace, f"198.18.0.{number}", run_directory)
+        host = Host(name, namespace, underlay, run_directory, switch)
         self.hosts.append(host)
         _ip("netns", "add", namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")
@@ -129,20 +187,10 @@ class Lab:
             "name",
             name,
             "netns",
-            self._switch,
+            switch,
         )
-        _ip("-n", self._switch, "link", "set", "dev", name, "master", "bridge", "up")
-        _ip("-n", namespace, "address", "add", f"{host.underlay}/15", "dev", "eth0")
-        _ip(
-            "-n",
-            namespace,
-            "address",
-            "add",
-            f"2001:db8::{number:x}/64",
-            "dev",
-            "eth0",
-            "nodad",
-        )
+        _ip("-n", switch, "link", "set", "dev", name, "master", "bridge", "up")
+        _ip("-n", namespace, "address", "add", f"{host.underlay}/{length}", "dev", "eth0")
         _ip("-n", namespace, "link", "set", "eth0", "up")
         return host
 
@@ -166,7 +214,7 @@ class Lab:
 
     def plug(self, host: Host, *, in_: bool) -> None:
         """Pull a host's cable out, or put it back in."""
-        _ip("-n", self._switch, "link", "set", "dev", host.name, "up" if in_ else "down")
+        _ip("-n", host.switch, "link", "set", "dev", host.name, "up" if in_ else "down")
 
     def close(self) -> None:
         """End whatever runs in the namespaces and delete them."""

@@ -37,7 +37,7 @@ def entries(draw: st.DrawFn, key: bytes) -> Entry:
         name=str(key[0]),
         role=role,
         tunnel_key=draw(st.sampled_from([key, key, key, *KEYS])),
-        endpoints=draw(st.sampled_from([(), ("a:1",), ("b:2", "a:1")])),
+        endpoints=draw(st.sampled_from([(), ("a:1",), ("b:2", "a:1"), ("[::7]:1", "9.9.9.9:1")])),
         home=draw(named),
         backup=draw(named),
     )
@@ -77,7 +77,9 @@ def courses(draw: st.DrawFn) -> list[Step]:
         shown = {key: member for key, member in known.items() if key != SECOND or FIRST not in known}
         unreachable = draw(st.frozensets(st.sampled_from(KEYS), max_size=2))
         view = View(MESH, OWN, shown, None, b"", unreachable)
-        course.append((view, LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25]))), draw(beyond)))
+        families = frozenset(draw(st.sampled_from(["46", "46", "4", "6"])))
+        policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)))
+        course.append((view, policy, draw(beyond)))
         known = draw(steps(known))
     return course
 

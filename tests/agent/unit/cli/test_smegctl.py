@@ -74,6 +74,7 @@ MEMBERS = [
         sent=7,
         home="a1",
         backup="a2",
+        through="a2",
     ),
 ]
 
@@ -183,7 +184,7 @@ def test_members_as_text_and_as_json(host: Host, agent: Agent) -> None:
     assert out.splitlines() == [
         "NAME           ROLE    ADDRESS  STATE  HANDSHAKE  RECEIVED  SENT  HOME     NOTE",
         "a1 (web?[31m)  peer    fd00::1  alive  -          0 B       0 B   -        this host, leader",
-        "c1             client  fd00::2  down   1m 1s      2.0 KiB   7 B   a1 / a2  -",
+        "c1             client  fd00::2  down   1m 1s      2.0 KiB   7 B   a1 / a2  through a2: its figures",
     ]
     for arguments in (["members", "--json"], ["members", "prod", "--json"]):
         code, out, _ = host.run(*arguments)

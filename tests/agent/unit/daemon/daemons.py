@@ -59,6 +59,7 @@ class Agent:
         self.operator = operator
         self.certify()
         self.plane = MemoryPlane()
+        self.system = MemorySystem()
         self.other_planes: dict[str, Plane] = {}
         self.daemon: Daemon | None = None
         self.hooks: list[tuple[str, bool]] = []  # what ran, and whether the interface was there
@@ -72,10 +73,12 @@ class Agent:
         (self.authority / "authority.pem").write_bytes(operator.authority)
         (self.authority / "node.pem").write_bytes(operator.certify(self.request, **grants))
 
-    def declare(self, *others: Agent, mesh: str = MESH, role: str = "peer", **more: object) -> None:
+    def declare(
+        self, *others: Agent, mesh: str = MESH, role: str = "peer", endpoint: str | None = "127.0.0.1", **more: object
+    ) -> None:
         """Write a declaration with these others as bootstrap."""
         lines = [f"owner: role\nmesh: {mesh}\nrole: {role}"]
-        lines += ["endpoint: 127.0.0.1"] if role == "peer" else []
+        lines += [f"endpoint: {endpoint}"] if role == "peer" and endpoint else []
         lines += [f"{key}: {value}" for key, value in more.items()]
         lines += ["bootstrap:"] if others else []
         lines += [f'  - {{name: {other.name}, address: "{other.address}"}}' for other in others]
@@ -88,7 +91,7 @@ class Agent:
         """A daemon that is not started."""
         settings = load_agent(self.directories.etc / "agent.yml")
         self.store, problem = open_store(self.directories.state / "state.db")
-        platform = Platform(self.plane, self._plane_named, MemorySystem(), tunnels=False, run_hook=self._run_hook)
+        platform = Platform(self.plane, self._plane_named, self.system, tunnels=False, run_hook=self._run_hook)
         self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
         self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)
         return self.daemon

@@ -24,6 +24,7 @@ from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import generate_private_key
+from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, make_plan
 
 MESH, DEVICE = "prod", "smeg-prod"
@@ -62,10 +63,10 @@ class NotingResolver(Resolver):
         super().__init__(lambda: scene.now, scene.look_up)
         self.asked: list[set[str]] = []
 
-    async def resolve(self, endpoints: Iterable[str]) -> dict[str, Endpoint]:
+    async def resolve(self, endpoints: Iterable[str], families: frozenset[int] = FAMILIES) -> dict[str, Endpoint]:
         asked = set(endpoints)
         self.asked.append(asked)
-        return await super().resolve(asked)
+        return await super().resolve(asked, families)
 
 
 class Scene:
@@ -74,6 +75,7 @@ class Scene:
     def __init__(self) -> None:
         self.now = 1000.0
         self.unknown: set[str] = set()
+        self.names: dict[str, list[str]] = {}
         self.members = {key: peer(key) for key in (OWN, ONE, TWO)}
         self.plane = FlakyPlane()
         self.system = MemorySystem()
@@ -85,7 +87,7 @@ class Scene:
             plane=self.plane,
             system=self.system,
             resolver=self.resolver,
-            store=SimpleNamespace(keep_device=lambda _device: None),
+            store=SimpleNamespace(keep_device=lambda _device: None, devices=list),
             keys=SimpleNamespace(tunnel_private=generate_private_key()),
             clock=lambda: self.now,
         )
@@ -113,10 +115,10 @@ class Scene:
         if self.refusals:
             raise HookError(self.refusals.pop(0))
 
-    def look_up(self, name: str) -> str:
+    def look_up(self, name: str) -> list[str]:
         if name in self.unknown:
             raise OSError("no such name")
-        return f"198.18.0.{name.removeprefix('p').removesuffix('.example')}"
+        return self.names.get(name) or [f"198.18.0.{name.removeprefix('p').removesuffix('.example')}"]
 
     def view(self) -> View:
         return View(MESH, OWN, dict(self.members), None, b"")
@@ -178,6 +180,26 @@ async def test_a_name_that_does_not_resolve_yet_is_asked_for_until_it_does(scene
     await eventually(lambda: scene.endpoint(ONE) == ("198.18.0.2", 51820), "it is given to the device")
     scene.interface.view_changed()
     await eventually(lambda: scene.resolver.asked == [{"p2.example:51820"}, set()], "and asked for no more")
+
+
+async def test_endpoints_are_those_of_the_families_that_the_host_has(scene: Scene) -> None:
+    scene.names["p2.example"] = ["2001:db8::2", "198.18.0.2"]
+    two = scene.members[TWO]
+    scene.members[TWO] = replace(two, entry=replace(two.entry, endpoints=("[2001:db8::3]:1", "198.18.0.3:1")))
+    scene.system.versions = frozenset({4})
+    await up(scene)
+    assert (scene.endpoint(ONE), scene.endpoint(TWO)) == (("198.18.0.2", 51820), ("198.18.0.3", 1))
+    scene.system.versions = frozenset({6})
+    scene.now += CHECK_INTERVAL
+    scene.interface.view_changed()
+    await eventually(lambda: scene.endpoint(TWO) == ("2001:db8::3", 1), "it follows the host")
+    scene.system.versions = frozenset()
+    scene.now += CHECK_INTERVAL
+    scene.resolver.asked.clear()
+    scene.interface.view_changed()
+    await eventually(lambda: scene.resolver.asked, "a host that has none for a moment")
+    await scene.follows("and is followed on")
+    assert scene.endpoint(TWO) == ("2001:db8::3", 1)
 
 
 async def test_a_peer_whose_name_does_not_resolve_may_go(scene: Scene) -> None:

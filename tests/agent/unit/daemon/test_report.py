@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from smegmesh.crdt.entry import Entry, Role
@@ -29,13 +30,20 @@ def view() -> View:
     )
 
 
+class Fresh(dict[bytes, Member]):
+    """Members as an engine's view has them: made anew by each look at them."""
+
+    def __getitem__(self, key: bytes) -> Member:
+        return replace(super().__getitem__(key))
+
+
 def device(**peer: object) -> DeviceState:
     state = PeerState(None, frozenset(), 0, **peer)  # type: ignore[arg-type]
     return DeviceState(CLIENT, 51820, 0, {TUNNEL: state})
 
 
 def test_members_by_name_with_their_device() -> None:
-    client, peer = member_reports(view(), device(handshake=time.time() - 30, received=10, sent=20))
+    client, peer = member_reports(view(), Role.CLIENT, device(handshake=time.time() - 30, received=10, sent=20))
     assert (client.name, client.own, client.leader, client.home) == ("c1", True, False, "p1")
     assert client.backup == encode_key(GONE), "who is no member has no name"
     assert client.handshake_age is None
@@ -47,5 +55,50 @@ def test_members_by_name_with_their_device() -> None:
 
 def test_a_handshake_that_never_was_or_lies_ahead() -> None:
     for handshake, age in ((None, None), (0.0, None), (time.time() + 100, 0.0)):
-        assert member_reports(view(), device(handshake=handshake))[1].handshake_age == age
-    assert [member.handshake_age for member in member_reports(view(), None)] == [None, None]
+        assert member_reports(view(), Role.CLIENT, device(handshake=handshake))[1].handshake_age == age
+    assert [member.handshake_age for member in member_reports(view(), Role.CLIENT, None)] == [None, None]
+
+
+def test_the_figures_of_a_member_are_those_of_the_tunnel_that_carries_it() -> None:
+    """Two clients of another peer, one of the own, one that nobody carries, and one whose backup is here."""
+    own, other = b"o" * 32, b"p" * 32
+    clients = {name: name.encode() * 16 for name in ("c1", "c2", "c3", "c4")}
+    homes = {"c1": (other, None), "c2": (own, other), "c3": (None, None), "c4": (other, own)}
+    entries = {
+        own: Entry("here", Role.PEER, own),
+        other: Entry("there", Role.PEER, TUNNEL),
+        **{
+            key: Entry(name, Role.CLIENT, key, home=homes[name][0], backup=homes[name][1])
+            for name, key in clients.items()
+        },
+    }
+    members = {
+        key: Member(key, IPv6Address(f"fd00::{number:x}"), entry, 1, Liveness.ALIVE)
+        for number, (key, entry) in enumerate(entries.items())
+    }
+    tunnels = {
+        TUNNEL: PeerState(None, frozenset(), 0, received=100, sent=200),
+        clients["c2"]: PeerState(None, frozenset(), 0, received=3, sent=4),
+        clients["c4"]: PeerState(None, frozenset(), 0, received=5, sent=6),
+    }
+    state = DeviceState(own, 51820, 0, tunnels)
+    here = View("prod", own, Fresh(members), own, bytes(32))
+    figures = {each.name: (each.through, each.received, each.sent) for each in member_reports(here, Role.PEER, state)}
+    assert figures == {
+        "here": (None, 0, 0),
+        "there": (None, 100, 200),
+        "c1": ("there", 100, 200),
+        "c2": (None, 3, 4),
+        "c3": (None, 0, 0),
+        "c4": ("there", 100, 200),
+    }
+
+
+def test_a_client_reaches_all_through_its_home() -> None:
+    other = Member(GONE, IPv6Address("fd00::3"), Entry("p2", Role.PEER, GONE), 1, Liveness.ALIVE)
+    seen = view()
+    seen = View("prod", CLIENT, {**seen.members, GONE: other}, PEER, bytes(32))
+    figures = {
+        each.name: (each.through, each.received) for each in member_reports(seen, Role.CLIENT, device(received=9))
+    }
+    assert figures == {"c1": (None, 0), "p1": (None, 9), "p2": ("p1", 9)}

@@ -15,18 +15,18 @@ class Names:
     """A name server under the test's hand."""
 
     def __init__(self) -> None:
-        self.known: dict[str, str] = {}
+        self.known: dict[str, str] = {}  # addresses with blanks between
         self.asked: list[str] = []
         self.now = 100.0
         self.open = threading.Event()
         self.open.set()
 
-    def look_up(self, name: str) -> str:
+    def look_up(self, name: str) -> list[str]:
         self.asked.append(name)
         self.open.wait(10)
         if name not in self.known:
             raise OSError("no such name")
-        return self.known[name]
+        return self.known[name].split()
 
 
 @pytest.fixture
@@ -83,6 +83,30 @@ async def test_a_name_without_answer_is_not_asked_at_every_change(names: Names, 
     names.now += 4
     names.known["a.example"] = "198.18.0.1"
     assert await resolve(resolver) == "198.18.0.1"
+
+
+async def test_of_several_addresses_the_first_of_the_own_families_and_the_same_as_long_as_it_is_one_of_them(
+    names: Names, make: Callable[..., Resolver]
+) -> None:
+    resolver = make(lifetime=60)
+    four, six, other = "198.18.0.1", "2001:db8::1", "198.18.0.2"
+    for known, families, address in (
+        (f"{six} {four}", {4, 6}, six),
+        (f"{six} {four}", {4}, four),
+        (f"{other} {four} {six}", {4, 6}, six),
+        (f"{other} {four} {six}", {4}, four),
+        (f"{other} {six}", {4}, other),
+        (six, {4}, six),
+    ):
+        names.known["a.example"] = known
+        found = await resolver.resolve(["a.example:1"], frozenset(families))
+        assert found == {"a.example:1": (address, 1)}
+        names.now += 60
+    names.known["a.example"] = f"{four} {six}"
+    assert await resolver.resolve_all(["a.example:1", "198.18.0.9:2"]) == {
+        "a.example:1": ((six, four), 1),
+        "198.18.0.9:2": (("198.18.0.9",), 2),
+    }
 
 
 async def test_a_dead_name_server_holds_nobody_up(names: Names, make: Callable[..., Resolver]) -> None:

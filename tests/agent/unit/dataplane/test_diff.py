@@ -10,14 +10,14 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smegmesh.dataplane.diff import WantedPeer, diff
+from smegmesh.dataplane.diff import SILENCE, WantedPeer, diff
 from smegmesh.dataplane.peer_table import PeerTable
 from smegmesh.dataplane.plane import Endpoint, PeerChange, PeerState
 from smegmesh.routing.plan import PeerPlan
 
 A, B, C = (letter * 32 for letter in (b"a", b"b", b"c"))
 ONE, TWO, THREE, FOUR = (IPv6Network(f"fd00::{number}") for number in (1, 2, 3, 4))
-HERE, THERE = ("198.18.0.1", 51820), ("198.18.0.2", 51820)
+HERE, THERE, LEARNED = ("198.18.0.1", 51820), ("198.18.0.2", 51820), ("198.18.0.9", 9)
 ENDPOINTS = {"here:51820": HERE, "there:51820": THERE}
 Peers = Mapping[bytes, PeerState]
 
@@ -80,12 +80,73 @@ def test_an_endpoint_is_set_only_where_the_entry_knows_better() -> None:
 
 def test_what_was_given_is_what_the_device_last_got() -> None:
     named = wanted(endpoint="here:51820")
-    assert named.carried_out().given == "here:51820"
-    assert replace(named, given="there:51820").carried_out().given == "here:51820"
+    assert named.carried_out(HERE).given == "here:51820"
+    assert replace(named, given="there:51820").carried_out(HERE).given == "here:51820"
     unresolved = replace(named, endpoint=None)
-    assert unresolved.carried_out().given == "here:51820", "it gets that as soon as it resolves"
-    assert replace(unresolved, given="there:51820").carried_out().given == "there:51820"
-    assert replace(wanted(), given="there:51820").carried_out().given is None
+    assert unresolved.carried_out(None).given == "here:51820", "it gets that as soon as it resolves"
+    assert replace(unresolved, given="there:51820").carried_out(THERE).given == "there:51820"
+    assert replace(wanted(), given="there:51820").carried_out(LEARNED).given is None
+
+
+NOW = 1_000_000.0
+
+
+def moved(aim: WantedPeer, endpoint: Endpoint | None, handshake: float | None, now: float | None = NOW) -> object:
+    """What a peer gets at a check that finds this endpoint and this handshake."""
+    state = PeerState(endpoint, frozenset(), 0, handshake)
+    made = diff({A: aim}, PeerTable({A: state}), now=now)
+    assert all(change == PeerChange(A, add=False, endpoint=change.endpoint) for change in made)
+    return made[0].endpoint if made else None
+
+
+def test_a_silent_peer_follows_its_name_when_that_moves() -> None:
+    here = wanted(endpoint="here:51820").carried_out(HERE)
+    assert (here.given, here.given_address) == ("here:51820", HERE)
+    there = replace(here, endpoint=THERE)  # the same name, another answer
+    for silent in (None, 0.0, NOW - SILENCE - 1):
+        assert moved(here, HERE, silent) is None, "the name says what it said"
+        assert moved(here, LEARNED, silent) is None, "nothing newer is known than what was learned"
+        assert moved(there, HERE, silent) == THERE
+        assert moved(there, LEARNED, silent) == THERE
+        assert moved(replace(there, endpoint=None), HERE, silent) is None, "a name that does not resolve"
+    for handshake in (NOW, NOW - SILENCE + 1, NOW + 5):
+        assert moved(there, HERE, handshake) is None, "a session that is alive is left alone"
+        assert moved(there, LEARNED, handshake) is None
+    assert moved(there, HERE, None, now=None) is None, "the handshakes are those of some time ago"
+
+
+def test_a_name_that_moved_is_given_once() -> None:
+    there = replace(wanted(endpoint="here:51820").carried_out(HERE), endpoint=THERE)
+    waiting = there.carried_out(HERE)
+    assert waiting.given_address == HERE, "it was not given while the session was alive"
+    assert moved(waiting, HERE, NOW - SILENCE - 1) == THERE
+    given = waiting.carried_out(THERE)
+    assert given.given_address == THERE
+    assert moved(given, LEARNED, None) is None, "what is learned after that is newer"
+    assert there.carried_out(THERE).given_address == THERE, "its packets came from there before we looked"
+
+
+def test_of_several_that_would_do_the_one_in_use_stays_until_it_is_silent() -> None:
+    """The host has another address family now, or the peer one more endpoint."""
+    here = wanted(endpoint="here:51820").carried_out(HERE)
+    aim = replace(here, plan=PeerPlan("there:51820", frozenset(), 0, ("here:51820",)), endpoint=THERE)
+    for endpoint in (HERE, LEARNED):
+        assert moved(aim, endpoint, NOW) is None
+        assert aim.carried_out(endpoint).given == "here:51820"
+        assert moved(aim.carried_out(endpoint), endpoint, None) == THERE
+        assert moved(aim, endpoint, None, now=None) is None, "the handshakes are those of some time ago"
+    over = replace(aim, plan=PeerPlan("there:51820", frozenset()))
+    assert moved(over, LEARNED, NOW) == moved(over, LEARNED, NOW, now=None) == THERE, "that would not do any more"
+    assert over.carried_out(THERE) == replace(over, given="there:51820", given_address=THERE)
+    assert aim.carried_out(THERE).given == "there:51820", "its packets come from there"
+
+
+def test_of_an_adopted_peer_the_name_is_as_it_is_at_the_first_look() -> None:
+    adopted = wanted(endpoint="here:51820")
+    assert moved(adopted, LEARNED, None) is None
+    looked = adopted.carried_out(LEARNED)
+    assert looked.given_address == HERE
+    assert moved(replace(looked, endpoint=THERE), LEARNED, None) == THERE
 
 
 def test_a_change_of_keepalive_alone_leaves_the_rest() -> None:
@@ -170,7 +231,7 @@ def test_the_difference_of_what_changed_is_the_whole_difference(
     table = PeerTable(start)
     table.advance(diff(aim, table))
     for before, plan in pairwise(course):
-        given_before = {key: peer.carried_out().given for key, peer in aim.items()}
+        given_before = {key: peer.carried_out(table.peers[key].endpoint).given for key, peer in aim.items()}
         aim = {key: resolved(peer, given_before.get(key)) for key, peer in plan.items()}
         changed = {key for key in before.keys() | plan.keys() if before.get(key) != plan.get(key)}
         # Those whose name did not resolve are never done with.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smegmesh.dataplane.memory import MemoryPlane
-from smegmesh.dataplane.plane import DeviceSettings, DeviceState, PeerChange, PlaneError
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PeerChange, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.identity.keys import generate_private_key, public_key
@@ -291,6 +291,30 @@ def test_a_renewal_that_fails_half_way_is_mended(plane: CountingPlane, reconcile
         reconciler.renew(A)
     reconciler.apply(since(PLAN, PLAN), {})
     assert planned(plane)
+
+
+def test_a_check_lets_a_silent_peer_follow_its_name(plane: CountingPlane, system: MemorySystem) -> None:
+    now = 1_000_000.0
+    reconciler = Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420, wall=lambda: now)
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    moved = {**ENDPOINTS, "a:1": ("198.18.0.3", 1)}
+    hear(plane, A, ("198.18.0.9", 9), now)
+    assert reconciler.check(PLAN, moved) == []
+    reconciler.apply(PlanChange(PLAN.address, PLAN.peers, PLAN.routes), moved)
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.9", 9), "it is heard"
+    now += 181
+    assert "another address" in reconciler.check(PLAN, moved)[0]
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.3", 1)
+    hear(plane, A, ("198.18.0.9", 9), now)
+    now += 181
+    assert reconciler.check(PLAN, moved) == [], "what was learned since is newer"
+
+
+def hear(plane: CountingPlane, key: bytes, endpoint: Endpoint, when: float) -> None:
+    """Packets of a peer came from there."""
+    state = plane.devices[DEVICE]
+    peers = {**state.peers, key: replace(state.peers[key], endpoint=endpoint, handshake=when)}
+    plane.devices[DEVICE] = replace(state, peers=peers)
 
 
 def test_take_down_leaves_nothing(plane: CountingPlane, reconciler: Reconciler) -> None:

@@ -34,6 +34,7 @@ _HASH = bytes(range(32))
     "message",
     [
         Hello(1, 2, "prod", b"8 bytes!", _HASH, Items([(b"h", b"s", b"b")], [b"r"], [b"c"], True)),
+        Hello(1, 2, "prod", b"8 bytes!", _HASH, Items(), False, "2001:db8::1"),
         Ping(),
         Pong(),
         Items([(b"h", b"s", b"b")]),
@@ -77,8 +78,9 @@ def test_what_a_newer_agent_appends_is_ignored() -> None:
         encode(Ping()) + b"more",
         b"\x91" * 100_000,
         encode(Items(certificates=[b"x" * MAX_FRAME])),
+        encode(Hello(1, 2, "prod", b"8 bytes!", _HASH, Items(), sees="9" * 46)),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_anything_else_is_a_frame_error(frame: bytes) -> None:
     with pytest.raises(FrameError, match="frame"):

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+import pytest
+
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
-from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan
+from smegmesh.routing.endpoints import usable_endpoints
+from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan, way_to
+from smegmesh.routing.planner import Planner
 
 MESH = "prod"
 P1, P2, P3, C1, C2 = (name.encode().ljust(32, b"\0") for name in ("p1", "p2", "p3", "c1", "c2"))
@@ -18,7 +22,7 @@ WHOLE = mesh_prefix(MESH)
 
 def peer(key: bytes, liveness: Liveness = Liveness.ALIVE) -> Member:
     name = key.rstrip(b"\0").decode()
-    entry = Entry(name=name, role=Role.PEER, tunnel_key=key, endpoints=(f"{name}.example:51820", "198.18.0.9:1"))
+    entry = Entry(name=name, role=Role.PEER, tunnel_key=key, endpoints=(f"{name}.example:51820",))
     return Member(key, node_address(MESH, key), entry, 1, liveness)
 
 
@@ -37,6 +41,46 @@ def hosts(*keys: bytes) -> frozenset[IPv6Network]:
 
 
 NOTHING: frozenset[IPv6Network] = frozenset()
+SIX, FOUR, OTHER = "[2001:db8::1]:1", "198.18.0.1:1", "198.18.0.2:1"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "families", "usable"),
+    [
+        ("", "46", ""),
+        (SIX, "4", SIX),
+        (f"{SIX} {FOUR}", "46", f"{SIX} {FOUR}"),
+        (f"{SIX} {FOUR}", "4", FOUR),
+        (f"{FOUR} {OTHER} {SIX}", "6", SIX),
+        (f"{FOUR} a.example:1 {SIX}", "6", f"a.example:1 {SIX}"),
+        (f"{FOUR} {OTHER}", "6", f"{FOUR} {OTHER}"),
+        (f"{FOUR} {SIX}", "", f"{FOUR} {SIX}"),
+        (f"1password.example:1 {SIX} {FOUR}", "4", f"1password.example:1 {FOUR}"),
+    ],
+)
+def test_the_endpoints_that_this_host_has_the_family_of(endpoints: str, families: str, usable: str) -> None:
+    assert usable_endpoints(tuple(endpoints.split()), frozenset(map(int, families))) == tuple(usable.split())
+
+
+def test_an_endpoint_of_another_family_is_taken_when_the_own_one_goes() -> None:
+    both = replace(peer(P2), entry=replace(peer(P2).entry, endpoints=(SIX, FOUR)))
+    view = View(MESH, P1, {P1: peer(P1), P2: both}, None, b"")
+    planner = Planner(view, LocalPolicy(Role.PEER))
+    assert planner.plan.peers == {P2: PeerPlan(SIX, hosts(P2), others=(FOUR,))}
+    change = planner.follow(view, LocalPolicy(Role.PEER, families=frozenset({4})))
+    assert change.peers == {P2: PeerPlan(FOUR, hosts(P2))}
+
+
+def test_the_way_to_a_member() -> None:
+    members = {member.node_key: member for member in (peer(P1), peer(P2), peer(P3), client(C1, P2, P1), client(C2, P1))}
+    view = View(MESH, P1, members, None, b"")
+    ways = {key: way_to(view, Role.PEER, key) for key in (P1, P2, P3, C1, C2, b"x" * 32)}
+    assert ways == {P1: None, P2: P2, P3: P3, C1: P2, C2: C2, b"x" * 32: None}
+    own = View(MESH, C1, members, None, b"")
+    ways = {key: way_to(own, Role.CLIENT, key) for key in members}
+    assert ways == {P1: P2, P2: P2, P3: P2, C1: None, C2: P2}, "a client's home carries all"
+    stranded = View(MESH, P1, {**members, C1: client(C1, None)}, None, b"")
+    assert way_to(stranded, Role.PEER, C1) is None
 
 
 def test_a_peer_reaches_peers_directly_and_clients_through_their_homes() -> None:

@@ -71,6 +71,8 @@ def _member_row(member: Mapping[str, Any]) -> tuple[object, ...]:
     alias = f" ({member['alias']})" if member.get("alias") else ""
     home = " / ".join(str(member[key]) for key in ("home", "backup") if member.get(key))
     notes = [word for word, there in (("this host", member.get("own")), ("leader", member.get("leader"))) if there]
+    if member.get("through"):
+        notes.append(f"through {member['through']}: its figures")
     return (
         f"{member.get('name')}{alias}",
         member.get("role"),

@@ -76,7 +76,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One member of a mesh as this host sees it.
 
-    `own` marks the host itself; `handshake_age` is None without a handshake.
+    `own` marks the host itself. `handshake_age`, `received` and `sent` are WireGuard's, of the tunnel that this
+    host's packets to the member take: `through` is the name of the peer at its end where that is not the member
+    itself, and the figures are then those of all that goes through it. `handshake_age` is None without a handshake.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     home: str | None = None
     backup: str | None = None
     endpoints: list[str] = []
+    through: str | None = None
     handshake_age: float | None = None
     received: int = 0
     sent: int = 0

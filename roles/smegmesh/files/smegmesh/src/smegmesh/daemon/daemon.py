@@ -161,7 +161,7 @@ class Daemon:
         """Members of a mesh, sorted by name; KeyError for a mesh that does not run here."""
         running = self._meshes[mesh]
         device = await running.interface.state()
-        return member_reports(running.view(), device)
+        return member_reports(running.view(), running.declaration.role, device)
 
     async def reload(self) -> types.Reloaded:
         """Follow the declarations and certificates as they are on disk now."""

@@ -18,6 +18,7 @@ from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import View
+from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, PlanChange
 from smegmesh.routing.planner import Planner
 from smegmesh.routing.tables import MARK
@@ -59,7 +60,7 @@ class Interface:
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
         self._declared_mtu = declaration.mtu
-        self._policy = LocalPolicy(declaration.role, declaration.keepalive)
+        self._policy = LocalPolicy(declaration.role, declaration.keepalive)  # families: of the last look
         self._view = view
         self._allowed = allowed
         self._on_up = on_up
@@ -89,7 +90,7 @@ class Interface:
 
     def follow(self, declaration: Declaration) -> None:
         """Take what a running interface can take: the keepalive."""
-        self._policy = LocalPolicy(declaration.role, declaration.keepalive)
+        self._policy = replace(self._policy, role=declaration.role, keepalive=declaration.keepalive)
         self._idle.clear()
         self._dirty.set()
 
@@ -169,6 +170,8 @@ class Interface:
         try:
             if checking:
                 await self._drop_if_gone()
+            if checking or self._reconciler is None:
+                await self._look_at_families()
             if self._reconciler is None:
                 await self._bring_up()
             else:
@@ -189,6 +192,12 @@ class Interface:
             if self._reconciler is not None and await in_thread(self._host.system.link, self.device) is None:
                 self._log.warning("interface %s was gone", self.device)
                 self._reconciler = None
+
+    async def _look_at_families(self) -> None:
+        """Which endpoints of others are any good here; on a host that has no address yet, all."""
+        meshes = {self.device, *(device.name for device in self._host.store.devices())}
+        families = await in_thread(self._host.system.families, meshes)
+        self._policy = replace(self._policy, families=families or FAMILIES)
 
     async def _bring_up(self) -> None:
         if not self._prepared and not await in_thread(self._exists):
@@ -231,7 +240,7 @@ class Interface:
     ) -> tuple[dict[str, Endpoint], dict[bytes, PeerPlan | None]]:
         """The addresses of these peers' endpoints, and the peers whose endpoint has none."""
         named = {key: peer.endpoint for key, peer in peers.items() if peer is not None and peer.endpoint is not None}
-        resolved = await self._host.resolver.resolve(set(named.values()))
+        resolved = await self._host.resolver.resolve(set(named.values()), self._policy.families)
         unresolved = {key: peers[key] for key, endpoint in named.items() if endpoint not in resolved}
         return outside(routes, resolved), unresolved
 

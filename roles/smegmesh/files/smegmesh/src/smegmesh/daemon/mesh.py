@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from ipaddress import IPv6Network
 from random import SystemRandom
@@ -13,6 +13,7 @@ from typing import Any
 import smegmesh
 from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.daemon.credentials import Credentials
+from smegmesh.daemon.discovery import Discovery, observed, outgoing
 from smegmesh.daemon.effects import Effects
 from smegmesh.daemon.exits import Upstream, UsedExits
 from smegmesh.daemon.hooks import Hooks, hook_environment
@@ -23,16 +24,19 @@ from smegmesh.daemon.sessions import SilentSessions
 from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.probe import Prober
 from smegmesh.declaration import Declaration, Prefix
+from smegmesh.declaration.values import HostPort
 from smegmesh.gossip.engine import Engine
-from smegmesh.gossip.events import Alarm, Close, Dial, Event, Probe, Send, ViewChanged
+from smegmesh.gossip.events import Alarm, Close, Dial, Event, Observed, Probe, Send, ViewChanged
+from smegmesh.gossip.observed import Address, outside_address
 from smegmesh.gossip.settings import Settings, Stored
 from smegmesh.gossip.view import Liveness, View
-from smegmesh.identity.address import node_address
+from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.routing.choices import Joined
 from smegmesh.routing.host import Place
 from smegmesh.routing.offers import DEFAULT, Accepted
 from smegmesh.routing.reach import Reach
+from smegmesh.transport.dialling import parse_address
 from smegmesh.transport.tls import MeshTls
 
 _KEPT_ALARMS = 20
@@ -40,7 +44,13 @@ _KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
 _PROBE_PAUSE = 1.0  # seconds between pings until the engine asks for others
 _RESOLUTION = 0.01  # seconds
-_RESTARTING = ("interface", "role", "mtu", "bootstrap")  # what a declaration changes only by a new start
+_RESTARTING = (
+    "interface",
+    "role",
+    "mtu",
+    "bootstrap",
+    "endpoint_discovery",
+)  # what a declaration changes only by a new start
 
 
 class Mesh:
@@ -97,6 +107,7 @@ class Mesh:
         self._reach = Reach(host.clock())
         self._reach_timer: asyncio.TimerHandle | None = None
         self._announced = self._stored_routes()
+        self._discovery = self._make_discovery()
         commit = partial(host.store.commit, self.mesh_id, host.keys.node_key)
         self._effects = Effects(commit, self._carry_out, host.give_up, log)
         self.engine.set_entry(self._entry(), host.clock())
@@ -114,7 +125,9 @@ class Mesh:
     @property
     def problems(self) -> list[str]:
         """What keeps it from working as it should, but for the interface's own."""
-        return [problem for problem in (self._effects.problem, self._probe_problem, *self.hooks.problems) if problem]
+        unfound = self._discovery.problem if self._discovery is not None and not self.declaration.endpoint else None
+        problems = (self._effects.problem, self._probe_problem, unfound, *self.hooks.problems)
+        return [problem for problem in problems if problem]
 
     def view(self) -> View:
         """The picture of this moment."""
@@ -126,6 +139,8 @@ class Mesh:
         self._host.routes.add(self.mesh_id, self, self._announced)
         self._follow_engine()
         self._watch_upstream()
+        if self._discovery is not None:
+            self._discovery.start()
         self.interface.start()
 
     def needs_restart(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
@@ -185,6 +200,8 @@ class Mesh:
         if self._upstream is not None:
             self._upstream.close()
         self._host.links.drop_mesh(self.mesh_id)
+        if self._discovery is not None:
+            await self._discovery.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
@@ -195,7 +212,8 @@ class Mesh:
         """A link to a member stands."""
         self.dial_problem = None
         self._dial_failures.clear()
-        self._input(self.engine.link_up, link, certificate, dialled)
+        heard_from = partial(self.engine.link_up, remote=self._host.links.remote(link))
+        self._input(heard_from, link, certificate, dialled)
         self._replaced()
 
     def link_down(self, link: int) -> None:
@@ -277,6 +295,9 @@ class Mesh:
         elif isinstance(event, ViewChanged):
             self.interface.view_changed()
             self._replaced()
+            self._look(unless_found=True)  # who it is that said something of this host may be known only now
+        elif isinstance(event, Observed):
+            self._look()
         elif isinstance(event, Alarm):
             self.alarms.append(event.text)
             self._log.error("%s: %s", event.kind, event.text)
@@ -437,19 +458,47 @@ class Mesh:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    # Where others reach this host, and what it says of itself.
+
+    def _make_discovery(self) -> Discovery | None:
+        declaration = self.declaration
+        if declaration.role is not Role.PEER or declaration.endpoint_discovery == "static":
+            return None
+        overlay = self._host.routes.overlay
+        outwards = declaration.endpoint_discovery == "outgoing"
+        find = outgoing(self._host, declaration, overlay) if outwards else observed(self.engine.observed, overlay)
+        return Discovery(find, self._stored_addresses(), self._speak, self._log)
+
+    def _stored_addresses(self) -> tuple[Address, ...]:
+        """What was found before the agent was started anew: it holds until something else is found."""
+        own = self.engine.view().members.get(self._host.keys.node_key)
+        hosts = [parse_address(text)[0] for text in own.entry.links] if own is not None else []
+        declared = self.declaration.endpoint.host if self.declaration.endpoint is not None else None
+        found = (outside_address(host, (mesh_prefix(self.mesh_id),)) for host in hosts if host != declared)
+        return tuple(address for address in found if address is not None)
+
+    def _look(self, *, unless_found: bool = False) -> None:
+        if self._discovery is not None and not (unless_found and self._discovery.addresses):
+            self._discovery.look()
+
+    def _reached_at(self) -> Iterator[HostPort]:
+        """Where others reach this peer, best first."""
+        if self.declaration.endpoint is not None:
+            yield self.declaration.endpoint
+        for address in self._discovery.addresses if self._discovery is not None else ():
+            yield HostPort(str(address), None)
+
     def _entry(self) -> Entry:
         declaration = self.declaration
-        endpoints: tuple[str, ...] = ()
-        links: tuple[str, ...] = ()
-        if declaration.role is Role.PEER and declaration.endpoint is not None:
-            endpoints = (declaration.endpoint.text(self.interface.port),)
-            links = (declaration.endpoint._replace(port=None).text(self._host.link_port),)
+        reached_at = list(self._reached_at()) if declaration.role is Role.PEER else []
+        endpoints = dict.fromkeys(each.text(self.interface.port) for each in reached_at)
+        links = dict.fromkeys(each._replace(port=None).text(self._host.link_port) for each in reached_at)
         return Entry(
             name=self._credentials.certificate.grant.node_name,
             role=declaration.role,
             tunnel_key=self._host.keys.node_key,
-            endpoints=endpoints,
-            links=links,
+            endpoints=tuple(endpoints),
+            links=tuple(links),
             alias=declaration.alias,
             description=declaration.description,
             advertise=tuple(map(str, self._advertised())),

@@ -7,12 +7,14 @@ from collections import Counter
 from typing import Literal
 
 from smegmesh.control import types
+from smegmesh.crdt.entry import Role
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.host import network_of
+from smegmesh.routing.plan import way_to
 
 _BAD = "bad."
 State = Literal["up", "starting", "failed"]
@@ -65,15 +67,17 @@ def _routes(view: View, routes: Routes) -> list[types.Route]:
     return sorted(reported, key=lambda route: (route.mesh is None, route.mesh or "", route.prefix))
 
 
-def member_reports(view: View, device: DeviceState | None) -> list[types.Member]:
-    """The members, sorted by name, with what the device knows of them."""
-    reports = [_member_report(view, member, device) for member in view.members.values()]
+def member_reports(view: View, role: Role, device: DeviceState | None) -> list[types.Member]:
+    """The members, sorted by name, with what the device of this node, of that role, knows of them."""
+    reports = [_member_report(view, role, member, device) for member in view.members.values()]
     return sorted(reports, key=lambda report: (report.name, report.node_key))
 
 
-def _member_report(view: View, member: Member, device: DeviceState | None) -> types.Member:
+def _member_report(view: View, role: Role, member: Member, device: DeviceState | None) -> types.Member:
     entry = member.entry
-    peer = device.peers.get(entry.tunnel_key) if device is not None else None
+    way = way_to(view, role, member.node_key)
+    carrier = view.members[way] if way is not None else member
+    peer = device.peers.get(carrier.entry.tunnel_key) if device is not None else None
     return types.Member(
         name=entry.name,
         role=entry.role.value,
@@ -87,6 +91,7 @@ def _member_report(view: View, member: Member, device: DeviceState | None) -> ty
         home=_name(view, entry.home),
         backup=_name(view, entry.backup),
         endpoints=list(entry.endpoints),
+        through=carrier.entry.name if carrier.node_key != member.node_key else None,
         handshake_age=max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None,
         received=peer.received if peer is not None else 0,
         sent=peer.sent if peer is not None else 0,

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Network, ip_address
 
 from smegmesh.dataplane.plane import Endpoint
+from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.transport.dialling import parse_address
 
 _LOOKUPS = 4  # at a time
 
 
-def _look_up(name: str) -> str:
-    return str(socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)[0][4][0])
+def _look_up(name: str) -> list[str]:
+    return [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)]
 
 
 class Resolver:
     """Resolves endpoints, keeps the last good answer of a name, asks again after `lifetime` seconds.
 
     A name that did not resolve within `timeout` seconds is asked again after `retry` seconds, so
-    that a dead name server does not hold up every change. `lookup` blocks; it gives an IP
-    literal or raises OSError or ValueError.
+    that a dead name server does not hold up every change. `lookup` blocks; it gives IP
+    literals, best first, or raises OSError or ValueError. An address that a name keeps keeps its
+    place: name servers deal out the same ones in another order each time.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
-        lookup: Callable[[str], str] = _look_up,
+        lookup: Callable[[str], Sequence[str]] = _look_up,
         *,
         lifetime: float = 60.0,
         retry: float = 4.0,
@@ -40,7 +42,7 @@ class Resolver:
         self._lifetime = lifetime
         self._retry = retry
         self._timeout = timeout
-        self._addresses: dict[str, str] = {}
+        self._addresses: dict[str, tuple[str, ...]] = {}
         self._ask_at: dict[str, float] = {}
         # Its own threads: slow answers must not take those that work on interfaces.
         self._threads = ThreadPoolExecutor(_LOOKUPS, "resolve")
@@ -49,8 +51,16 @@ class Resolver:
         """Ask nobody any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def resolve(self, endpoints: Iterable[str]) -> dict[str, Endpoint]:
-        """Each endpoint that has an address now -> (IP literal, port); the others are left out."""
+    async def resolve(self, endpoints: Iterable[str], families: frozenset[int] = FAMILIES) -> dict[str, Endpoint]:
+        """Each endpoint that has an address now -> (IP literal, port); the others are left out.
+
+        Of several addresses it is the first of these families, or else the first.
+        """
+        found = await self.resolve_all(endpoints)
+        return {text: (choose_address(addresses, families), port) for text, (addresses, port) in found.items()}
+
+    async def resolve_all(self, endpoints: Iterable[str]) -> dict[str, tuple[tuple[str, ...], int]]:
+        """Each endpoint that has addresses now -> (all of them, port)."""
         split = {}
         for text in endpoints:
             try:
@@ -63,9 +73,9 @@ class Resolver:
             await self._ask(due)
         answers = {}
         for text, (host, port) in split.items():
-            address = host if _is_literal(host) else self._addresses.get(host)
-            if address is not None:
-                answers[text] = (address, port)
+            addresses = (host,) if _is_literal(host) else self._addresses.get(host)
+            if addresses:
+                answers[text] = (addresses, port)
         return answers
 
     async def _ask(self, names: Iterable[str]) -> None:
@@ -81,7 +91,13 @@ class Resolver:
             good = answer in done and not isinstance(answer.exception(), (OSError, ValueError))
             self._ask_at[name] = self._clock() + (self._lifetime if good else self._retry)
             if good:
-                self._addresses[name] = answer.result()
+                before, now = self._addresses.get(name, ()), dict.fromkeys(answer.result())
+                self._addresses[name] = tuple(dict.fromkeys([*(each for each in before if each in now), *now]))
+
+
+def choose_address(addresses: Sequence[str], families: frozenset[int]) -> str:
+    """The first address of these families, or else the first of all; there must be one."""
+    return next((each for each in addresses if ip_address(each).version in families), addresses[0])
 
 
 def outside(overlay: Iterable[IPv6Network], endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from ipaddress import IPv6Network
 from typing import Protocol
 
 from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.gossip.view import View
+from smegmesh.identity.address import mesh_prefix
 from smegmesh.routing.announcing import Announcer
 from smegmesh.routing.follow import Follower
 from smegmesh.routing.host import Place, Routing
@@ -58,6 +60,12 @@ class Routes:
     def routing(self) -> Routing:
         """All that follows for this host."""
         return self._follower.routing
+
+    def overlay(self) -> frozenset[IPv6Network]:
+        """The prefixes of all meshes that are known here: those of this host, and those that it could reach."""
+        best = self._follower.routing.best.values()
+        reached = {destination for ways in best for destination in ways if isinstance(destination, str)}
+        return frozenset(map(mesh_prefix, reached.union(self._meshes)))
 
     def allowed(self, mesh: str) -> Allowed:
         """What the members of a mesh carry beyond it."""

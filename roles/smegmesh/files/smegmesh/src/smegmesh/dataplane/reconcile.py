@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Interface, IPv6Network
 
@@ -39,6 +40,7 @@ class Reconciler:
         device: str,
         settings: DeviceSettings,
         mtu: int,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.device = device
         self._plane = plane
@@ -46,6 +48,7 @@ class Reconciler:
         self._settings = settings
         self._public_key = public_key(settings.private_key)
         self._mtu = mtu
+        self._wall = wall  # the clock of handshakes
         self._ours = False
         self._wanted: dict[bytes, WantedPeer] = {}
         self._routes: frozenset[IPv6Network] = frozenset()
@@ -89,9 +92,14 @@ class Reconciler:
             return [f"{self.device} was gone"]
         repaired = [f"{self.device} had another {what}" for what in self._configure(state)]
         held = PeerTable(state.peers)
-        changes = self._set_peers(held)
-        if changes:
-            repaired.append(f"{self.device} had {len(changes)} peers that were not as planned")
+        changes = self._set_peers(held, now=self._wall())
+        followed = sum(change == PeerChange(change.key, add=False, endpoint=change.endpoint) for change in changes)
+        if followed:
+            repaired.append(
+                f"{self.device} had {followed} peers that are silent and have another address now, or had none"
+            )
+        if len(changes) > followed:
+            repaired.append(f"{self.device} had {len(changes) - followed} peers that were not as planned")
         repaired += self._repair_link(plan)
         self._known = held
         return repaired
@@ -132,7 +140,8 @@ class Reconciler:
             before = self._wanted.pop(key, None)
             if plan is not None:
                 endpoint = None if plan.endpoint is None else endpoints.get(plan.endpoint)
-                self._wanted[key] = WantedPeer(plan, endpoint, None if before is None else before.given)
+                given = (None, None) if before is None else (before.given, before.given_address)
+                self._wanted[key] = WantedPeer(plan, endpoint, *given)
 
     def _want_all(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> None:
         self._want({**dict.fromkeys(self._wanted), **plan.peers}, endpoints)
@@ -167,14 +176,16 @@ class Reconciler:
                 f"declare another name, or take it away (`ip link delete {self.device}`) if nobody needs it"
             )
 
-    def _set_peers(self, held: PeerTable, keys: Collection[bytes] | None = None) -> list[PeerChange]:
-        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ."""
-        changes = diff(self._wanted, held, keys)
+    def _set_peers(
+        self, held: PeerTable, keys: Collection[bytes] | None = None, now: float | None = None
+    ) -> list[PeerChange]:
+        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`."""
+        changes = diff(self._wanted, held, keys, now)
         if changes:
             self._plane.apply(self.device, changes)
             held.advance(changes)
         for key in self._wanted.keys() & (self._wanted if keys is None else keys):
-            self._wanted[key] = self._wanted[key].carried_out()
+            self._wanted[key] = self._wanted[key].carried_out(held.peers[key].endpoint)
         return changes
 
     def _configure(self, state: DeviceState) -> list[str]:

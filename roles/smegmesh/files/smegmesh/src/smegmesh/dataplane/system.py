@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network, ip_address
@@ -31,6 +31,10 @@ ETHERNET_MTU = 1500
 
 _NO_DUPLICATE_DETECTION = 0x02  # IFA_F_NODAD: usable at once; nobody else can have the address
 _UP = 1
+_RUNNING = 0x40  # IFF_RUNNING: up, and the cable is in
+_GLOBAL = 0  # RT_SCOPE_UNIVERSE
+_VERSIONS = {4: socket.AF_INET, 6: socket.AF_INET6}
+_ANY_PORT = 9  # discard; connecting a datagram socket sends nothing
 _LOOPBACK = 8
 _MAIN_TABLE = 254
 
@@ -66,6 +70,15 @@ class System(Protocol):
 
     def underlay_mtu(self, hosts: Iterable[str]) -> int:
         """Lowest MTU on the way to any of the hosts (IP literals) and to the default gateways."""
+
+    def families(self, meshes: Collection[str]) -> frozenset[int]:
+        """IP versions of which an interface that is up has a global address; `meshes` (devices) do not count."""
+
+    def sources(self, hosts: Iterable[str], mark: int) -> list[str]:
+        """The addresses of this host that packets with a mark have towards the hosts (IP literals); no packet is sent.
+
+        In the order of the hosts, without those that no way leads to.
+        """
 
 
 class LinuxSystem:
@@ -125,6 +138,21 @@ class LinuxSystem:
             ]
             found = [mtu for way in ways if (mtu := _mtu_of(links, way)) is not None]
         return min(found, default=ETHERNET_MTU)
+
+    def families(self, meshes: Collection[str]) -> frozenset[int]:
+        with _route("cannot look at the addresses of the host") as route:
+            links = {
+                link["index"]
+                for link in route.get_links()
+                if link["flags"] & _RUNNING and not link["flags"] & _LOOPBACK
+                if link.get_attr("IFLA_IFNAME") not in meshes
+            }
+            held = [each for each in route.get_addr() if each["index"] in links and each["scope"] == _GLOBAL]
+        return frozenset(version for version, family in _VERSIONS.items() if any(e["family"] == family for e in held))
+
+    def sources(self, hosts: Iterable[str], mark: int) -> list[str]:
+        found = (_source_towards(host, mark) for host in hosts)
+        return [source for source in found if source is not None]
 
 
 def _allow_ipv6(device: str) -> None:
@@ -199,6 +227,24 @@ def _add_route(route: Any, device: str, index: int, network: IPv6Network) -> Non
         raise
 
 
+def _source_towards(host: str, mark: int) -> str | None:
+    """The address from which a datagram to a host would go, None if no way leads there."""
+    try:
+        with socket.socket(_VERSIONS[ip_address(host).version], socket.SOCK_DGRAM) as sock:
+            _mark(sock, mark)
+            sock.connect((host, _ANY_PORT))
+            return str(sock.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _mark(sock: socket.socket, mark: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    except PermissionError as error:
+        raise PlaneError(f"may not mark sockets with {mark:#x}: give the agent CAP_NET_ADMIN") from error
+
+
 def _way_to(route: Any, host: str) -> Any:
     """The route that packets to a host take, None if there is none."""
     family = socket.AF_INET if ip_address(host).version == 4 else socket.AF_INET6
@@ -234,6 +280,8 @@ class MemorySystem:
         self.links: dict[str, Link] = {}
         self.addresses: dict[str, set[IPv6Interface]] = {}
         self.routes: dict[str, set[IPv6Network]] = {}
+        self.versions = frozenset({4, 6})
+        self.ways: dict[str, str] = {}  # host -> own address towards it
 
     def link(self, device: str) -> Link | None:
         return self.links.setdefault(device, Link(index=len(self.links) + 1, mtu=ETHERNET_MTU, up=False))
@@ -257,3 +305,9 @@ class MemorySystem:
 
     def underlay_mtu(self, hosts: Iterable[str]) -> int:
         return ETHERNET_MTU
+
+    def families(self, meshes: Collection[str]) -> frozenset[int]:
+        return self.versions
+
+    def sources(self, hosts: Iterable[str], mark: int) -> list[str]:
+        return [self.ways[host] for host in hosts if host in self.ways]

@@ -14,6 +14,7 @@ import msgspec
 from smegmesh.crdt.digest import FANOUT, LEAF_ITEMS, MAX_DEPTH
 from smegmesh.crdt.fault import Fault, unpack_fault
 from smegmesh.crdt.held import MapKind
+from smegmesh.gossip.observed import MAX_ADDRESS_TEXT
 
 #: The protocol range of this version: N and N-1 once two were released.
 PROTOCOLS = (2, 2)
@@ -72,7 +73,8 @@ class Hello(_Message, tag=0, frozen=True):
     So a node learns at once above which numbers it has to start; nobody can talk it
     into a number that it did not sign. `near`: the receiver is one that the sender
     keeps a link with. One that is not is introduced: `yours` holds the entries of
-    those who are near it, too.
+    those who are near it, too. `sees` is the address from which the link comes to the
+    sender, or to which it goes: where the receiver is, as seen from there.
     """
 
     oldest: Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -82,6 +84,7 @@ class Hello(_Message, tag=0, frozen=True):
     root: Hash
     yours: Items
     near: bool = True
+    sees: Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_TEXT)] | None = None
 
 
 class Ping(_Message, tag=1, frozen=True):

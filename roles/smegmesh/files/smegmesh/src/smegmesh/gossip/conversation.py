@@ -36,11 +36,13 @@ from smegmesh.gossip.codec import (
 )
 from smegmesh.gossip.flood import pack
 from smegmesh.gossip.links import Link, Links
+from smegmesh.gossip.observed import outside_address
 from smegmesh.gossip.observers import Observers
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Missing, Refused, Replica, Source
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.topology import Topology
+from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
 #: Certificates of a frame, and nodes of the digest tree (each a leaf of items of 90 bytes at most).
@@ -79,6 +81,7 @@ class Conversation:
         self._close = close
         self._changed = changed
         self._topology = topology
+        self._overlay = (mesh_prefix(settings.mesh_id),)
 
     def hear(self, link: Link, frame: bytes, now: float) -> bool:
         """Act on a frame; says whether it may call for conclusions beyond the map. Bad ones are counted."""
@@ -125,8 +128,9 @@ class Conversation:
         introduced = [] if near or link.dialled else self._topology.neighbours_of(link.node_key)
         yours = next(self._about(link.node_key, *introduced), Items(sync=True))
         oldest, newest = self._settings.protocols
-        hello = Hello(oldest, newest, self._settings.mesh_id, self._publisher.instance, self._map.root, yours, near)
-        self._send(link, hello)
+        mesh_id, instance = self._settings.mesh_id, self._publisher.instance
+        sees = None if link.remote is None else str(link.remote)
+        self._send(link, Hello(oldest, newest, mesh_id, instance, self._map.root, yours, near, sees))
         if self._map.revoked(link.node_key):
             self._close(link, "it is revoked")
 
@@ -153,6 +157,7 @@ class Conversation:
             self._close(link, f"it speaks protocols {hello.oldest} to {hello.newest} only")
             return
         link.instance = hello.instance
+        link.sees = None if hello.sees is None else outside_address(hello.sees, self._overlay)
         duplicate = self._links.settle(link)
         if duplicate is not None:
             self._close(duplicate, "another link with the node stays")

@@ -21,7 +21,7 @@ from smegmesh.gossip.codec import Message, Restart, encode
 from smegmesh.gossip.conversation import Conversation
 from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.durability import Durability
-from smegmesh.gossip.events import Alarm, Close, Dial, Event, Persist, Probe, Send, ViewChanged
+from smegmesh.gossip.events import Alarm, Close, Dial, Event, Observed, Persist, Probe, Send, ViewChanged
 from smegmesh.gossip.flood import Flood
 from smegmesh.gossip.forgetting import Forgetting
 from smegmesh.gossip.knowledge import Knowledge, load
@@ -29,6 +29,7 @@ from smegmesh.gossip.leader import Leadership
 from smegmesh.gossip.links import Link, Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.membership import Membership
+from smegmesh.gossip.observed import Address, outside_address
 from smegmesh.gossip.observers import Observers, State
 from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Replica
@@ -48,6 +49,7 @@ __all__ = [
     "Dial",
     "Engine",
     "Event",
+    "Observed",
     "Persist",
     "Probe",
     "Send",
@@ -156,16 +158,26 @@ class Engine:
     # Inputs
 
     def link_up(
-        self, link: int, certificate: NodeCertificate, dialled: bool, now: float, dial: int | None = None
+        self,
+        link: int,
+        certificate: NodeCertificate,
+        dialled: bool,
+        now: float,
+        dial: int | None = None,
+        remote: str | None = None,
     ) -> None:
-        """A link stands, its TLS done and its certificate verified. `dial` is the number of our Dial, if known."""
+        """A link stands, its TLS done and its certificate verified. `dial` is the number of our Dial, if known.
+
+        `remote` is the IP address of the other side, which it is told.
+        """
         self._enter(now)
         key = certificate.grant.node_key
         target = self._dialler.succeeded(key, dial, now) if dialled else None
         if isinstance(target, str):
             self._topology.answered(target, key)
         joining = isinstance(target, str)
-        new = Link(link, key, certificate, dialled, up=now, heard=now, joining=joining)
+        seen = None if remote is None else outside_address(remote)
+        new = Link(link, key, certificate, dialled, up=now, heard=now, joining=joining, remote=seen)
         if key == self._own:
             self._events.append(Close(link, "leads to this node itself"))
         elif self._publisher.standing in _OUT:
@@ -194,6 +206,8 @@ class Engine:
             return
         if self._conversation.hear(source, frame, now):
             self._membership.choice.forgive(source.node_key)
+            if source.sees is not None:
+                self._events.append(Observed())
             self._upkeep.touch(source)
             self._stale = _ALL
         if self._links.get(link) is not None:
@@ -304,6 +318,14 @@ class Engine:
     def agrees(self) -> bool:
         """Whether this node knew at one time all that a node it is linked with knew."""
         return any(link.agreed is not None for link in self._links)
+
+    def observed(self) -> dict[bytes, Address]:
+        """The address at which each peer that this node has a link with says that it sees this node."""
+        return {
+            link.node_key: link.sees
+            for link in self._links.ready()
+            if link.sees is not None and self._judgement.is_peer(link.node_key)
+        }
 
     def links(self) -> dict[int, bytes]:
         """The links that stand: number -> node key."""

@@ -65,6 +65,11 @@ class ViewChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """Somebody said at which address it sees this node: `Engine.observed()` may return something else now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """Something an operator must look at. `kind` is a stable word, `text` a sentence."""
 
@@ -72,4 +77,4 @@ class Alarm:
     text: str
 
 
-Event = Persist | Send | Dial | Close | Probe | ViewChanged | Alarm
+Event = Persist | Send | Dial | Close | Probe | ViewChanged | Observed | Alarm

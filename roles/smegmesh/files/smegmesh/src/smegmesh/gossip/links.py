@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from smegmesh.gossip.codec import Slot
+from smegmesh.gossip.observed import Address
 from smegmesh.gossip.sharing import Statement
 from smegmesh.identity.certificate import NodeCertificate
 
@@ -29,6 +30,8 @@ class Link:
     check: bool = False  # digests are to be compared at once
     due: float = float("inf")  # when something is to be done on it
     bad: int = 0
+    remote: Address | None = None  # of the other side, None where that tells it nothing
+    sees: Address | None = None  # address of this node as the other side sees it, from its hello
     outbox: dict[Slot, Statement] = field(default_factory=dict)
     escorts: dict[bytes, NodeCertificate] = field(default_factory=dict)  # to go along with the outbox, by fingerprint
     flushed: float = float("-inf")

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
+from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
@@ -20,11 +21,12 @@ CLIENT_KEEPALIVE = 25
 
 @dataclass(frozen=True, slots=True)
 class PeerPlan:
-    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us."""
+    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too."""
 
     endpoint: str | None
     allowed_ips: frozenset[IPv6Network]
     keepalive: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,14 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True)
 class LocalPolicy:
-    """What the declaration says of this node that a plan depends on. keepalive is in seconds."""
+    """What a plan depends on besides the view.
+
+    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay.
+    """
 
     role: Role
     keepalive: int = 0
+    families: frozenset[int] = FAMILIES
 
 
 def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
@@ -113,8 +119,9 @@ def plan_peer(
     allowed = _allowed_by_peer(view, member, carried) if is_peer else _allowed_by_client(view, key)
     if allowed is None:
         return None
-    endpoint = member.entry.endpoints[0] if member.entry.endpoints else None
-    return PeerPlan(endpoint, allowed | beyond, policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE)
+    usable = usable_endpoints(member.entry.endpoints, policy.families)
+    keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
+    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:])
 
 
 def carrier_of(view: View, key: bytes) -> bytes | None:
@@ -123,6 +130,20 @@ def carrier_of(view: View, key: bytes) -> bytes | None:
     if member is None or member.entry.role is Role.PEER or key == view.node_key:
         return None
     return _home_peer(view, key)
+
+
+def way_to(view: View, role: Role, key: bytes) -> bytes | None:
+    """Node key of the WireGuard peer that this node, of that role, sends a member's packets to.
+
+    None for itself, for who is no member, and for a client that nobody carries.
+    """
+    member = view.members.get(key)
+    if member is None or key == view.node_key:
+        return None
+    if role is Role.CLIENT:
+        return _own_carrier(view)
+    carrier = key if member.entry.role is Role.PEER else _home_peer(view, key)
+    return key if carrier == view.node_key else carrier
 
 
 def homes(view: View, client: bytes) -> Iterable[bytes]:

@@ -63,7 +63,7 @@ class Link(asyncio.Protocol):
     ) -> None:
         self.number = number
         self.dialled = dialled
-        self.remote = ""  # the other side's address, for logs
+        self.remote = ""  # the other side's IP address
         self._certificate: NodeCertificate | None = None
         self._owner = owner
         self._session = session

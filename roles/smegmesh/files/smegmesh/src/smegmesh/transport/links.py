@@ -155,6 +155,11 @@ class Links:
         if connection is not None:
             connection.close(reason)
 
+    def remote(self, link: int) -> str | None:
+        """The IP address of the other side of a link that is up."""
+        connection = self._up.get(link)
+        return connection.remote if connection is not None else None
+
     # Accepting and dialling
 
     def _accept_context(self, server_name: str | None) -> MeshContext | None:
