@@ -84,6 +84,6 @@ class Pinging:
 
     def gap(self) -> float:
         """Wait for its end; seconds of the longest time between two answers."""
-        output, _ = self._process.communicate(timeout=60)
+        output, _errors = self._process.communicate(timeout=60)
         times = [self._first, *(float(line.split("]")[0][1:]) for line in output.splitlines() if line.startswith("["))]
         return max((after - before for before, after in pairwise(times)), default=float("inf"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from types import MappingProxyType
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import Member, View
@@ -13,7 +14,7 @@ from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
-NOTHING_BEYOND: Allowed = {}
+NOTHING_BEYOND: Allowed = MappingProxyType({})
 
 # Seconds. Holds the mapping of a NAT or stateful firewall on the way, most of which forget after 30.
 CLIENT_KEEPALIVE = 25
