@@ -11,6 +11,8 @@ import pytest
 from agents import MESH, Agent, Pinging, eventually
 from namespaces import Lab
 
+from smegmesh.identity.keys import encode_key
+
 pytestmark = pytest.mark.netns
 
 PEERS = ("p1", "p2", "p3")
@@ -134,3 +136,28 @@ def test_a_late_host_joins_and_a_client_moves_after_its_home_died_for_good(
     lab.plug(mesh[first].host, in_=False)
     eventually(lambda: mesh["c1"].mesh()["home"] != first, 15, "the client has named another home")
     eventually(lambda: mesh["c1"].mesh()["backup"] not in (None, first), 10, "and another backup")
+
+
+def test_a_backup_that_was_booted_has_a_session_with_its_client_again(make: Callable[[str], Agent]) -> None:
+    """Only keepalives go to it: a client that did not see to it would be out of its reach for two minutes."""
+    mesh = {name: make(name) for name in ("p1", "p2", "c1")}  # there is no other backup to take
+    for name, agent in mesh.items():
+        agent.declare("client" if name == "c1" else "peer", [mesh["p1"].host, mesh["p2"].host])
+        agent.start()
+    client = mesh["c1"]
+    eventually(lambda: complete(client, 3) and client.mesh()["backup"], 20, "the client has a home and a backup")
+    backup = mesh[client.mesh()["backup"]]
+    key = encode_key(client.node_key)
+
+    def knows_where() -> bool:
+        endpoints = dict(line.split()[-2:] for line in backup.host.run("wg", "show", "all", "endpoints").splitlines())
+        return endpoints.get(key, "(none)") != "(none)"
+
+    eventually(knows_where, 10, "the backup knows where its client is")
+    backup.stop(signal.SIGKILL)
+    for pid in backup.host.pids("wireguard-go"):
+        backup.host.run("kill", "-KILL", pid)
+    eventually(lambda: "smeg-prod" not in backup.host.run("ip", "link"), 10, "the interface is gone")
+    backup.start()
+    eventually(lambda: complete(backup, 3), 20, "it is back")
+    eventually(knows_where, 15, "it knows again where its client is")

@@ -215,6 +215,7 @@ class Mesh:
         heard_from = partial(self.engine.link_up, remote=self._host.links.remote(link))
         self._input(heard_from, link, certificate, dialled)
         self._replaced()
+        self._renew_backup(certificate.grant.node_key)
 
     def link_down(self, link: int) -> None:
         """A link is gone."""
@@ -487,6 +488,15 @@ class Mesh:
             yield self.declaration.endpoint
         for address in self._discovery.addresses if self._discovery is not None else ():
             yield HostPort(str(address), None)
+
+    def _renew_backup(self, node_key: bytes) -> None:
+        """A client's backup may have been booted since: without a session it does not even know where the client is.
+
+        Nothing but keepalives is sent to it, so WireGuard would notice after two minutes only (Rekey-After-Time).
+        """
+        own = self.view().members.get(self._host.keys.node_key)
+        if own is not None and own.entry.role is Role.CLIENT and own.entry.backup == node_key:
+            self._renew(node_key)
 
     def _entry(self) -> Entry:
         declaration = self.declaration
