@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,12 @@ from smegmesh.control.errors import ControlError
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Grant, issue, make_authority, read_request
 from smegmesh.identity.keys import decode_key
+from smegmesh.store.keys import KEYS_DIRECTORY, ensure_keys
 
 MESH = "prod"
 DAY = 86400
+
+Fits = Callable[[bytes], bool]
 
 
 class Operator:
@@ -53,12 +57,17 @@ class Operator:
 class Agent:
     """smegd on one host of the lab."""
 
-    def __init__(self, host: Host, directory: Path, operator: Operator, **grants: tuple[str, ...]) -> None:
+    def __init__(
+        self, host: Host, directory: Path, operator: Operator, fits: Fits = lambda key: True, **grants: tuple[str, ...]
+    ) -> None:
+        """`fits` says of a node key whether the host may have it: where hashes choose, a test chooses the key."""
         self.host = host
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
             path.mkdir(parents=True)
         (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
+        while not fits(ensure_keys(self.state)[0].node_key):
+            shutil.rmtree(self.state / KEYS_DIRECTORY)
         made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
         self.node_key = decode_key(made["node_key"])
         self.address = self.address_in(MESH)
@@ -173,8 +182,8 @@ def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[.
     """Makes agents by host name; ends those that still run. Their logs are in what pytest shows of a failed test."""
     made: list[Agent] = []
 
-    def make(name: str, **grants: tuple[str, ...]) -> Agent:
-        agent = Agent(lab.host(name), directory / name, operator, **grants)
+    def make(name: str, fits: Fits = lambda key: True, **grants: tuple[str, ...]) -> Agent:
+        agent = Agent(lab.host(name), directory / name, operator, fits, **grants)
         made.append(agent)
         return agent
 

@@ -18,12 +18,13 @@ TIMEOUT = 20.0
 
 
 class Host:
-    """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`."""
+    """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`, `underlay6` that of IPv6."""
 
-    def __init__(self, name: str, namespace: str, underlay: str, run_directory: Path) -> None:
+    def __init__(self, name: str, namespace: str, underlay: str, underlay6: str, run_directory: Path) -> None:
         self.name = name
         self.namespace = namespace
         self.underlay = underlay
+        self.underlay6 = underlay6
         self._run_directory = run_directory
 
     def command(self, arguments: Sequence[str]) -> list[str]:
@@ -102,6 +103,7 @@ class Lab:
         self._label = f"smeg{os.getpid()}"
         self._switch = f"{self._label}-switch"
         self.hosts: list[Host] = []
+        self._lans: set[str] = set()
         Path("/run/wireguard").mkdir(exist_ok=True)
         _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
@@ -113,7 +115,7 @@ class Lab:
         namespace = f"{self._label}-{name}"
         run_directory = self._directory / name
         run_directory.mkdir()
-        host = Host(name, namespace, f"198.18.0.{number}", run_directory)
+        host = Host(name, namespace, f"198.18.0.{number}", f"2001:db8::{number:x}", run_directory)
         self.hosts.append(host)
         _ip("netns", "add", namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")
@@ -138,7 +140,7 @@ class Lab:
             namespace,
             "address",
             "add",
-            f"2001:db8::{number:x}/64",
+            f"{host.underlay6}/64",
             "dev",
             "eth0",
             "nodad",
@@ -163,6 +165,20 @@ class Lab:
         )
         for host in (one, other):
             _ip("-n", host.namespace, "link", "set", "dev", device, "up")
+
+    def lan(self, host: Host, device: str, *addresses: str) -> None:
+        """A cable from a host to the network `device`, which is made with its first one; and addresses there."""
+        bridge, port = f"lan-{device}", f"{host.name}-{device}"
+        if bridge not in self._lans:
+            self._lans.add(bridge)
+            _ip("-n", self._switch, "link", "add", bridge, "type", "bridge")
+            _ip("-n", self._switch, "link", "set", bridge, "up")
+        ends = ("type", "veth", "peer", "name", port, "netns", self._switch)
+        _ip("link", "add", device, "netns", host.namespace, *ends)
+        _ip("-n", self._switch, "link", "set", "dev", port, "master", bridge, "up")
+        for address in addresses:
+            _ip("-n", host.namespace, "address", "add", address, "dev", device, "nodad")
+        _ip("-n", host.namespace, "link", "set", device, "up")
 
     def plug(self, host: Host, *, in_: bool) -> None:
         """Pull a host's cable out, or put it back in."""
