@@ -109,7 +109,9 @@ def stream(address: str) -> None:
         assert echo.readline() == b"%d\n" % sent
         longest = max(longest, time.monotonic() - began)
         sent += 1
-    (again,) = struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), _TOTAL_RETRANSMITTED)
+    (again,) = struct.unpack_from(
+        "=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), _TOTAL_RETRANSMITTED
+    )
     print(json.dumps({"sent": sent, "longest": longest, "retransmitted": again}))
 
 

@@ -54,6 +54,13 @@ class Told:
         marks = [self.flows[0][0], *answered, self.flows[-1][0]]
         return max(after - before for before, after in pairwise(marks))
 
+    def back(self, since: float) -> float:
+        """Seconds from a moment to the first flow that began after the last one without an answer; 0 if all had one."""
+        lost = max((when for when, seen in self.flows if seen is None), default=None)
+        if lost is None:
+            return 0.0
+        return min(when for when, _seen in self.flows if when > lost) - since
+
     def seen(self) -> list[str]:
         """Whom the server saw, one after the other."""
         found = [seen for _when, seen in self.flows if seen is not None]

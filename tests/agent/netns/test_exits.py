@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
 
 import pytest
 from agents import Agent, Operator, Pinging, agents, eventually
@@ -22,6 +25,7 @@ NARROW = "2001:db8:10:5::/64"
 SERVER = "2001:db8:10::80"
 NARROW_SERVER = "2001:db8:10:5::80"
 TARGET = "2001:db8:10::99"  # what an exit looks after
+LIMIT = 3.0  # seconds until new flows of the users of a dead exit are answered, at the 99th percentile
 
 
 class Site:
@@ -124,3 +128,141 @@ def test_everybody_leaves_by_the_exit_that_routing_says(site: Site) -> None:
     assert site.routes() == site.left_by() == site.usual
     bystander = next(iter(site.exits.values()))
     assert ask(bystander.host, SERVER) == "2001:db8:10::1", "an exit itself goes straight"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What a silent death of an exit did: seconds until new flows of each of its users were answered."""
+
+    exit: str
+    back: dict[str, float]
+
+
+@contextmanager
+def untouched(site: Site, users: Iterable[str]) -> Iterator[None]:
+    """Meanwhile these lose nothing, in flows that begin and in one that goes on, and stay with their exit."""
+    began = [(name, Flows(site.users[name].host, SERVER), Stream(site.users[name].host, SERVER)) for name in users]
+    yield
+    for name, flows, stream in began:
+        told, went_on = flows.end(), stream.end()
+        assert [site.name_of(seen) for seen in told.seen()] == [site.usual[name]]
+        assert told.lost == 0
+        assert went_on["sent"] > 10
+        assert went_on["longest"] < 1, went_on
+
+
+def kill(site: Site, victim: str) -> Kill:
+    """Pull an exit's cable out until its users are elsewhere, and put it back in."""
+    users = site.users_of(victim)
+    flows = {name: Flows(site.users[name].host, SERVER) for name in users}
+    since = time.monotonic()
+    site.plug(victim, in_=False)
+    eventually(lambda: has_left(site, users, victim), 15, f"the users of {victim} have left it")
+    told = {name: flow.end() for name, flow in flows.items()}
+    site.plug(victim, in_=True)
+    return Kill(victim, {name: round(each.back(since), 2) for name, each in told.items()})
+
+
+def has_left(site: Site, users: Iterable[str], exit_: str) -> bool:
+    """Whether all of these leave by another exit."""
+    return all(site.name_of(ask(site.users[name].host, SERVER)) not in (None, exit_) for name in users)
+
+
+def print_kills(kills: list[Kill]) -> None:
+    """A line for each, and the distribution over all flows."""
+    for each in kills:
+        print(json.dumps({"exit": each.exit, "seconds": each.back}))
+    seconds = sorted(value for each in kills for value in each.back.values())
+    places = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+    found = {name: seconds[min(int(len(seconds) * place), len(seconds) - 1)] for name, place in places.items()}
+    print(json.dumps({"kills": len(kills), "flows": len(seconds), **found, "most": seconds[-1]}))
+
+
+def test_silent_deaths_move_their_own_users_alone_and_these_return(site: Site) -> None:
+    kills = []
+    with untouched(site, ["r3"]):
+        with untouched(site, ["r2"]):
+            kills.append(kill(site, "x1"))
+        kills.append(kill(site, "x2"))  # whether the first is back or not
+        site.settle()
+    with untouched(site, ["r1", "r2"]):
+        kills.append(kill(site, "x3"))
+    print_kills(kills)
+    assert max(value for each in kills for value in each.back.values()) <= LIMIT
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_twenty_silent_deaths(site: Site) -> None:
+    kills = []
+    for victim in islice(cycle(site.exits), 20):
+        bystanders = [name for name in site.receivers if name not in site.users_of(victim)]
+        with untouched(site, bystanders[:2]):
+            kills.append(kill(site, victim))
+            site.settle()
+    print_kills(kills)
+    seconds = sorted(value for each in kills for value in each.back.values())
+    assert seconds[int(len(seconds) * 0.99)] <= LIMIT
+
+
+def test_an_exit_whose_tunnels_alone_are_cut_is_passed_over(site: Site) -> None:
+    victim = site.exits["x2"]
+    rules = "udp dport 51820 drop; }; chain o { type filter hook output priority -300; udp sport 51820 drop;"
+    with untouched(site, ["r3"]):
+        flows = Flows(site.users["r2"].host, SERVER)
+        since = time.monotonic()
+        victim.host.run(
+            "nft", "-f", "-", stdin=f"table inet cut {{ chain i {{ type filter hook input priority -300; {rules} }}; }}"
+        )
+        eventually(lambda: has_left(site, ["r2"], "x2"), 10, "its user has left it")
+        assert flows.end().back(since) <= 5
+        assert site.receivers["r2"].members()["x2"]["liveness"] == "alive"
+        victim.host.run("nft", "delete", "table", "inet", "cut")
+        site.settle()
+
+
+def test_an_exit_whose_agent_is_killed_loses_no_packet(site: Site) -> None:
+    victim, users = site.exits["x1"], ("r1", "r4", "c")
+    pings = [Pinging(site.users[name], SERVER) for name in users]
+    with untouched(site, ["r1", "r2"]):
+        victim.stop(signal.SIGKILL)
+        eventually(lambda: site.receivers["r1"].members()["x1"]["liveness"] == "mute", 15, "it is mute")
+        victim.start()
+        site.settle()
+        assert [ping.lost() for ping in pings] == [0, 0, 0]
+
+
+def test_an_exit_that_is_cut_off_from_what_it_looks_after_withdraws(site: Site) -> None:
+    exit_ = site.exits["x2"]
+    health = {"target": TARGET, "interval": 0.5, "misses": 3}
+    try:
+        exit_.declare("peer", site.bootstrap, advertise=[SUBNET], health=health)
+        site.settle()
+        with untouched(site, ["r1", "r3"]):
+            site.server.run("ip", "address", "delete", f"{TARGET}/48", "dev", "site")
+            eventually(lambda: has_left(site, ["r2"], "x2"), 5, "its user has left it")
+            assert "does not answer" in exit_.log.read_text()
+            site.server.run("ip", "address", "add", f"{TARGET}/48", "dev", "site", "nodad")
+            site.settle()
+    finally:
+        exit_.declare("peer", site.bootstrap, advertise=[SUBNET])
+
+
+def test_a_more_specific_prefix_wins_while_its_exit_lives(site: Site) -> None:
+    exit_, receiver = site.exits["x3"], site.receivers["r1"]
+    try:
+        exit_.declare("peer", site.bootstrap, advertise=[SUBNET, NARROW])
+        eventually(lambda: set(site.left_by(NARROW_SERVER).values()) == {"x3"}, 10, "all go there by x3")
+        assert site.left_by() == site.usual
+        flows = Flows(receiver.host, NARROW_SERVER)
+        since = time.monotonic()
+        site.plug("x3", in_=False)
+        eventually(lambda: ask(receiver.host, NARROW_SERVER) is not None, 10, "the wider one takes over")
+        told = flows.end()
+        assert [site.name_of(seen) for seen in told.seen()] == ["x3", "x1"]
+        assert told.back(since) <= LIMIT
+        eventually(lambda: route(receiver, NARROW) is None, 10, "the prefix is withdrawn")
+        site.plug("x3", in_=True)
+        eventually(lambda: set(site.left_by(NARROW_SERVER).values()) == {"x3"}, 25, "all go there by x3 again")
+    finally:
+        exit_.declare("peer", site.bootstrap, advertise=[SUBNET])
