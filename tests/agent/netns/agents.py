@@ -84,16 +84,21 @@ class Agent:
     def address_in(self, mesh: str) -> IPv6Address:
         return node_address(mesh, self.node_key)
 
-    def declare(self, role: str, bootstrap: list[Host], mesh: str = MESH, **more: object) -> None:
-        """Write a declaration; a running agent reads it with `reload`."""
+    def declare(
+        self, role: str, bootstrap: list[Host], mesh: str = MESH, *, ipv6: bool = False, **more: object
+    ) -> None:
+        """Write a declaration; a running agent reads it with `reload`. With `ipv6` the underlay is that."""
         declaration: dict[str, object] = {
             "state": "present",
             "owner": "role",
             "mesh": mesh,
             "authority": "default",
             "role": role,
-            "bootstrap": [{"name": host.name, "address": f"{host.underlay}:4000"} for host in bootstrap],
-            **({"endpoint": self.host.underlay} if role == "peer" else {}),
+            "bootstrap": [
+                {"name": host.name, "address": f"[{host.underlay6}]:4000" if ipv6 else f"{host.underlay}:4000"}
+                for host in bootstrap
+            ],
+            **({"endpoint": self.host.underlay6 if ipv6 else self.host.underlay} if role == "peer" else {}),
             **more,
         }
         self.apply(declaration)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv6Address
 from pathlib import Path
 
 TIMEOUT = 20.0
 
 
 class Host:
-    """One namespace. `underlay` is its IPv4 address on the lab's bridge, on interface `eth0`, `underlay6` that of IPv6."""
+    """One namespace. On the lab's bridge, interface `eth0`, it has the addresses `underlay` (IPv4) and `underlay6`."""
 
     def __init__(self, name: str, namespace: str, underlay: str, underlay6: str, run_directory: Path) -> None:
         self.name = name
@@ -210,6 +212,20 @@ def lab() -> Iterator[Lab]:
         if opened is not None:
             opened.close()
         shutil.rmtree(directory)
+
+
+def advertise_router(router: Host, device: str, prefix: str, *, addresses: bool = True) -> None:
+    """Send one router advertisement (RFC 4861, 4.2) with the /64 of a prefix (4.6.2), to make addresses of or not."""
+    flags = 0xC0 if addresses else 0x80
+    announced = struct.pack("!BBBBIII", 3, 4, 64, flags, 3600, 3600, 0) + IPv6Address(prefix).packed
+    packet = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + announced
+    router.run(
+        "python3",
+        "-c",
+        "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6); "
+        "s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255); "
+        f"s.sendto(bytes.fromhex('{packet.hex()}'), ('ff02::1', 0, 0, socket.if_nametoindex('{device}')))",
+    )
 
 
 def _ip(*arguments: str) -> None:
