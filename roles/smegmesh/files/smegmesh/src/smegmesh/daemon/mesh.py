@@ -325,7 +325,8 @@ class Mesh:
         return self.declaration.advertise if self._upstream is None or self._upstream.reached else ()
 
     def _watch_exits(self) -> None:
-        if not self._host.tunnels or self._stopped:
+        """Ping the exits that are used, from the moment in which they could answer."""
+        if not self._host.tunnels or self._stopped or not self.interface.stands:
             return
         members = self.view().members
         used = self._host.routes.used(self.mesh_id) | self._exits.unreachable
