@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
 from agents import Agent, Operator, Pinging, agents, eventually
@@ -29,11 +30,16 @@ LIMIT = 3.0  # seconds until new flows of the users of a dead exit are answered,
 
 
 class Site:
-    """x1, x2 and x3 lead to a subnet; r1, r2, r3 prefer one each, r4 the first; c is a client of r4, and of r1."""
+    """x1, x2 and x3 lead to a subnet; r1, r2, r3 prefer one each, r4 the first; c is a client of r4, and of r1.
 
-    def __init__(self, lab: Lab, make: Make) -> None:
+    The interface of r2 takes its time to come up.
+    """
+
+    def __init__(self, lab: Lab, make: Make, directory: Path) -> None:
         self.lab = lab
-        self.make = make
+        self._slow = directory / "slow"
+        self._slow.write_text("#!/bin/sh\nsleep 2.5\n")
+        self._slow.chmod(0o755)
         self.exits = {name: make(name, prefixes=(SUBNET,)) for name in ("x1", "x2", "x3")}
         wanted = {"r1": "x1", "r2": "x2", "r3": "x3", "r4": "x1"}
         self.receivers = {
@@ -70,8 +76,9 @@ class Site:
         self.bootstrap = bootstrap
         for exit_ in self.exits.values():
             exit_.declare("peer", bootstrap, advertise=[SUBNET])
-        for receiver in self.receivers.values():
-            receiver.declare("peer", bootstrap, accept_routes=[SUBNET])
+        for name, receiver in self.receivers.items():
+            hooks = {"pre_up": [str(self._slow)]} if name == "r2" else {}
+            receiver.declare("peer", bootstrap, accept_routes=[SUBNET], **hooks)
         homes = [self.receivers[name].host for name in ("r4", "r1")]
         self.client.declare("client", homes, accept_routes=[SUBNET])
         peers = [agent for agent in self.agents.values() if agent is not self.client]
@@ -123,8 +130,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_lab() as lab, agents(lab, tmp_path_factory.mktemp("exits"), Operator()) as make:
-        yield Site(lab, make)
+    directory = tmp_path_factory.mktemp("exits")
+    with open_lab() as lab, agents(lab, directory, Operator()) as make:
+        yield Site(lab, make, directory)
 
 
 @pytest.fixture
@@ -141,6 +149,10 @@ def test_everybody_leaves_by_the_exit_that_routing_says(site: Site) -> None:
     assert site.routes() == site.left_by() == site.usual
     bystander = next(iter(site.exits.values()))
     assert ask(bystander.host, SERVER) == "2001:db8:10::1", "an exit itself goes straight"
+
+
+def test_no_exit_is_passed_over_before_the_interface_stands(site: Site) -> None:
+    assert "passed over" not in site.receivers["r2"].log.read_text()
 
 
 @dataclass(frozen=True)

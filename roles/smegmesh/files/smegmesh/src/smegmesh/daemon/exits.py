@@ -15,9 +15,9 @@ _UPSTREAM = b""
 
 
 class UsedExits:
-    """Pings the exits that this node uses; `changed` is called when it finds others out of reach than before."""
+    """Pings the exits that this node uses; `changed(key, reached)` is called when one is out of reach, or back."""
 
-    def __init__(self, device: str, changed: Callable[[], None]) -> None:
+    def __init__(self, device: str, changed: Callable[[bytes, bool], None]) -> None:
         self._probation = Probation()
         self._changed = changed
         self._prober = Prober(device, self._probed)
@@ -38,7 +38,7 @@ class UsedExits:
 
     def _probed(self, key: bytes, answered: bool) -> None:
         if self._probation.probed(key, answered):
-            self._changed()
+            self._changed(key, answered)
 
 
 class Upstream:

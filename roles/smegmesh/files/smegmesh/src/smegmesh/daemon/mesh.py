@@ -91,7 +91,7 @@ class Mesh:
             self.hooks.prepare,
         )
         self._prober = Prober(declaration.interface, self._probed)
-        self._exits = UsedExits(declaration.interface, self._replaced)
+        self._exits = UsedExits(declaration.interface, self._exit_changed)
         self._upstream: Upstream | None = None
         self._reach = Reach(self._loop.time, self._loop.call_at, self._replaced)
         self._announced = self._stored_routes()
@@ -336,6 +336,14 @@ class Mesh:
             self._exits.watch(addresses, frozenset(offered))
         except PlaneError as error:
             self._log.error("%s", error)
+
+    def _exit_changed(self, key: bytes, reached: bool) -> None:
+        """An exit is out of reach, or back."""
+        member = self.view().members.get(key)
+        if member is not None:
+            what = "answers again" if reached else "does not answer and is passed over"
+            self._log.warning("exit %s %s", member.entry.name, what)
+        self._replaced()
 
     def _watch_upstream(self) -> None:
         """Look after what the declaration says that this exit must reach."""
