@@ -259,6 +259,20 @@ def test_exits_without_tunnels_or_without_what_they_look_after_are_left(site: Si
         site.settle()
 
 
+def test_a_receiver_that_is_cut_off_itself_does_not_blame_its_exit(site: Site) -> None:
+    receiver, log = site.receivers["r2"].host, site.receivers["r2"].log
+    before = len(log.read_text())
+    flows, stream = Flows(receiver, SERVER), Stream(receiver, SERVER)
+    with untouched(site, ["r1"]):
+        site.lab.plug(receiver, in_=False)
+        time.sleep(4)  # the outage itself: longer than it takes to pass over an exit
+        site.lab.plug(receiver, in_=True)
+        site.settle()
+    assert [site.name_of(seen) for seen in flows.end().seen()] == ["x2"]
+    assert stream.end()["longest"] < 9
+    assert "passed over" not in log.read_text()[before:]
+
+
 def test_a_more_specific_prefix_wins_while_its_exit_lives(site: Site) -> None:
     exit_, receiver = site.exits["x3"], site.receivers["r1"]
     exit_.declare("peer", site.bootstrap, advertise=[SUBNET, NARROW])

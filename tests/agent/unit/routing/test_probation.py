@@ -19,6 +19,19 @@ def test_three_misses_in_a_row_and_ten_answers_in_a_row() -> None:
     assert probation.unreachable == frozenset()
 
 
+def test_nobody_is_passed_over_while_nobody_answers() -> None:
+    probation = Probation()
+    assert not any(probation.probed(ONE, False, heard=False) for _ in range(MISSES + 5))
+    assert probation.doubts
+    assert probation.probed(ONE, False, heard=True)
+    assert not probation.doubts
+    for _ in range(MISSES):
+        probation.probed(TWO, False, heard=False)
+    probation.probed(TWO, True)
+    assert not probation.doubts
+    assert not probation.probed(TWO, False), "it starts anew"
+
+
 def test_who_offers_nothing_any_more_is_forgotten() -> None:
     probation = Probation()
     for key in (ONE, TWO):

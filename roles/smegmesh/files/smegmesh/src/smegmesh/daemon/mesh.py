@@ -91,7 +91,7 @@ class Mesh:
             self.hooks.prepare,
         )
         self._prober = Prober(declaration.interface, self._probed)
-        self._exits = UsedExits(declaration.interface, self._exit_changed)
+        self._exits = UsedExits(declaration.interface, self._exit_changed, host.clock)
         self._upstream: Upstream | None = None
         self._reach = Reach(self._loop.time, self._loop.call_at, self._replaced)
         self._announced = self._stored_routes()
@@ -331,9 +331,10 @@ class Mesh:
         members = self.view().members
         used = self._host.routes.used(self.mesh_id) | self._exits.unreachable
         offered = {key for exits in self._host.routes.offers(self.mesh_id).exits.values() for key in exits}
-        addresses = {key: members[key].address for key in used if key in members}
+        addresses = {key: members[key].address for key in (used | offered) & members.keys()}
+        addresses.pop(self._host.keys.node_key, None)
         try:
-            self._exits.watch(addresses, frozenset(offered))
+            self._exits.watch({key: addresses[key] for key in used & addresses.keys()}, addresses)
         except PlaneError as error:
             self._log.error("%s", error)
 

@@ -20,13 +20,22 @@ class Probation:
         """Whom to pass over."""
         return frozenset(self._answered)
 
+    @property
+    def doubts(self) -> bool:
+        """Whether somebody who is not passed over missed the last ping."""
+        return any(self._missed.values())
+
     def keep(self, keys: Set[bytes]) -> None:
         """Who may be passed over at all: what is counted of others is forgotten."""
         self._missed = {key: count for key, count in self._missed.items() if key in keys}
         self._answered = {key: count for key, count in self._answered.items() if key in keys}
 
-    def probed(self, key: bytes, answered: bool) -> bool:
-        """Note a ping; whether `unreachable` is another set now."""
+    def probed(self, key: bytes, answered: bool, heard: bool = True) -> bool:
+        """Note a ping; whether `unreachable` is another set now.
+
+        `heard`: some other exit answered just now. If none did, it may be this node that is cut off: the exit is not
+        passed over, as all connections through it would break when it is left, and again at the return.
+        """
         if key in self._answered:
             self._answered[key] = self._answered[key] + 1 if answered else 0
             if self._answered[key] < ANSWERS:
@@ -34,7 +43,7 @@ class Probation:
             del self._answered[key]
             return True
         self._missed[key] = 0 if answered else self._missed.get(key, 0) + 1
-        if self._missed[key] < MISSES:
+        if self._missed[key] < MISSES or not heard:
             return False
         del self._missed[key]
         self._answered[key] = 0
