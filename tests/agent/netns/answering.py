@@ -2,8 +2,8 @@
 
     answering.py serve ADDRESS...           UDP: the address of whoever asks; TCP: an echo
     answering.py ask ADDRESS                one question; prints whom the server sees, nothing without an answer
-    answering.py flows ADDRESS PAUSE        a question from a new socket every PAUSE seconds, until the input ends;
-                                            says `started` when one was answered, or twenty were not
+    answering.py flows ADDRESS PAUSE        a question from a new socket every PAUSE seconds, until the input ends,
+                                            and a last one; says `started` when one was answered, or twenty were not
     answering.py stream ADDRESS             numbered lines over one connection, until the input ends
 
 Nothing but the standard library: a start takes little. Times are monotonic seconds, which all hosts of a lab share.
@@ -59,6 +59,7 @@ def flows(address: str, pause: float) -> None:
         due += pause
         asked.ask()
         asked.collect(0)
+    asked.ask()
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
         asked.collect(0.05)

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Host:
         self.underlay = underlay
         self.underlay6 = underlay6
         self._run_directory = run_directory
+        self._started: list[subprocess.Popen[str]] = []
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """The command line that runs something in this host, for a caller who starts it himself."""
@@ -59,14 +60,26 @@ class Host:
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; whoever starts it ends it."""
-        return subprocess.Popen(
+        """Start a command; whoever starts it ends it, or else the lab."""
+        started = subprocess.Popen(
             self.command(arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(started)
+        return started
+
+    def end_all(self) -> None:
+        """End what was started and still runs."""
+        for started in self._started:
+            started.kill()
+            for pipe in (started.stdin, started.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+            started.wait()
 
     def pids(self, program: str) -> list[str]:
         """Of the processes in this host that run a program."""
@@ -188,6 +201,8 @@ class Lab:
 
     def close(self) -> None:
         """End whatever runs in the namespaces and delete them."""
+        for host in self.hosts:
+            host.end_all()
         for namespace in [*(host.namespace for host in self.hosts), self._switch]:
             listed = subprocess.run(
                 ["ip", "netns", "pids", namespace],

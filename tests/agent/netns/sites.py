@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 from agents import Agent, Fits
@@ -24,11 +24,6 @@ def serve(host: Host, *addresses: str) -> None:
     """Have a host answer on these addresses, until the lab closes."""
     server = host.start(sys.executable, _PROGRAM, "serve", *addresses)
     assert server.stdout is not None and server.stdout.readline() == "ready\n"
-    _kept.append(server)
-
-
-# A server lives as long as its input: until the lab ends it.
-_kept: list[subprocess.Popen[str]] = []
 
 
 def ask(host: Host, address: str) -> str | None:
@@ -59,7 +54,7 @@ class Told:
         lost = max((when for when, seen in self.flows if seen is None), default=None)
         if lost is None:
             return 0.0
-        return min(when for when, _seen in self.flows if when > lost) - since
+        return min((when for when, _seen in self.flows if when > lost), default=inf) - since
 
     def seen(self) -> list[str]:
         """Whom the server saw, one after the other."""
@@ -105,10 +100,14 @@ class Stream(_Client):
         return told
 
 
-def preferring(prefix: str, exits: Iterable[Agent], wanted: Agent) -> Fits:
-    """For a receiver that is to prefer one of several exits to a prefix."""
+def preferring(prefix: str, *exits: Agent) -> Fits:
+    """For a receiver that is to prefer the first of these exits to a prefix, then the second, and so on."""
     keys = [each.node_key for each in exits]
-    return lambda key: preferred_exit(key, IPv6Network(prefix), keys) == wanted.node_key
+
+    def fits(key: bytes) -> bool:
+        return all(preferred_exit(key, IPv6Network(prefix), keys[place:]) == keys[place] for place in range(len(keys)))
+
+    return fits
 
 
 def route(agent: Agent, prefix: str) -> str | None:

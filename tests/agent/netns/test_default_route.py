@@ -38,7 +38,7 @@ class Internet:
         self._start()
 
     def _preferences(self) -> list[Fits]:
-        return [preferring(prefix, self.exits.values(), self.exits["x1"]) for prefix in (DEFAULT, COVERING)]
+        return [preferring(prefix, *self.exits.values()) for prefix in (DEFAULT, COVERING)]
 
     def _furnish(self) -> None:
         lab = self.lab

@@ -30,7 +30,7 @@ LIMIT = 3.0  # seconds until new flows of the users of a dead exit are answered,
 
 
 class Site:
-    """x1, x2 and x3 lead to a subnet; r1, r2, r3 prefer one each, r4 the first; c is a client of r4, and of r1.
+    """x1, x2 and x3 lead to a subnet; r1, r2, r3 prefer one each, r4 the first, too; c is a client of r4, and of r1.
 
     The interface of r2 takes its time to come up.
     """
@@ -41,15 +41,15 @@ class Site:
         self._slow.write_text("#!/bin/sh\nsleep 2.5\n")
         self._slow.chmod(0o755)
         self.exits = {name: make(name, prefixes=(SUBNET,)) for name in ("x1", "x2", "x3")}
-        wanted = {"r1": "x1", "r2": "x2", "r3": "x3", "r4": "x1"}
+        orders = {"r1": "x1 x2 x3", "r2": "x2 x1 x3", "r3": "x3 x1 x2", "r4": "x1 x3 x2"}
         self.receivers = {
-            name: make(name, preferring(SUBNET, self.exits.values(), self.exits[exit_]))
-            for name, exit_ in wanted.items()
+            name: make(name, preferring(SUBNET, *(self.exits[exit_] for exit_ in order.split())))
+            for name, order in orders.items()
         }
         homes = [self.receivers[name].node_key for name in ("r4", "r1")]
         peers = [agent.node_key for agent in (*self.exits.values(), *self.receivers.values())]
         self.client = make("c", lambda key: sorted(peers, key=lambda peer: weight(key, peer))[:2] == homes)
-        self.usual = {**wanted, "c": "x1"}
+        self.usual = {**{name: order.split()[0] for name, order in orders.items()}, "c": "x1"}
         self._furnish()
         self._start()
 

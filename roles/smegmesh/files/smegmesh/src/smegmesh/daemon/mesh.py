@@ -345,6 +345,7 @@ class Mesh:
             what = "answers again" if reached else "does not answer and is passed over"
             self._log.warning("exit %s %s", member.entry.name, what)
         self._replaced()
+        self._watch_exits()  # one that is back need not be in use
 
     def _watch_upstream(self) -> None:
         """Look after what the declaration says that this exit must reach."""
