@@ -62,6 +62,12 @@ def test_others_are_pinged_while_one_does_not_answer(scene: Scene) -> None:
     assert scene.pings.targets == {ONE}
 
 
+def test_the_doubt_ends_with_the_use(scene: Scene) -> None:
+    scene.round(one=False)
+    scene.used.watch({TWO: ADDRESSES[TWO]}, ADDRESSES)
+    assert scene.pings.targets == {TWO}
+
+
 def test_it_is_passed_over_when_another_answers(scene: Scene) -> None:
     for _ in range(MISSES):
         scene.round(one=False, two=True, three=False)

@@ -22,13 +22,13 @@ def test_three_misses_in_a_row_and_ten_answers_in_a_row() -> None:
 def test_nobody_is_passed_over_while_nobody_answers() -> None:
     probation = Probation()
     assert not any(probation.probed(ONE, False, heard=False) for _ in range(MISSES + 5))
-    assert probation.doubts
+    assert probation.doubts([ONE]) and not probation.doubts([TWO])
     assert probation.probed(ONE, False, heard=True)
-    assert not probation.doubts
+    assert not probation.doubts([ONE, TWO])
     for _ in range(MISSES):
         probation.probed(TWO, False, heard=False)
     probation.probed(TWO, True)
-    assert not probation.doubts
+    assert not probation.doubts([ONE, TWO])
     assert not probation.probed(TWO, False), "it starts anew"
 
 

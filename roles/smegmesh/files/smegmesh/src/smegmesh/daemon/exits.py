@@ -50,7 +50,7 @@ class UsedExits:
         self._prober.close()
 
     def _ping(self) -> None:
-        also = self._witnesses if self._probation.doubts else {}
+        also = self._witnesses if self._probation.doubts(self._used) else {}
         self._prober.watch({**self._used, **also}.items(), _PAUSE)
 
     def _probed(self, key: bytes, answered: bool) -> None:
@@ -60,9 +60,9 @@ class UsedExits:
         if key not in self._used:
             return
         heard = any(now - when < _LATELY for other, when in self._answered.items() if other != key)
-        doubted = self._probation.doubts
+        doubted = self._probation.doubts(self._used)
         changed = self._probation.probed(key, answered, heard)
-        if self._probation.doubts != doubted:
+        if self._probation.doubts(self._used) != doubted:
             self._ping()
         if changed:
             self._changed(key, answered)

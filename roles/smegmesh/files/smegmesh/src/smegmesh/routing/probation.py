@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 MISSES = 3  # pings unanswered in a row before an exit is passed over
 ANSWERS = 10  # answered in a row before it counts again
@@ -20,10 +20,9 @@ class Probation:
         """Whom to pass over."""
         return frozenset(self._answered)
 
-    @property
-    def doubts(self) -> bool:
-        """Whether somebody who is not passed over missed the last ping."""
-        return any(self._missed.values())
+    def doubts(self, keys: Iterable[bytes]) -> bool:
+        """Whether one of these, which is not passed over, missed the last ping."""
+        return any(self._missed.get(key) for key in keys)
 
     def keep(self, keys: Set[bytes]) -> None:
         """Who may be passed over at all: what is counted of others is forgotten."""
