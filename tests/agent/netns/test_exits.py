@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -182,6 +183,7 @@ def kill(site: Site, victim: str) -> Kill:
     flows = {name: Flows(site.users[name].host, SERVER) for name in users}
     since = time.monotonic()
     site.plug(victim, in_=False)
+    print(f"{datetime.now():%H:%M:%S.%f} the cable of {victim} is out")
     eventually(lambda: has_left(site, users, victim), 15, f"the users of {victim} have left it")
     told = {name: flow.end() for name, flow in flows.items()}
     site.plug(victim, in_=True)
