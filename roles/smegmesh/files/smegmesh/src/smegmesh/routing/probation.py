@@ -41,9 +41,20 @@ class Probation:
                 return False
             del self._answered[key]
             return True
-        self._missed[key] = 0 if answered else self._missed.get(key, 0) + 1
-        if self._missed[key] < MISSES or not heard:
+        self._missed[key] = 0 if answered else _one_more(self._missed.get(key, 0), heard)
+        if self._missed[key] < MISSES:
             return False
         del self._missed[key]
         self._answered[key] = 0
         return True
+
+
+def _one_more(missed: int, heard: bool) -> int:
+    """Misses in a row, after another one.
+
+    After so many while nobody was heard, it takes twice as many: when this node is connected again, some answer later
+    than others, and pings from before are still missed.
+    """
+    if heard or 0 <= missed < MISSES - 1:
+        return missed + 1
+    return -MISSES
