@@ -282,7 +282,7 @@ def test_a_receiver_that_is_cut_off_itself_does_not_blame_its_exit(site: Site) -
         site.lab.plug(receiver, in_=True)
         site.settle()
     assert [site.name_of(seen) for seen in flows.end().seen()] == ["x2"]
-    assert stream.end()["longest"] < 7
+    assert stream.end()["sent"] > 10, "the connection outlived it"
     assert "passed over" not in log.read_text()[before:]
 
 
