@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,12 @@ from smegmesh.control.errors import ControlError
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Grant, issue, make_authority, read_request
 from smegmesh.identity.keys import decode_key
+from smegmesh.store.keys import KEYS_DIRECTORY, ensure_keys
 
 MESH = "prod"
 DAY = 86400
+
+Fits = Callable[[bytes], bool]
 
 
 class Operator:
@@ -53,12 +57,17 @@ class Operator:
 class Agent:
     """smegd on one host of the lab."""
 
-    def __init__(self, host: Host, directory: Path, operator: Operator, **grants: tuple[str, ...]) -> None:
+    def __init__(
+        self, host: Host, directory: Path, operator: Operator, fits: Fits = lambda key: True, **grants: tuple[str, ...]
+    ) -> None:
+        """`fits` says of a node key whether the host may have it: where hashes choose, a test chooses the key."""
         self.host = host
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
             path.mkdir(parents=True)
         (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
+        while not fits(ensure_keys(self.state)[0].node_key):
+            shutil.rmtree(self.state / KEYS_DIRECTORY)
         made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
         self.node_key = decode_key(made["node_key"])
         self.address = self.address_in(MESH)
@@ -75,16 +84,21 @@ class Agent:
     def address_in(self, mesh: str) -> IPv6Address:
         return node_address(mesh, self.node_key)
 
-    def declare(self, role: str, bootstrap: list[Host], mesh: str = MESH, **more: object) -> None:
-        """Write a declaration; a running agent reads it with `reload`."""
+    def declare(
+        self, role: str, bootstrap: list[Host], mesh: str = MESH, *, ipv6: bool = False, **more: object
+    ) -> None:
+        """Write a declaration; a running agent reads it with `reload`. With `ipv6` the underlay is that."""
         declaration: dict[str, object] = {
             "state": "present",
             "owner": "role",
             "mesh": mesh,
             "authority": "default",
             "role": role,
-            "bootstrap": [{"name": host.name, "address": f"{host.underlay}:4000"} for host in bootstrap],
-            **({"endpoint": self.host.underlay} if role == "peer" else {}),
+            "bootstrap": [
+                {"name": host.name, "address": f"[{host.underlay6}]:4000" if ipv6 else f"{host.underlay}:4000"}
+                for host in bootstrap
+            ],
+            **({"endpoint": self.host.underlay6 if ipv6 else self.host.underlay} if role == "peer" else {}),
             **more,
         }
         self.apply({key: value for key, value in declaration.items() if value is not None})
@@ -178,9 +192,11 @@ def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[.
     """
     made: list[Agent] = []
 
-    def make(name: str, router: Router | None = None, **grants: tuple[str, ...]) -> Agent:
+    def make(
+        name: str, fits: Fits = lambda key: True, router: Router | None = None, **grants: tuple[str, ...]
+    ) -> Agent:
         host = lab.host(name) if router is None else lab.inside(router, name)
-        agent = Agent(host, directory / name, operator, **grants)
+        agent = Agent(host, directory / name, operator, fits, **grants)
         made.append(agent)
         return agent
 

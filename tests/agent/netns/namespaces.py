@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 
 TIMEOUT = 20.0
 
 
 class Host:
-    """One namespace. `underlay` is its IPv4 address on the bridge of namespace `switch`, on interface `eth0`."""
+    """One namespace. `underlay` is its IPv4 address on the bridge of namespace `switch`, on interface `eth0`; on the
+    lab's bridge it has `underlay6`, too."""
 
     def __init__(self, name: str, namespace: str, underlay: str, run_directory: Path, switch: str) -> None:
         self.name = name
         self.namespace = namespace
         self.underlay = underlay
+        self.underlay6 = ""
         self.switch = switch
         self._run_directory = run_directory
+        self._started: list[subprocess.Popen[str]] = []
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """The command line that runs something in this host, for a caller who starts it himself."""
@@ -57,14 +62,26 @@ class Host:
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; whoever starts it ends it."""
-        return subprocess.Popen(
+        """Start a command; whoever starts it ends it, or else the lab."""
+        started = subprocess.Popen(
             self.command(arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(started)
+        return started
+
+    def end_all(self) -> None:
+        """End what was started and still runs."""
+        for started in self._started:
+            started.kill()
+            for pipe in (started.stdin, started.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+            started.wait()
 
     def pids(self, program: str) -> list[str]:
         """Of the processes in this host that run a program."""
@@ -145,6 +162,7 @@ class Lab:
         self._label = f"smeg{os.getpid()}"
         self._switch = f"{self._label}-switch"
         self.hosts: list[Host] = []
+        self._lans: set[str] = set()
         Path("/run/wireguard").mkdir(exist_ok=True)
         _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
@@ -154,7 +172,8 @@ class Lab:
         """A new host on the bridge, as 198.18.0.N and 2001:db8::N."""
         number = len(self.hosts) + 1
         host = self._host(name, f"198.18.0.{number}", 15, self._switch)
-        _ip("-n", host.namespace, "address", "add", f"2001:db8::{number:x}/64", "dev", "eth0", "nodad")
+        host.underlay6 = f"2001:db8::{number:x}"
+        _ip("-n", host.namespace, "address", "add", f"{host.underlay6}/64", "dev", "eth0", "nodad")
         return host
 
     def router(self, name: str) -> Router:
@@ -212,12 +231,28 @@ class Lab:
         for host in (one, other):
             _ip("-n", host.namespace, "link", "set", "dev", device, "up")
 
+    def lan(self, host: Host, device: str, *addresses: str) -> None:
+        """A cable from a host to the network `device`, which is made with its first one; and addresses there."""
+        bridge, port = f"lan-{device}", f"{host.name}-{device}"
+        if bridge not in self._lans:
+            self._lans.add(bridge)
+            _ip("-n", self._switch, "link", "add", bridge, "type", "bridge")
+            _ip("-n", self._switch, "link", "set", bridge, "up")
+        ends = ("type", "veth", "peer", "name", port, "netns", self._switch)
+        _ip("link", "add", device, "netns", host.namespace, *ends)
+        _ip("-n", self._switch, "link", "set", "dev", port, "master", bridge, "up")
+        for address in addresses:
+            _ip("-n", host.namespace, "address", "add", address, "dev", device, "nodad")
+        _ip("-n", host.namespace, "link", "set", device, "up")
+
     def plug(self, host: Host, *, in_: bool) -> None:
         """Pull a host's cable out, or put it back in."""
         _ip("-n", host.switch, "link", "set", "dev", host.name, "up" if in_ else "down")
 
     def close(self) -> None:
         """End whatever runs in the namespaces and delete them."""
+        for host in self.hosts:
+            host.end_all()
         for namespace in [*(host.namespace for host in self.hosts), self._switch]:
             listed = subprocess.run(
                 ["ip", "netns", "pids", namespace],
@@ -242,6 +277,20 @@ def lab() -> Iterator[Lab]:
         if opened is not None:
             opened.close()
         shutil.rmtree(directory)
+
+
+def advertise_router(router: Host, device: str, prefix: str, *, addresses: bool = True) -> None:
+    """Send one router advertisement (RFC 4861, 4.2) with the /64 of a prefix (4.6.2), to make addresses of or not."""
+    flags = 0xC0 if addresses else 0x80
+    announced = struct.pack("!BBBBIII", 3, 4, 64, flags, 3600, 3600, 0) + IPv6Address(prefix).packed
+    packet = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + announced
+    router.run(
+        "python3",
+        "-c",
+        "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6); "
+        "s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255); "
+        f"s.sendto(bytes.fromhex('{packet.hex()}'), ('ff02::1', 0, 0, socket.if_nametoindex('{device}')))",
+    )
 
 
 def _ip(*arguments: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 
 import pytest
 from mesh import DEVICE, Mesh
-from namespaces import Host, Lab
+from namespaces import Lab, advertise_router
 
 from smegmesh.crdt.entry import Role
 
@@ -24,19 +23,6 @@ def eventually(true: Callable[[], bool]) -> bool:
     return True
 
 
-def advertise_router(router: Host) -> None:
-    """Send one router advertisement (RFC 4861, 4.2) with the prefix 2001:db8:5::/64 (4.6.2)."""
-    prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + bytes.fromhex("20010db8000500000000000000000000")
-    packet = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix
-    router.run(
-        "python3",
-        "-c",
-        "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6); "
-        "s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255); "
-        f"s.sendto(bytes.fromhex('{packet.hex()}'), ('ff02::1', 0, 0, socket.if_nametoindex('eth0')))",
-    )
-
-
 def test_a_slaac_host_keeps_its_default_route_when_it_starts_to_forward(lab: Lab, mesh: Mesh) -> None:
     host = mesh.add(lab.host("slaac"), Role.PEER)
     router = lab.host("router")
@@ -45,7 +31,7 @@ def test_a_slaac_host_keeps_its_default_route_when_it_starts_to_forward(lab: Lab
         return host.host.run("ip", "-6", "route", "show", "default")
 
     def learns() -> bool:
-        advertise_router(router)
+        advertise_router(router, "eth0", "2001:db8:5::")
         return "proto ra" in default_route()
 
     assert eventually(learns)

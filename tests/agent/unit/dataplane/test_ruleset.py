@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
 
@@ -80,8 +81,21 @@ def test_marks_are_set_once_and_only_where_there_are_none() -> None:
         "ct direction original ct mark 0 ct mark set 0x736d",
         "ct mark 0x736d meta mark 0 meta mark set 0x736d",
     ]
-    assert chain(text, "output")[-1] == "ct mark 0x736d meta mark set 0x736d"
+    assert chain(text, "output")[-2] == "ct mark 0x736d meta mark set 0x736d"
     assert "fib" not in ruleset({A: Forwarding(prefixes={DEFAULT: True})})
+
+
+def test_what_a_host_sends_from_outside_the_overlay_stays_out_of_it() -> None:
+    def carried(plan: dict[str, Forwarding]) -> str:
+        rule = chain(ruleset(plan), "output")[-1]
+        found = re.fullmatch(r"oifname @meshes ip6 saddr != { (.*) } meta mark set 0x736d", rule)
+        assert found is not None
+        return found[1]
+
+    overlay = "fd00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff, fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+    assert carried({A: Forwarding(prefixes={DEFAULT: True})}) == f"::, {overlay}"
+    site = "2001:db8:10::-2001:db8:10:ffff:ffff:ffff:ffff:ffff"
+    assert carried({A: Forwarding(prefixes={SITE: False}), B: Forwarding()}) == f"::, {site}, {overlay}"
 
 
 # Few bits, so that prefixes are nested often.

@@ -107,6 +107,34 @@ def test_more_specific_wins_and_when_it_dies_the_rest_takes_over() -> None:
     assert exit_of(world, "r0") == "x0"
 
 
+def test_a_more_specific_prefix_out_of_reach_gives_way_to_a_wider_one_in_reach() -> None:
+    narrow = "2001:db8:10::/64"
+    exits_ = [Host("narrow", ("prod",), advertise={"prod": (narrow,)}), *exits(1)]
+    world = settled(*exits_, *receivers(1), Host("picky", ("prod",), accept=(narrow,)))
+    world.unreachable = {name: {"narrow"} for name in ("r0", "picky")}
+    world.settle()
+    assert exit_of(world, "r0") == "x0"
+    assert exit_of(world, "picky") == "narrow", "it would have no other way"
+    world.unreachable = {"r0": {"narrow", "x0"}}
+    world.settle()
+    assert exit_of(world, "r0") == "narrow"
+
+
+def test_what_a_client_wants_keeps_a_prefix_out_of_reach() -> None:
+    narrow = "2001:db8:10::/64"
+    homes = {"prod": ("home", None)}
+    exits_ = [Host("narrow", ("prod",), advertise={"prod": (narrow,)}), *exits(1)]
+    home, picky = Host("home", ("prod",), accept=(SUBNET,)), Host("picky", ("prod",), homes=homes, accept=(narrow,))
+    world = settled(*exits_, home, picky)
+    world.unreachable = {"home": {"narrow"}}
+    world.settle()
+    assert world.walk("picky", None, BEHIND) == ["picky", "home", "narrow", "left"]
+    everything = settled(*exits_, home, Host("easy", ("prod",), homes=homes, accept=(SUBNET,)))
+    everything.unreachable = {"home": {"narrow"}}
+    everything.settle()
+    assert everything.walk("easy", None, BEHIND) == ["easy", "home", "x0", "left"]
+
+
 def test_the_default_route_is_for_those_who_accept_it_alone() -> None:
     world = settled(*exits(1, "::/0"), *receivers(1), Host("all", ("prod",), accept=("*",)), *receivers_of_default())
     assert world.walk("r0", None, ELSEWHERE)[-1] == "unreachable"

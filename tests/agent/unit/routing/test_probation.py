@@ -19,6 +19,19 @@ def test_three_misses_in_a_row_and_ten_answers_in_a_row() -> None:
     assert probation.unreachable == frozenset()
 
 
+def test_nobody_is_passed_over_while_nobody_answers() -> None:
+    probation = Probation()
+    assert not any(probation.probed(ONE, False, heard=False) for _ in range(MISSES + 5))
+    assert probation.doubts([ONE]) and not probation.doubts([TWO])
+    assert [probation.probed(ONE, False) for _ in range(2 * MISSES)] == [False] * (2 * MISSES - 1) + [True]
+    assert not probation.doubts([ONE, TWO])
+    assert [probation.probed(TWO, False, heard) for heard in (False, False, True)] == [False, False, True]
+    for _ in range(ANSWERS):
+        probation.probed(TWO, True)
+    assert not probation.doubts([ONE, TWO])
+    assert not probation.probed(TWO, False), "it starts anew"
+
+
 def test_who_offers_nothing_any_more_is_forgotten() -> None:
     probation = Probation()
     for key in (ONE, TWO):

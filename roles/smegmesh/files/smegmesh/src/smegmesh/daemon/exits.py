@@ -10,16 +10,26 @@ from smegmesh.declaration import Health
 from smegmesh.routing.probation import Probation
 from smegmesh.routing.tables import MARK
 
-_PAUSE = 0.5  # seconds between pings: three misses are found out within three seconds
+_PAUSE = 0.4  # seconds between pings: three misses are found out 1.8 to 2.2 s after a death
+_WITNESSES = 3  # how many others are pinged while one does not answer
+_LATELY = 1.2  # seconds; witnesses are pinged from the first miss on, and the third comes 0.8 s later
 _UPSTREAM = b""
 
 
 class UsedExits:
-    """Pings the exits that this node uses; `changed` is called when it finds others out of reach than before."""
+    """Pings the exits that this node uses; `changed(key, reached)` is called when one is out of reach, or back.
 
-    def __init__(self, device: str, changed: Callable[[], None]) -> None:
+    When one misses a ping, some others are pinged too: only if any of those answers it is the exit that is out of
+    reach, and not this node. `clock` is monotonic seconds.
+    """
+
+    def __init__(self, device: str, changed: Callable[[bytes, bool], None], clock: Callable[[], float]) -> None:
         self._probation = Probation()
         self._changed = changed
+        self._clock = clock
+        self._used: dict[bytes, IPv6Address] = {}
+        self._witnesses: dict[bytes, IPv6Address] = {}
+        self._answered: dict[bytes, float] = {}  # when each answered last
         self._prober = Prober(device, self._probed)
 
     @property
@@ -27,18 +37,35 @@ class UsedExits:
         """Exits that this node alone cannot reach."""
         return self._probation.unreachable
 
-    def watch(self, used: Mapping[bytes, IPv6Address], offered: frozenset[bytes]) -> None:
-        """The exits in use with their overlay addresses; `offered` are all that could be. PlaneError if it may not."""
-        self._probation.keep(offered | used.keys())
-        self._prober.watch(used.items(), _PAUSE)
+    def watch(self, used: Mapping[bytes, IPv6Address], offered: Mapping[bytes, IPv6Address]) -> None:
+        """The exits in use, and all others that could be, with their overlay addresses. PlaneError if it may not."""
+        self._probation.keep(offered.keys() | used.keys())
+        self._used = dict(used)
+        self._witnesses = {key: offered[key] for key in sorted(offered.keys() - used.keys())[:_WITNESSES]}
+        self._answered = {key: when for key, when in self._answered.items() if key in offered or key in used}
+        self._ping()
 
     def close(self) -> None:
         """Stop."""
         self._prober.close()
 
+    def _ping(self) -> None:
+        also = self._witnesses if self._probation.doubts(self._used) else {}
+        self._prober.watch({**self._used, **also}.items(), _PAUSE)
+
     def _probed(self, key: bytes, answered: bool) -> None:
-        if self._probation.probed(key, answered):
-            self._changed()
+        now = self._clock()
+        if answered:
+            self._answered[key] = now
+        if key not in self._used:
+            return
+        heard = any(now - when < _LATELY for other, when in self._answered.items() if other != key)
+        doubted = self._probation.doubts(self._used)
+        changed = self._probation.probed(key, answered, heard)
+        if self._probation.doubts(self._used) != doubted:
+            self._ping()
+        if changed:
+            self._changed(key, answered)
 
 
 class Upstream:

@@ -83,6 +83,11 @@ class Interface:
         """Whether the interface is there and no apply has failed since."""
         return self._reconciler is not None and self.problem is None
 
+    @property
+    def stands(self) -> bool:
+        """Whether the interface is there, if perhaps not as it should be."""
+        return self._reconciler is not None
+
     def start(self) -> None:
         """Begin; the interface comes up as soon as it can."""
         self._dirty.set()

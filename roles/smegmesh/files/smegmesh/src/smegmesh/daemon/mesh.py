@@ -102,7 +102,7 @@ class Mesh:
             self.hooks.prepare,
         )
         self._prober = Prober(declaration.interface, self._probed)
-        self._exits = UsedExits(declaration.interface, self._replaced)
+        self._exits = UsedExits(declaration.interface, self._exit_changed, host.clock)
         self._upstream: Upstream | None = None
         self._reach = Reach(host.clock())
         self._reach_timer: asyncio.TimerHandle | None = None
@@ -363,16 +363,27 @@ class Mesh:
         return self.declaration.advertise if self._upstream is None or self._upstream.reached else ()
 
     def _watch_exits(self) -> None:
-        if not self._host.tunnels or self._stopped:
+        """Ping the exits that are used, from the moment in which they could answer."""
+        if not self._host.tunnels or self._stopped or not self.interface.stands:
             return
         members = self.view().members
         used = self._host.routes.used(self.mesh_id) | self._exits.unreachable
         offered = {key for exits in self._host.routes.offers(self.mesh_id).exits.values() for key in exits}
-        addresses = {key: members[key].address for key in used if key in members}
+        addresses = {key: members[key].address for key in (used | offered) & members.keys()}
+        addresses.pop(self._host.keys.node_key, None)
         try:
-            self._exits.watch(addresses, frozenset(offered))
+            self._exits.watch({key: addresses[key] for key in used & addresses.keys()}, addresses)
         except PlaneError as error:
             self._log.error("%s", error)
+
+    def _exit_changed(self, key: bytes, reached: bool) -> None:
+        """An exit is out of reach, or back."""
+        member = self.view().members.get(key)
+        if member is not None:
+            what = "answers again" if reached else "does not answer and is passed over"
+            self._log.warning("exit %s %s", member.entry.name, what)
+        self._replaced()
+        self._watch_exits()  # one that is back need not be in use
 
     def _watch_upstream(self) -> None:
         """Look after what the declaration says that this exit must reach."""

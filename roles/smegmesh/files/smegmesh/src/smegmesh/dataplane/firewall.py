@@ -2,8 +2,9 @@
 
 Packets of a mesh go from its interface back into the same one, into those of other meshes that
 are named, and out of the overlay to the prefixes that this host is an exit for. Nothing else goes from or
-to a mesh interface. What came from outside the overlay gets a mark, and so do this host's answers to it:
-rules for unmarked packets then do not take them away from where they belong. The table is replaced as a
+to a mesh interface. What came from outside the overlay gets a mark, and so do this host's answers to it, and
+whatever it sends from an address outside: rules for unmarked packets then do not take them away from where they
+belong. The table is replaced as a
 whole in one transaction; other tables are not touched.
 """
 
@@ -26,6 +27,9 @@ _TIMEOUT = 10.0
 # Where the meshes' own addresses are. A shorter prefix, `::/0` above all, does not stand for them.
 _MESHES = IPv6Network("fd00::/8")
 
+# Sources that packets into a mesh interface may have, whatever the mesh: its own, and what never leaves a link.
+_OVERLAY = (_MESHES, IPv6Network("fe80::/10"), IPv6Network("::/128"))
+
 _CLAMP = "tcp flags syn tcp option maxseg size set rt mtu"
 
 
@@ -37,7 +41,7 @@ def ruleset(plan: Mapping[str, Forwarding]) -> str:
         "forward": ("filter hook forward priority -10", _forward(plan, ranges)),
         # Priorities by number, which every nft reads: these are mangle and srcnat.
         "prerouting": ("filter hook prerouting priority -150", _prerouting(plan, routed)),
-        "output": ("route hook output priority -150", _output()),
+        "output": ("route hook output priority -150", _output(routed)),
         "postrouting": ("nat hook postrouting priority 100", _postrouting(plan, ranges)),
     }
     text = "".join(_chain(name, kind, rules) for name, (kind, rules) in chains.items())
@@ -81,13 +85,17 @@ def _prerouting(plan: Mapping[str, Forwarding], routed: list[Range]) -> Iterator
     yield f"ct mark {MARK:#x} meta mark 0 meta mark set {MARK:#x}"
 
 
-def _output() -> Iterator[str]:
+def _output(routed: list[Range]) -> Iterator[str]:
     yield "meta nfproto != ipv6 accept"
     yield "meta mark != 0 accept"
     # A connection that is older than connection tracking keeps its way, whoever began it. One from the
     # address of a mesh is none of those: its way is through the mesh.
     yield f"ct state new ct mark 0 tcp flags & (syn | rst) == 0 ip6 saddr != {_MESHES} ct mark set {MARK:#x}"
     yield f"ct mark {MARK:#x} meta mark set {MARK:#x}"
+    # Who bound itself to an address outside the overlay, or has it from when there was another way, would be refused
+    # at the other end.
+    carried = union([*routed, *map(_range, _OVERLAY)])
+    yield f"oifname @meshes ip6 saddr != {_set(carried)} meta mark set {MARK:#x}"
 
 
 def _postrouting(plan: Mapping[str, Forwarding], ranges: Mapping[str, _Ranges]) -> Iterator[str]:
@@ -116,6 +124,10 @@ def _chain(name: str, kind: str, rules: Iterable[str]) -> str:
     if not lines:
         return ""
     return f"    chain {name} {{\n        type {kind}; policy accept;\n{''.join(lines)}    }}\n"
+
+
+def _range(network: IPv6Network) -> Range:
+    return Range(int(network.network_address), int(network.broadcast_address))
 
 
 def _set(ranges: Iterable[Range]) -> str:

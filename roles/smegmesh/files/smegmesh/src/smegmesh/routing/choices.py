@@ -93,16 +93,35 @@ def _told(own: bytes, mesh: str, joined: Joined) -> dict[Destination, Choice]:
         for destination, path in offers.paths[bridge].items():
             if path[0] == following:
                 _take(found, destination, Choice(path_cost(mesh, path), path, bridge))
+    reached = {prefix: _reached(own, joined, prefix) for prefix in offers.exits}
     for prefix, exits in offers.exits.items():
         others = exits.keys() - {own}
-        # Whoever chose a client of this node sends here, so that goes before all others.
-        usable = others & offers.carried.keys() or others - joined.unreachable or others
+        usable = reached[prefix] or (frozenset() if _is_covered(joined, prefix, reached) else others)
         if usable:
             receiver = own if all(exits.values()) else None
             _take(found, prefix, Choice(NOTHING, (), preferred_exit(receiver, prefix, usable)))
     for prefix in joined.advertised:
         found[prefix] = Choice(NOTHING, (), own)
     return found
+
+
+def _reached(own: bytes, joined: Joined, prefix: IPv6Network) -> Set[bytes]:
+    """The exits to a prefix that this node can reach."""
+    offers = joined.offers
+    others = offers.exits[prefix].keys() - {own}
+    # Whoever chose a client of this node sends here, so that goes before all others.
+    return others & offers.carried.keys() or others - joined.unreachable
+
+
+def _is_covered(joined: Joined, prefix: IPv6Network, reached: Mapping[IPv6Network, Set[bytes]]) -> bool:
+    """Whether who wants a prefix none of whose exits is reached gets there by a wider one."""
+    wanting = [each for each in (joined.accepted, *joined.offers.carried.values()) if prefix in each]
+    wider = [other for other in reached if (reached[other] or other in joined.advertised) and _is_within(prefix, other)]
+    return bool(wider) and all(any(other in each for other in wider) for each in wanting)
+
+
+def _is_within(prefix: IPv6Network, other: IPv6Network) -> bool:
+    return prefix != other and prefix.subnet_of(other)
 
 
 def _with_own(
