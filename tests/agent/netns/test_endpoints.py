@@ -55,7 +55,7 @@ def asked(host: Host, *towards: str, mark: int = MARK, mesh: str = "") -> object
 def test_peers_say_where_they_are_and_move(lab: Lab, make: Callable[..., Agent]) -> None:
     """One by its own routes, one behind a NAT that leads the agent's ports on to it."""
     router = lab.router("nat")
-    made = {name: make(name) for name in ("p1", "p2", "out")} | {"seen": make("seen", router)}
+    made = {name: make(name) for name in ("p1", "p2", "out")} | {"seen": make("seen", router=router)}
     router.masquerade(inwards=made["seen"].host)
     bootstrap = [made[name].host for name in PEERS]
     for name in PEERS:

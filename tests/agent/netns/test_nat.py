@@ -24,7 +24,7 @@ class Scene:
     def __init__(self, lab: Lab, make: Callable[..., Agent]) -> None:
         self.lab = lab
         self.router = lab.router("nat")
-        self.mesh = {name: make(name) for name in PEERS} | {name: make(name, self.router) for name in CLIENTS}
+        self.mesh = {name: make(name) for name in PEERS} | {name: make(name, router=self.router) for name in CLIENTS}
         self.bootstrap = [self.mesh[name].host for name in PEERS]
         for name in PEERS:
             six = sixth(self.mesh[name])

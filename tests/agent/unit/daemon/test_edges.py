@@ -158,6 +158,24 @@ def test_a_session_is_renewed_after_three_misses_and_then_seldom() -> None:
     assert [sessions.probed(b"a", False, now) for now in (17, 18, 19)] == [False, False, True]
 
 
+def test_a_host_that_is_cut_off_itself_keeps_its_sessions_for_a_while() -> None:
+    sessions = SilentSessions()
+    sessions.watch({b"a", b"b"}, 0)
+    silent = [sessions.probed(key, False, now) for now in range(1, 15) for key in (b"a", b"b")]
+    assert not any(silent)
+    assert sessions.probed(b"a", False, 15)
+
+
+def test_one_that_is_silent_while_others_answer_gets_a_new_session() -> None:
+    sessions = SilentSessions()
+    sessions.watch({b"a", b"b"}, 0)
+    renewed = []
+    for now in range(1, 5):
+        sessions.probed(b"b", True, now)
+        renewed.append(sessions.probed(b"a", False, now))
+    assert renewed == [False, False, True, False]
+
+
 def test_who_was_renewed_is_pending_until_it_answers_or_has_forgotten() -> None:
     sessions = SilentSessions()
     for now in (1, 2, 3):
