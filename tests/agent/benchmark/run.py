@@ -25,7 +25,15 @@ from section import Section
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs/benchmarks.md"
 GUEST = ("bench_kernel",)
-HOST = ("bench_plan", "bench_micro", "bench_engine", "bench_simulated", "bench_processes", "bench_members")
+HOST = (
+    "bench_plan",
+    "bench_micro",
+    "bench_engine",
+    "bench_simulated",
+    "bench_processes",
+    "bench_members",
+    "bench_failover",
+)
 INSIDE = "--inside"
 IN_GUEST_SHARE = "/run/guest/section.json"
 
