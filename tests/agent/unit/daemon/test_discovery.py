@@ -53,8 +53,8 @@ async def test_an_address_within_the_overlay_is_never_one_of_the_host() -> None:
     system = MemorySystem()
     system.ways = {"198.18.0.9": "fd00::7", "2001:db8::9": "fe80::1", "192.0.2.1": "fd00::7"}
     assert await find_outgoing(system, "a.example:4000") == ()
-    said: dict[bytes, Address] = {b"1": ip_address("fd00::7"), b"2": ip_address("fd00::7"), b"3": A}
-    assert await observed(lambda: said, lambda: [OVERLAY])(()) == (A,)
+    said: dict[bytes, Address] = {b"1": ip_address("fd00::7"), b"2": ip_address("fd00::7"), b"3": A, b"4": A}
+    assert await observed(lambda: said, lambda: 3, lambda: [OVERLAY])(()) == (A,)
 
 
 def test_the_host_itself_is_asked_without_a_packet() -> None:

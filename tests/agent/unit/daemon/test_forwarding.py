@@ -34,6 +34,7 @@ class HostState:
         self.fault: Exception | None = None
         self.drops: list[str] = []
         self.done: list[str] = []
+        self.worked: list[bool] = []
 
     def plan(self) -> HostPlan:
         """Each interface, its route in a table of its own and the rule to it."""
@@ -98,7 +99,9 @@ async def following(host: HostState, store: Store, check: float = 60.0) -> Async
         clear=host.clear,
     )
     pauses = Pauses(retry=0.01, missing=0.01, check=check)
-    forwarding = Forwarding(store, host.plan, lambda: host.peers, controls, pauses)
+    forwarding = Forwarding(
+        store, host.plan, lambda: host.peers, controls, pauses, lambda: host.worked.append(forwarding.works)
+    )
     forwarding.start()
     try:
         yield forwarding
@@ -125,6 +128,20 @@ async def test_from_a_client_to_a_peer_to_nothing(store: Store) -> None:
         assert host.done[-3:] == ["restore", "no rules", "no table"]
         assert store.sysctls() == {}
         assert host.policy.rules == frozenset() and host.policy.routes == {}
+
+
+async def test_it_works_until_the_first_try_fails_and_for_good_once_one_succeeded(store: Store) -> None:
+    host = HostState()
+    async with following(host, store) as forwarding:
+        host.devices, host.peers, host.refusal = ["smeg-a"], ["smeg-a"], "no nft"
+        forwarding.changed()
+        await eventually(lambda: host.worked == [False], "it is told that it does not")
+        host.refusal = None
+        await eventually(lambda: host.worked == [False, True], "and that it does")
+        host.refusal, host.devices = "no nft", ["smeg-a", "smeg-b"]
+        forwarding.changed()
+        await eventually(lambda: forwarding.problem is not None, "another table is refused")
+        assert host.worked == [False, True]
 
 
 async def test_what_waits_for_an_interface_is_tried_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,6 +90,7 @@ class Scene:
             store=SimpleNamespace(keep_device=lambda _device: None, devices=list),
             keys=SimpleNamespace(tunnel_private=generate_private_key()),
             clock=lambda: self.now,
+            routes=SimpleNamespace(overlay=frozenset),
         )
         self.declaration = Declaration("prod.yml", "role", MESH, Role.PEER, DEVICE, keepalive=0)
         log = NodeLogger(logging.getLogger("test"), {})

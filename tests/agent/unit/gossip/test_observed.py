@@ -56,33 +56,38 @@ def test_what_can_be_one() -> None:
     assert outside_address("::ffff:198.18.0.1") == A, "as an IPv6 socket shows it"
 
 
-def test_two_peers_are_believed_and_all_where_there_are_fewer() -> None:
-    assert believe((), {}) == ()
-    assert believe((), said(A)) == (A,)
-    assert believe((), said(A, B)) == ()
-    assert believe((), said(A, A)) == (A,)
-    assert believe((), said(B, A, C, A)) == (A,)
+def test_two_peers_are_believed_and_the_only_one_where_there_is_one() -> None:
+    assert believe((), {}, 0) == ()
+    assert believe((), said(A), 1) == (A,)
+    assert believe((B,), said(A), 1) == (A,), "in a mesh of two the other one knows it"
+    assert believe((), said(A), 2) == (), "another may yet say something else"
+    assert believe((), said(A, B), 2) == ()
+    assert believe((), said(A, A), 2) == (A,)
+    assert believe((), said(B, A, C, A), 4) == (A,)
 
 
 def test_one_that_lies_moves_nobody() -> None:
-    assert believe((A,), said(A, A, B)) == (A,)
-    assert believe((A,), said(A, B)) == (A,), "not even if only two can say anything"
+    assert believe((A,), said(A, A, B), 3) == (A,)
+    assert believe((A,), said(A, B), 2) == (A,), "not even if only two can say anything"
+    assert believe((A,), said(B), 3) == (A,), "nor if it is the first after a start"
+    assert believe((A,), said(A, A, A, SIX), 4) == (A,), "nor by a family that nobody else speaks of"
+    assert believe((), said(A, A, SIX), 3) == (A,)
 
 
 def test_an_address_stands_until_enough_say_another() -> None:
-    assert believe((A,), {}) == (A,)
-    assert believe((A,), said(B, C)) == (A,)
-    assert believe((A,), said(A, B, B)) == (B,)
+    assert believe((A,), {}, 3) == (A,)
+    assert believe((A,), said(B, C), 2) == (A,)
+    assert believe((A,), said(A, B, B), 3) == (B,)
 
 
-def test_families_are_counted_each_for_itself() -> None:
-    assert believe((), said(A, SIX)) == (SIX, A)
-    assert believe((A,), said(A, A, SIX, SIX, SIX)) == (A, SIX), "what is named keeps its place"
-    assert believe((A, SIX), said(B, B)) == (SIX, B), "nobody is there to say anything of IPv6"
+def test_each_may_see_a_node_by_another_family() -> None:
+    assert believe((), said(A, SIX), 2) == (SIX, A)
+    assert believe((A,), said(A, A, SIX, SIX, SIX), 5) == (A, SIX), "what is named keeps its place"
+    assert believe((A, SIX), said(B, B), 2) == (SIX, B), "nobody is there to say anything of IPv6"
 
 
 def test_what_is_valid_everywhere_comes_first() -> None:
-    assert believe((PRIVATE,), said(PRIVATE, PRIVATE, PRIVATE, PUBLIC, PUBLIC)) == (PUBLIC, PRIVATE)
+    assert believe((PRIVATE,), said(PRIVATE, PRIVATE, PRIVATE, PUBLIC, PUBLIC), 5) == (PUBLIC, PRIVATE)
 
 
 def test_what_was_found_keeps_its_order() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network, ip_network
 
 import pytest
 
 from routing_world import Host, World
+from smegmesh.crdt.entry import BridgedRoute, Entry, Role
+from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.identity.address import mesh_prefix, node_address
-from smegmesh.routing.paths import preferred_exit
+from smegmesh.routing.choices import Choice, Joined, advertise
+from smegmesh.routing.host import EXIT_TABLE
+from smegmesh.routing.paths import path_cost, preferred_exit
 
 SUBNET = "2001:db8:10::/48"
 BEHIND = IPv6Address("2001:db8:10::5")
@@ -198,3 +203,84 @@ def test_what_lies_within_a_mesh_is_refused_and_changes_nothing(prefix: str) -> 
         assert lied_to.computed[host.name].routing.plan == honest.computed[host.name].routing.plan
     joined = lied_to._joined(lied_to.hosts["r1"], "prod", lied_to.view("r1", "prod"))
     assert joined.offers.refused == {liar.key: f"liar advertises {prefix}, which lies within a mesh"}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [str(mesh_prefix("prod")), f"{node_address('prod', Host('r0', ()).key)}/128", str(mesh_prefix("office"))],
+    ids=["the mesh's own prefix", "another's address", "the mesh that it bridges"],
+)
+def test_a_bridge_does_not_lead_to_what_lies_within_a_mesh_either(prefix: str) -> None:
+    meshes = ("prod", "office")
+    others = [Host("far", ("office",)), *receivers(2, ("*", "::/0"))]
+    honest, lied_to = settled(*others, Host("gw", meshes, meshes)), settled(*others, Host("gw", meshes, meshes))
+    entry = lied_to.published["gw", "prod"]
+    lie = BridgedRoute(("office",), prefix)
+    lied_to.published["gw", "prod"] = replace(entry, routes=(*entry.routes, lie))
+    for name in ("r0", "r1"):
+        lied_to.look(name)
+        assert lied_to.computed[name].plans == honest.computed[name].plans
+        assert lied_to.computed[name].routing.plan == honest.computed[name].routing.plan
+
+
+def test_an_exit_of_one_mesh_does_not_lead_into_another_that_the_host_is_in() -> None:
+    """They need know nothing of each other: the host does."""
+    victim = Host("member", ("office",))
+    both = Host("both", ("prod", "office"), accept=("*",))
+    liar = Host("liar", ("prod",), advertise={"prod": (f"{victim.address('office')}/128",)})
+    world = settled(victim, both, liar)
+    assert world.walk("both", None, victim.address("office")) == ["both", "member", "arrived"]
+    assert not any(table == EXIT_TABLE for table, _network in world.computed["both"].routing.plan.routes)
+
+
+def test_a_client_carries_nothing_for_a_client() -> None:
+    named = Host("named", ("prod",), homes={"prod": ("r0", None)})
+    naming = Host("naming", ("prod",), homes={"prod": ("named", None)}, accept=("*", "::/0"))
+    world = settled(*exits(1, "::/0"), *receivers(1, ()), named, naming)
+    assert world.walk("named", None, ELSEWHERE)[-1] == "unreachable"
+
+
+def test_nobody_crowds_others_out_of_what_a_bridge_tells() -> None:
+    """A neighbour that names a thousand meshes leaves room for the one that names three."""
+    many = tuple(BridgedRoute((f"m{number}",)) for number in range(1000))
+    few = tuple(BridgedRoute(("z", f"far{number}")) for number in range(3))
+    offers = {
+        b"many": {route.path[-1]: ("office", *route.path) for route in many},
+        b"few": {route.path[-1]: ("office", *route.path) for route in few},
+    }
+    choices = {
+        "prod": {},
+        "office": {
+            name: Choice(path_cost("office", path[1:]), path[1:], key)
+            for key, paths in offers.items()
+            for name, path in paths.items()
+        },
+    }
+    joined = {mesh: Joined(bridge=True) for mesh in ("prod", "office")}
+    told = advertise("prod", joined, choices)
+    assert len(told) == 256
+    assert told[0] == BridgedRoute(("office",))
+    assert {route.path[-1] for route in told} >= {"far0", "far1", "far2"}
+
+
+def test_what_a_bridge_tells_fits_into_its_entry() -> None:
+    """However long the names are that it heard."""
+    long = [".".join([f"{number:03}" + "x" * 60] * 3 + ["m"]) for number in range(300)]
+    path = tuple(long[:14])
+    choices = {
+        "prod": {},
+        "office": {name: Choice(path_cost("office", (*path, name)), (*path, name), b"via") for name in long[14:]},
+    }
+    told = advertise("prod", {mesh: Joined(bridge=True) for mesh in ("prod", "office")}, choices)
+    entry = Entry(
+        name="gw",
+        role=Role.PEER,
+        tunnel_key=bytes(32),
+        bridge=True,
+        routes=told,
+        services={f"s{number}": "v" * 255 for number in range(64)},
+        advertise=tuple(f"2001:db8:{number:x}::/48" for number in range(1, 257)),
+        description="d" * 255,
+    )
+    assert len(told) > 1
+    assert encode_entry(entry)

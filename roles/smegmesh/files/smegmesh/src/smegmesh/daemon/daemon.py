@@ -95,6 +95,7 @@ class Daemon:
             system=platform.system,
             tunnels=platform.tunnels,
             routes=Routes(keys.node_key, self._interfaces_changed),
+            forwards=lambda: self._forwarding is None or self._forwarding.works,
             resolver=Resolver(loop.time),
             run_hook=platform.run_hook,
             clock=loop.time,
@@ -104,7 +105,7 @@ class Daemon:
         self._problems: dict[str, str] = {}
         self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
-        self._forwarding = Forwarding(store, self._host_plan, self._forwarding_devices) if platform.tunnels else None
+        self._forwarding = self._make_forwarding() if platform.tunnels else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -353,6 +354,13 @@ class Daemon:
     def _interfaces_changed(self) -> None:
         if self._forwarding is not None:
             self._forwarding.changed()
+
+    def _make_forwarding(self) -> Forwarding:
+        return Forwarding(self._host.store, self._host_plan, self._forwarding_devices, on_works=self._works_changed)
+
+    def _works_changed(self) -> None:
+        for mesh in self._meshes.values():
+            mesh.forwarding_changed()
 
     def _host_plan(self) -> HostPlan:
         return self._host.routes.plan

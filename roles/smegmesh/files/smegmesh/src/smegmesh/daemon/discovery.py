@@ -63,6 +63,9 @@ class Discovery:
                 if self.problem != str(error):
                     self._log.error("%s", error)
                 self.problem = str(error)
+            except Exception as error:  # a fault of ours, told and tried again like any other: nobody else looks
+                self._log.exception("the addresses of this host could not be found out")
+                self.problem = f"endpoint: unexpected {type(error).__name__}: see `journalctl -u smegd`"
             await self._asked.wait(INTERVAL)
             await asyncio.sleep(_SETTLE)
 
@@ -95,12 +98,12 @@ async def _sources(host: Host, targets: Iterable[str], overlay: Overlay) -> list
     return [address for address in usable if address is not None]
 
 
-def observed(said: Callable[[], dict[bytes, Address]], overlay: Overlay) -> Find:
-    """The addresses at which the peers say that they see this host."""
+def observed(said: Callable[[], dict[bytes, Address]], peers: Callable[[], int], overlay: Overlay) -> Find:
+    """The addresses at which the peers say that they see this host; `peers`: how many others could."""
 
     async def find(before: tuple[Address, ...]) -> tuple[Address, ...]:
         within = tuple(overlay())
         usable = {key: address for key, address in said().items() if outside_address(str(address), within) is not None}
-        return believe(before, usable)
+        return believe(before, usable, peers())
 
     return find

@@ -71,8 +71,8 @@ class UsedExits:
 class Upstream:
     """Pings what an exit must reach to be of use, past all tunnels; `changed` is called when `reached` is another."""
 
-    def __init__(self, health: Health, changed: Callable[[], None]) -> None:
-        self.reached = True
+    def __init__(self, health: Health, changed: Callable[[], None], *, reached: bool) -> None:
+        self.reached = reached
         self._health = health
         self._missed = 0
         self._changed = changed

@@ -56,6 +56,9 @@ class Forwarding:
 
     `problem` says why the host is not as it should be; `obstacles` what of others is in the way. What
     somebody else changed is repaired, and logged.
+
+    It `works` until the first try fails, and for good once one has succeeded: what stands goes on forwarding, whatever
+    fails later. `on_works` is called when that changes.
     """
 
     def __init__(
@@ -65,8 +68,12 @@ class Forwarding:
         peers: Callable[[], Collection[str]],
         controls: Controls | None = None,
         pauses: Pauses | None = None,
+        on_works: Callable[[], None] = lambda: None,
     ) -> None:
         self.problem: str | None = None
+        self.works = True
+        self._worked = False  # once
+        self._on_works = on_works
         self.obstacles: list[str] = []
         self._store = store
         self._plan = plan
@@ -119,10 +126,16 @@ class Forwarding:
                 _log.exception("forwarding could not be followed")
                 self.problem = f"forwarding: unexpected {type(error).__name__}: see `journalctl -u smegd`"
             else:
-                self.problem = None
+                self.problem, self._worked = None, True
+            self._tell_works(self._worked)
             if not self._dirty.is_set():
                 self._idle.set()
             await self._dirty.wait(self._pause(check_at - clock()))
+
+    def _tell_works(self, works: bool) -> None:
+        if works != self.works:
+            self.works = works
+            self._on_works()
 
     def _pause(self, until_check: float) -> float | None:
         if self.problem:

@@ -42,8 +42,9 @@ class Directories:
 class Host:
     """The services and facts a mesh runs on. `clock` is monotonic seconds.
 
-    Without `tunnels` the plane carries no packets, so there is nothing to probe. `give_up`
-    ends the agent: the manager starts it again, and the start mends what this run cannot.
+    `forwards` says whether it forwards at all, as far as is known. Without `tunnels` the plane carries no packets, so
+    there is nothing to probe. `give_up` ends the agent: the manager starts it again, and the start mends what this run
+    cannot.
     """
 
     directories: Directories
@@ -55,6 +56,7 @@ class Host:
     system: System
     tunnels: bool
     routes: Routes
+    forwards: Callable[[], bool]
     resolver: Resolver
     run_hook: Runner
     clock: Callable[[], float]

@@ -31,8 +31,9 @@ _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is 
 
 
 class Interface:
-    """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed or
-    is as planned again; `prepare` is awaited before one is made, and while it raises HookError there is none.
+    """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed, is as
+    planned again, or serves no more; `prepare` is awaited before one is made, and while it raises HookError there is
+    none.
     `allowed` is what members carry beyond the mesh.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
@@ -76,6 +77,7 @@ class Interface:
         self._idle = asyncio.Event()
         self._device_lock = asyncio.Lock()
         self._failures = 0
+        self._adopts: bool | None = None  # whether there was one with peers at the start; None: nobody looked yet
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -87,6 +89,11 @@ class Interface:
     def stands(self) -> bool:
         """Whether the interface is there, if perhaps not as it should be."""
         return self._reconciler is not None
+
+    @property
+    def serves(self) -> bool:
+        """Whether packets get through it, as far as is known; one that is still to be adopted carries them, too."""
+        return self.problem is None and (self._reconciler is not None or self._adopts is not False)
 
     def start(self) -> None:
         """Begin; the interface comes up as soon as it can."""
@@ -147,7 +154,9 @@ class Interface:
                 self._log.error("%s", error)
 
     async def _run(self) -> None:
-        if await in_thread(self._carries):
+        self._adopts = await in_thread(self._carries)
+        self._on_state()
+        if self._adopts:
             await self._informed.wait(_PATIENCE)
         check_at = self._host.clock() + CHECK_INTERVAL
         while True:
@@ -196,7 +205,8 @@ class Interface:
         async with self._device_lock:
             if self._reconciler is not None and await in_thread(self._host.system.link, self.device) is None:
                 self._log.warning("interface %s was gone", self.device)
-                self._reconciler = None
+                self._reconciler, self._adopts = None, False
+                self._on_state()
 
     async def _look_at_families(self) -> None:
         """Which endpoints of others are any good here; on a host that has no address yet, all."""
@@ -247,7 +257,7 @@ class Interface:
         named = {key: peer.endpoint for key, peer in peers.items() if peer is not None and peer.endpoint is not None}
         resolved = await self._host.resolver.resolve(set(named.values()), self._policy.families)
         unresolved = {key: peers[key] for key, endpoint in named.items() if endpoint not in resolved}
-        return outside(routes, resolved), unresolved
+        return outside(routes | self._host.routes.overlay(), resolved), unresolved
 
     def _carries(self) -> bool:
         """Whether the interface exists and has peers."""

@@ -82,6 +82,7 @@ class Mesh:
         self._timer: asyncio.TimerHandle | None = None
         self._greeting: asyncio.TimerHandle | None = None
         self._probe_problem: str | None = None
+        self._speak_problem: str | None = None
         self._probe_pause = _PROBE_PAUSE
         self._watched: frozenset[bytes] = frozenset()
         self._greeted: frozenset[bytes] = frozenset()
@@ -103,7 +104,7 @@ class Mesh:
         )
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._exit_changed, host.clock)
-        self._upstream: Upstream | None = None
+        self._upstream = self._make_upstream(reached=self._stored_reached())
         self._reach = Reach(host.clock())
         self._reach_timer: asyncio.TimerHandle | None = None
         self._announced = self._stored_routes()
@@ -177,7 +178,7 @@ class Mesh:
         self.hooks.follow(declaration)
         self.interface.follow(declaration)
         if before.health != declaration.health:
-            self._watch_upstream()
+            self._change_upstream()
         self._replaced()
         return True
 
@@ -344,7 +345,7 @@ class Mesh:
         others = any(key != view.node_key for key in view.members)
         connected = self._reach.connected(self._host.clock(), linked=bool(self.engine.links()), others=others)
         self._look_again(self._reach.until)
-        return connected and not is_down and self.interface.problem is None
+        return connected and not is_down and self.interface.serves and self._host.forwards()
 
     def _look_again(self, when: float) -> None:
         """The mesh may be out of reach then; a timer may come a little early."""
@@ -360,15 +361,16 @@ class Mesh:
         return own.entry.routes if own is not None and self.declaration.bridge else ()
 
     def _advertised(self) -> tuple[Prefix, ...]:
-        return self.declaration.advertise if self._upstream is None or self._upstream.reached else ()
+        reached = self._upstream is None or self._upstream.reached
+        return self.declaration.advertise if reached and self._host.forwards() else ()
 
     def _watch_exits(self) -> None:
         """Ping the exits that are used, from the moment in which they could answer."""
         if not self._host.tunnels or self._stopped or not self.interface.stands:
             return
         members = self.view().members
-        used = self._host.routes.used(self.mesh_id) | self._exits.unreachable
         offered = {key for exits in self._host.routes.offers(self.mesh_id).exits.values() for key in exits}
+        used = self._host.routes.used(self.mesh_id) | (self._exits.unreachable & offered)
         addresses = {key: members[key].address for key in (used | offered) & members.keys()}
         addresses.pop(self._host.keys.node_key, None)
         try:
@@ -385,17 +387,34 @@ class Mesh:
         self._replaced()
         self._watch_exits()  # one that is back need not be in use
 
+    def _make_upstream(self, *, reached: bool) -> Upstream | None:
+        """Who looks after what the declaration says that this exit must reach; `reached` until it is known better."""
+        if self.declaration.health is None or not self._host.tunnels:
+            return None
+        return Upstream(self.declaration.health, self._upstream_changed, reached=reached)
+
+    def _stored_reached(self) -> bool:
+        """Whether this exit advertised something before it was started anew, or never ran."""
+        own = self.engine.view().members.get(self._host.keys.node_key)
+        return own is None or bool(own.entry.advertise)
+
     def _watch_upstream(self) -> None:
-        """Look after what the declaration says that this exit must reach."""
         if self._upstream is not None:
-            self._upstream.close()
-            self._upstream = None
-        if self.declaration.health is not None and self._host.tunnels:
-            self._upstream = Upstream(self.declaration.health, self._upstream_changed)
             try:
                 self._upstream.start()
             except PlaneError as error:
                 self._log.error("%s", error)
+
+    def _change_upstream(self) -> None:
+        """The declaration says something else of it."""
+        before, self._upstream = (
+            self._upstream,
+            self._make_upstream(reached=self._upstream is None or self._upstream.reached),
+        )
+        if before is not None:
+            before.close()
+        self._watch_upstream()
+        self._speak()
 
     def _upstream_changed(self) -> None:
         assert self._upstream is not None
@@ -409,12 +428,22 @@ class Mesh:
         try:
             self._input(self.engine.set_entry, self._entry())
         except ValueError as error:
-            self._log.error("not announced: %s", error)
+            if self._speak_problem is None:
+                self._log.error("not announced: %s", error)
+            self._speak_problem = f"not announced: {error}"
+        else:
+            self._speak_problem = None
+
+    def forwarding_changed(self) -> None:
+        """The host forwards now, or does not any more."""
+        self._speak()
+        self._replaced()
 
     # The interface and what is seen through it.
 
     def _interface_up(self, created: bool) -> None:
         self._on_up()
+        self._replaced()
         self._watch_exits()
         if created:
             self._greet()
@@ -478,8 +507,18 @@ class Mesh:
             return None
         overlay = self._host.routes.overlay
         outwards = declaration.endpoint_discovery == "outgoing"
-        find = outgoing(self._host, declaration, overlay) if outwards else observed(self.engine.observed, overlay)
+        find = (
+            outgoing(self._host, declaration, overlay)
+            if outwards
+            else observed(self.engine.observed, self._peers, overlay)
+        )
         return Discovery(find, self._stored_addresses(), self._speak, self._log)
+
+    def _peers(self) -> int:
+        """How many others could say where they see this host."""
+        members = self.view().members.values()
+        others = (member for member in members if member.node_key != self._host.keys.node_key)
+        return sum(member.entry.role is Role.PEER and member.liveness is Liveness.ALIVE for member in others)
 
     def _stored_addresses(self) -> tuple[Address, ...]:
         """What was found before the agent was started anew: it holds until something else is found."""

@@ -129,7 +129,8 @@ class Routes:
         before, self._carried_out = self._carried_out, self._follower.routing
         after = self._carried_out
         for mesh_id, mesh in list(self._meshes.items()):
-            if _differ(mesh_id, before.allowed, after.allowed) or _differ(mesh_id, before.used, after.used):
+            pairs = ((before.allowed, after.allowed), (before.used, after.used), (before.exits, after.exits))
+            if any(_differ(mesh_id, one, other) for one, other in pairs):
                 mesh.rerouted()
         if before.plan != after.plan:
             self._changed()

@@ -44,24 +44,27 @@ def follow(before: tuple[Address, ...], found: Iterable[Address]) -> tuple[Addre
     return tuple(dict.fromkeys([*(address for address in before if address in now), *now])) or before
 
 
-def believe(before: tuple[Address, ...], said: Mapping[bytes, Address]) -> tuple[Address, ...]:
+def believe(before: tuple[Address, ...], said: Mapping[bytes, Address], peers: int) -> tuple[Address, ...]:
     """The addresses to use by what peers (node keys) say now, best first; `before` are those used until now.
 
-    Families are counted each for itself: a peer sees a node by one of them only. An address of before stands until
-    there is another of its family that enough peers say. Those that are valid everywhere come first.
+    Enough are two, or the only one of `peers` that there is. An address of before stands until there is another of its
+    family that enough peers say. Where none was known, all have spoken and no two agree, a family of which all say
+    the same is believed: each may see this node by another one. Those that are valid everywhere come first.
     """
     votes: dict[Address, int] = {}
     for address in said.values():
         votes[address] = votes.get(address, 0) + 1
-    good = {address for address in votes if votes[address] >= _quorum(address, said)}
+    good = {address for address in votes if votes[address] >= min(QUORUM, max(peers, 1))}
+    if not good and not before and len(said) >= peers:
+        good = {address for address in votes if not any(_differs(address, other) for other in votes)}
     families = {address.version for address in good}
     kept = [address for address in before if address in good or address.version not in families]
     new = sorted(good.difference(kept), key=lambda address: (-votes[address], -address.version, int(address)))
     return tuple(sorted([*kept, *new], key=lambda address: not address.is_global))
 
 
-def _quorum(address: Address, said: Mapping[bytes, Address]) -> int:
-    return min(QUORUM, sum(other.version == address.version for other in said.values()))
+def _differs(address: Address, other: Address) -> bool:
+    return address != other and address.version == other.version
 
 
 def _is_special(address: Address) -> bool:

@@ -7,14 +7,14 @@ gone is not counted to infinity.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 
 from smegmesh.crdt.entry import MAX_PATH, BridgedRoute
 from smegmesh.crdt.entry_codec import MAX_ROUTES
 from smegmesh.identity.grant import ANY_MESH
-from smegmesh.routing.offers import Accepted, Destination, Offers
+from smegmesh.routing.offers import Accepted, Destination, Offers, is_within_mesh, overlay_of
 from smegmesh.routing.paths import NOTHING, Cost, Path, path_cost, preferred_exit, step
 
 
@@ -31,6 +31,9 @@ class Choice:
 
 
 Choices = Mapping[Destination, Choice]
+
+_ROUTE_SIZE = 8  # bytes of an encoded route beside its texts, at most
+_ROUTES_SIZE = 16 * 1024  # bytes of all routes of an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ def choose(own: bytes, meshes: Mapping[str, Joined]) -> dict[str, Choices]:
     Between its own meshes it need not wait to be told: what is reached from one is reached from the others in the
     same moment, where it is the active bridge. Bellman and Ford's relaxation, over its own meshes only.
     """
-    told = {mesh: _told(own, mesh, joined) for mesh, joined in meshes.items()}
+    heard = (path for joined in meshes.values() for paths in joined.offers.paths.values() for path in paths.values())
+    overlay = overlay_of(meshes, heard)
+    told = {mesh: _told(own, mesh, joined, overlay) for mesh, joined in meshes.items()}
     best = told
     for _round in meshes:
         extended = {mesh: _with_own(own, mesh, meshes, told[mesh], best) for mesh in meshes}
@@ -68,33 +73,49 @@ def choose(own: bytes, meshes: Mapping[str, Joined]) -> dict[str, Choices]:
 def advertise(mesh: str, meshes: Mapping[str, Joined], best: Mapping[str, Choices]) -> tuple[BridgedRoute, ...]:
     """What this node tells in a mesh about what it reaches through the others, the nearest first.
 
-    It names every mesh that it bridges, active there or not: who is active follows from who could be.
+    It names every mesh that it bridges, active there or not: who is active follows from who could be. Where there is
+    not room for all, each member that it heard of them by gets its share: nobody can crowd out the others.
     """
     own = bridged(mesh, meshes)
-    found = {
-        destination: choice for destination, choice in _extended(mesh, own, meshes, best) if destination not in own
-    }
-    direct: list[tuple[Cost, Path, str | None]] = [(path_cost(mesh, (other,)), (other,), None) for other in own]
-    further = [
-        (choice.cost, choice.path, str(destination) if isinstance(destination, IPv6Network) else None)
-        for destination, choice in found.items()
-    ]
-    told = sorted([*direct, *further], key=lambda each: (each[0], each[2] or ""))
-    return tuple(BridgedRoute(path, prefix) for _cost, path, prefix in told[:MAX_ROUTES])
+    direct = [BridgedRoute((other,)) for other in sorted(own, key=lambda other: path_cost(mesh, (other,)))]
+    ranked: dict[bytes, int] = {}
+    further: list[tuple[int, Cost, BridgedRoute]] = []
+    reached = [each for each in _extended(mesh, own, meshes, best) if each[0] not in own]
+    for destination, choice in sorted(reached, key=lambda each: (each[1].cost, str(each[0]))):
+        rank = ranked[choice.via] = ranked.get(choice.via, 0) + 1
+        prefix = str(destination) if isinstance(destination, IPv6Network) else None
+        further.append((rank, choice.cost, BridgedRoute(choice.path, prefix)))
+    told = _fitting([*direct, *(route for _rank, _cost, route in sorted(further, key=lambda each: each[:2]))])
+    return tuple(sorted(told, key=lambda route: (path_cost(mesh, route.path), route.prefix or "")))
 
 
-def _told(own: bytes, mesh: str, joined: Joined) -> dict[Destination, Choice]:
-    """The best of what others offer in a mesh."""
+def _fitting(routes: Iterable[BridgedRoute]) -> list[BridgedRoute]:
+    """As many of the first as an entry takes, with room for all else that it says."""
+    fitting: list[BridgedRoute] = []
+    size = 0
+    for route in routes:
+        size += _ROUTE_SIZE + len(route.prefix or "") + sum(2 + len(mesh) for mesh in route.path)
+        if len(fitting) == MAX_ROUTES or size > _ROUTES_SIZE:
+            break
+        fitting.append(route)
+    return fitting
+
+
+def _told(own: bytes, mesh: str, joined: Joined, overlay: Set[IPv6Network]) -> dict[Destination, Choice]:
+    """The best of what others offer in a mesh; nothing that lies within another mesh of this host."""
     offers = joined.offers
     found: dict[Destination, Choice] = {}
     for following, bridge in offers.bridges.items():
         if bridge == own:
             continue
         for destination, path in offers.paths[bridge].items():
-            if path[0] == following:
+            outside = not isinstance(destination, IPv6Network) or not is_within_mesh(destination, overlay)
+            if path[0] == following and outside:
                 _take(found, destination, Choice(path_cost(mesh, path), path, bridge))
-    reached = {prefix: _reached(own, joined, prefix) for prefix in offers.exits}
-    for prefix, exits in offers.exits.items():
+    usable_prefixes = [prefix for prefix in offers.exits if not is_within_mesh(prefix, overlay)]
+    reached = {prefix: _reached(own, joined, prefix) for prefix in usable_prefixes}
+    for prefix in usable_prefixes:
+        exits = offers.exits[prefix]
         others = exits.keys() - {own}
         usable = reached[prefix] or (frozenset() if _is_covered(joined, prefix, reached) else others)
         if usable:

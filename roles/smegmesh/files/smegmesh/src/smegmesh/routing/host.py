@@ -38,7 +38,7 @@ class Routing:
 
     `best`: the ways to everything outside a mesh. `sent`: to what of that this host sends, for itself or for
     clients that it carries. `allowed`: what a member (node key) carries beside its own address. `announced`: what
-    this node tells of its other meshes. `used`: exits whose tunnels are to be probed.
+    this node tells of its other meshes. `used`: exits whose tunnels are to be probed; `exits`: all that there are.
     """
 
     best: Mapping[str, Choices] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class Routing:
     allowed: Mapping[str, Mapping[bytes, frozenset[IPv6Network]]] = field(default_factory=dict)
     announced: Mapping[str, tuple[BridgedRoute, ...]] = field(default_factory=dict)
     used: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
+    exits: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
     plan: HostPlan = field(default_factory=HostPlan)
 
 
@@ -60,6 +61,7 @@ def make_routing(own: bytes, places: Mapping[str, Place]) -> Routing:
         allowed={mesh: _allowed(own, best[mesh], sent[mesh]) for mesh in places},
         announced={mesh: advertise(mesh, meshes, best) for mesh in places},
         used={mesh: _used_exits(own, best[mesh], sent[mesh]) for mesh in places},
+        exits={mesh: frozenset().union(*joined.offers.exits.values()) for mesh, joined in meshes.items()},
         plan=_host_plan(own, places, best, sent),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network, ip_network
 
@@ -13,6 +13,7 @@ from smegmesh.routing.paths import Path, active_bridge, path_cost
 
 Destination = str | IPv6Network  # a mesh by its id, or a prefix outside the overlay
 DEFAULT = IPv6Network("::/0")
+MESH_LENGTH = 64  # bits of a mesh's prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,10 @@ def make_offers(view: View, keys: Iterable[bytes]) -> Offers:
     """The offers of a mesh; `keys` are the members of whose entries `offers_anything` is true, at least."""
     members = [member for key in keys if (member := view.members.get(key)) is not None]
     usable = [member for member in members if member.liveness is not Liveness.DOWN]
-    paths = {
-        member.node_key: _paths(view.mesh_id, member.entry)
-        for member in usable
-        if member.entry.bridge and member.entry.role is Role.PEER
-    }
-    exits, refused = _exits(view, usable, _overlay(view.mesh_id, paths.values()))
+    bridges = [member for member in usable if member.entry.bridge and member.entry.role is Role.PEER]
+    overlay = overlay_of({view.mesh_id}, (route.path for member in bridges for route in member.entry.routes))
+    exits, refused = _exits(view, usable, overlay)
+    paths = {member.node_key: _paths(view.mesh_id, member, overlay, refused) for member in bridges}
     return Offers(
         _active(view.mesh_id, paths),
         paths,
@@ -84,15 +83,32 @@ def carrier(view: View, key: bytes) -> bytes | None:
     if member is None or member.entry.role is Role.PEER:
         return None if member is None else key
     home = view.home_of(key)
+    if home is None or (peer := view.members.get(home)) is None or peer.entry.role is not Role.PEER:
+        return None
     return key if home == view.node_key else home
 
 
-def _paths(mesh_id: str, entry: Entry) -> dict[Destination, Path]:
+def overlay_of(meshes: Iterable[str], paths: Iterable[Path]) -> frozenset[IPv6Network]:
+    """The prefixes of these meshes, and of all that are heard of on paths."""
+    return frozenset(mesh_prefix(mesh) for mesh in {*meshes, *(mesh for path in paths for mesh in path)})
+
+
+def is_within_mesh(prefix: IPv6Network, overlay: Set[IPv6Network]) -> bool:
+    """Whether a prefix is, or lies within, one of the meshes of an overlay (each a /64)."""
+    return prefix.prefixlen >= MESH_LENGTH and prefix.supernet(new_prefix=MESH_LENGTH) in overlay
+
+
+def _paths(
+    mesh_id: str, member: Member, overlay: Set[IPv6Network], refused: dict[bytes, str]
+) -> dict[Destination, Path]:
     """What a bridge reaches: the shortest of the paths that it names to each destination."""
     found: dict[Destination, Path] = {}
-    for route in entry.routes:
+    for route in member.entry.routes:
         destination = _destination(route.path, route.prefix)
         if destination is None or mesh_id in route.path or len(route.path) > MAX_PATH:
+            continue
+        if isinstance(destination, IPv6Network) and is_within_mesh(destination, overlay):
+            refused[member.node_key] = f"{member.entry.name} names a way to {destination}, which lies within a mesh"
             continue
         before = found.get(destination)
         if before is None or path_cost(mesh_id, route.path) < path_cost(mesh_id, before):
@@ -116,20 +132,14 @@ def _active(mesh_id: str, paths: Mapping[bytes, Mapping[Destination, Path]]) -> 
     return {other: active_bridge(mesh_id, other, keys) for other, keys in candidates.items()}
 
 
-def _overlay(mesh_id: str, paths: Iterable[Mapping[Destination, Path]]) -> frozenset[IPv6Network]:
-    """The prefixes of all meshes that are heard of."""
-    meshes = {mesh for reached in paths for path in reached.values() for mesh in path}
-    return frozenset(map(mesh_prefix, {mesh_id, *meshes}))
-
-
 def _exits(
-    view: View, members: Iterable[Member], overlay: frozenset[IPv6Network]
+    view: View, members: Iterable[Member], overlay: Set[IPv6Network]
 ) -> tuple[dict[IPv6Network, dict[bytes, bool]], dict[bytes, str]]:
     exits: dict[IPv6Network, dict[bytes, bool]] = {}
     refused: dict[bytes, str] = {}
     for member in members:
         for network in _networks(member.entry.advertise):
-            if any(network.subnet_of(mesh) for mesh in overlay):
+            if is_within_mesh(network, overlay):
                 refused[member.node_key] = f"{member.entry.name} advertises {network}, which lies within a mesh"
             elif carrier(view, member.node_key) is not None:
                 exits.setdefault(network, {})[member.node_key] = member.entry.masquerade
@@ -144,5 +154,6 @@ def _networks(prefixes: Iterable[str]) -> Iterator[IPv6Network]:
 
 
 def _is_carried(view: View, member: Member) -> bool:
-    is_client = member.entry.role is Role.CLIENT and member.node_key != view.node_key
+    own = view.members.get(view.node_key)
+    is_client = member.entry.role is Role.CLIENT and own is not None and own.entry.role is Role.PEER
     return is_client and carrier(view, member.node_key) == member.node_key
