@@ -78,7 +78,7 @@ def one_change(before: View) -> Callable[[], object]:
 
 def resolved(plan: Plan) -> dict[bytes, WantedPeer]:
     return {
-        key: WantedPeer(peer, peer.endpoint and address(peer.endpoint)).carried_out()
+        key: WantedPeer(peer, where := peer.endpoint and address(peer.endpoint)).carried_out(where)
         for key, peer in plan.peers.items()
     }
 
