@@ -11,6 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "roles/smegmesh/files/smegmesh/src"))
 
+from inside import serve
+
 from smegmesh.dataplane import firewall, forwarding
 from smegmesh.dataplane.launcher import ProcessLauncher
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint
@@ -96,22 +98,6 @@ class Worker:
         return results
 
 
-def serve() -> None:
-    """Answer calls from standard input until it ends."""
-    calls, answers = sys.stdin.buffer, sys.stdout.buffer
-    worker = Worker(*pickle.load(calls))
-    while True:
-        try:
-            name, arguments = pickle.load(calls)
-        except EOFError:
-            return
-        try:
-            answer = (True, getattr(worker, name)(*arguments))
-        except Exception as error:  # the test judges it
-            answer = (False, error)
-        pickle.dump(answer, answers)
-        answers.flush()
-
-
 if __name__ == "__main__":
-    serve()
+    worker = Worker(*pickle.load(sys.stdin.buffer))
+    serve(lambda name, arguments: getattr(worker, name)(*arguments))

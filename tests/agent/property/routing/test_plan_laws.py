@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing_world import owner
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import node_address
@@ -41,17 +40,6 @@ def plan_of(members: dict[bytes, Member], key: bytes) -> Plan:
     return make_plan(View(MESH, key, members, None, b""), LocalPolicy(members[key].entry.role))
 
 
-def next_hop(plan: Plan, destination: IPv6Address) -> bytes | None:
-    """The peer that WireGuard sends a packet to: the longest prefix."""
-    found = [
-        (network.prefixlen, key)
-        for key, peer in plan.peers.items()
-        for network in peer.allowed_ips
-        if destination in network
-    ]
-    return max(found)[1] if found else None
-
-
 @given(meshes())
 @settings(max_examples=150, deadline=None)
 def test_an_allowed_ip_has_one_owner(members: dict[bytes, Member]) -> None:
@@ -80,7 +68,7 @@ def test_what_one_node_sends_the_next_accepts_until_it_arrives(members: dict[byt
             for _ in range(MOST_HOPS):
                 if at == destination:
                     break
-                to = next_hop(plans[at], members[destination].address)
+                to = owner(plans[at], members[destination].address)
                 assert to is not None
                 back = plans[to].peers[at]
                 assert any(members[source].address in network for network in back.allowed_ips)

@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
-from ipaddress import IPv6Network
 from random import SystemRandom
 from typing import Any
 
@@ -29,7 +28,7 @@ from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.events import Alarm, Close, Dial, Event, Observed, Probe, Send, ViewChanged
 from smegmesh.gossip.observed import Address, outside_address
 from smegmesh.gossip.settings import Settings, Stored
-from smegmesh.gossip.view import Liveness, View
+from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.routing.choices import Joined
@@ -133,6 +132,10 @@ class Mesh:
     def view(self) -> View:
         """The picture of this moment."""
         return self.engine.view()
+
+    def _own_member(self) -> Member | None:
+        """What this node says and is, None before it said anything."""
+        return self.view().members.get(self._host.keys.node_key)
 
     def start(self) -> None:
         """Join: accept and dial links, publish the own entry, bring the interface up. Raises TlsSettingsError."""
@@ -316,7 +319,7 @@ class Mesh:
                 bridge=self.declaration.bridge and self._serves(),
                 granted=frozenset(self._credentials.certificate.grant.bridges),
                 accepted=_accepted(self.declaration),
-                advertised=frozenset(prefix for prefix in self._advertised() if isinstance(prefix, IPv6Network)),
+                advertised=frozenset(self._advertised()),
                 unreachable=self._exits.unreachable,
             ),
             masquerade=self.declaration.masquerade,
@@ -340,7 +343,7 @@ class Mesh:
     def _serves(self) -> bool:
         """Whether what is sent here for another mesh gets on: the interface stands, and the mesh is heard."""
         view = self.view()
-        own = view.members.get(view.node_key)
+        own = self._own_member()
         is_down = own is not None and own.liveness is Liveness.DOWN
         others = any(key != view.node_key for key in view.members)
         connected = self._reach.connected(self._host.clock(), linked=bool(self.engine.links()), others=others)
@@ -357,7 +360,7 @@ class Mesh:
 
     def _stored_routes(self) -> tuple[BridgedRoute, ...]:
         """What this node announced before it was started anew: it holds until it knows better."""
-        own = self.engine.view().members.get(self._host.keys.node_key)
+        own = self._own_member()
         return own.entry.routes if own is not None and self.declaration.bridge else ()
 
     def _advertised(self) -> tuple[Prefix, ...]:
@@ -369,7 +372,7 @@ class Mesh:
         if not self._host.tunnels or self._stopped or not self.interface.stands:
             return
         members = self.view().members
-        offered = {key for exits in self._host.routes.offers(self.mesh_id).exits.values() for key in exits}
+        offered = self._host.routes.exits(self.mesh_id)
         used = self._host.routes.used(self.mesh_id) | (self._exits.unreachable & offered)
         addresses = {key: members[key].address for key in (used | offered) & members.keys()}
         addresses.pop(self._host.keys.node_key, None)
@@ -395,7 +398,7 @@ class Mesh:
 
     def _stored_reached(self) -> bool:
         """Whether this exit advertised something before it was started anew, or never ran."""
-        own = self.engine.view().members.get(self._host.keys.node_key)
+        own = self._own_member()
         return own is None or bool(own.entry.advertise)
 
     def _watch_upstream(self) -> None:
@@ -522,7 +525,7 @@ class Mesh:
 
     def _stored_addresses(self) -> tuple[Address, ...]:
         """What was found before the agent was started anew: it holds until something else is found."""
-        own = self.engine.view().members.get(self._host.keys.node_key)
+        own = self._own_member()
         hosts = [parse_address(text)[0] for text in own.entry.links] if own is not None else []
         declared = self.declaration.endpoint.host if self.declaration.endpoint is not None else None
         found = (outside_address(host, (mesh_prefix(self.mesh_id),)) for host in hosts if host != declared)
@@ -544,7 +547,7 @@ class Mesh:
 
         Nothing but keepalives is sent to it, so WireGuard would notice after two minutes only (Rekey-After-Time).
         """
-        own = self.view().members.get(self._host.keys.node_key)
+        own = self._own_member()
         if own is not None and own.entry.role is Role.CLIENT and own.entry.backup == node_key:
             self._renew(node_key)
 
@@ -571,8 +574,7 @@ class Mesh:
 
 
 def _accepted(declaration: Declaration) -> Accepted:
-    prefixes = tuple(prefix for prefix in declaration.accept_routes if isinstance(prefix, IPv6Network))
-    return Accepted(prefixes, declaration.accept_all, declaration.accept_default)
+    return Accepted(declaration.accept_routes, declaration.accept_all, declaration.accept_default)
 
 
 def _accept(declaration: Declaration) -> tuple[str, ...]:

@@ -75,6 +75,10 @@ class Routes:
         """The exits of a mesh that this node sends to."""
         return self._follower.routing.used.get(mesh, frozenset())
 
+    def exits(self, mesh: str) -> frozenset[bytes]:
+        """All exits of a mesh."""
+        return self._follower.routing.exits.get(mesh, frozenset())
+
     def offers(self, mesh: str) -> Offers:
         """What the members of a mesh offer."""
         return self._follower.offers(mesh)

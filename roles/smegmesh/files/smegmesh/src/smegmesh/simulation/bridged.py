@@ -90,16 +90,11 @@ class Bridged:
 
     def run_for(self, seconds: float) -> None:
         """Let time pass."""
-        self.clock.run_until(self.clock.now + seconds)
+        self.clock.run_for(seconds)
 
     def run_until(self, condition: Callable[[], bool], limit: float, step: float = 0.05) -> float:
         """Let time pass until the condition holds; returns the seconds. Raises TimeoutError after `limit`."""
-        start = self.clock.now
-        while not condition():
-            if self.clock.now >= start + limit:
-                raise TimeoutError(f"not within {limit} s")
-            self.run_for(step)
-        return self.clock.now - start
+        return self.clock.wait(condition, limit, step, lambda: f"down are {sorted(self.dead)}")
 
     # What is seen
 

@@ -29,3 +29,19 @@ class Clock:
             self.now, _order, call, arguments = heappop(calls)
             call(*arguments)
         self.now = max(self.now, time)
+
+    def run_for(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.run_until(self.now + seconds)
+
+    def wait(self, condition: Callable[[], bool], limit: float, step: float, state: Callable[[], object]) -> float:
+        """Let time pass until the condition holds, looked at every `step`; returns the seconds.
+
+        Raises TimeoutError after `limit`, with the `state` of then.
+        """
+        start = self.now
+        while not condition():
+            if self.now >= start + limit:
+                raise TimeoutError(f"not within {limit} s: {state()}")
+            self.run_for(step)
+        return self.now - start
