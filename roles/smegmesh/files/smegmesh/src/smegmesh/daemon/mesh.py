@@ -126,7 +126,7 @@ class Mesh:
     def problems(self) -> list[str]:
         """What keeps it from working as it should, but for the interface's own."""
         unfound = self._discovery.problem if self._discovery is not None and not self.declaration.endpoint else None
-        problems = (self._effects.problem, self._probe_problem, unfound, *self.hooks.problems)
+        problems = (self._effects.problem, self._probe_problem, self._speak_problem, unfound, *self.hooks.problems)
         return [problem for problem in problems if problem]
 
     def view(self) -> View:
