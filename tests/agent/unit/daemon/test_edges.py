@@ -151,45 +151,38 @@ def _refuse() -> None:
     raise ValueError("bad")
 
 
-def test_a_session_is_renewed_after_three_misses_and_then_seldom() -> None:
+def test_the_session_with_one_that_talks_is_renewed_after_three_misses_and_then_seldom() -> None:
     sessions = SilentSessions()
-    assert [sessions.probed(b"a", False, now) for now in range(1, 16)] == [now in (3, 13) for now in range(1, 16)]
-    assert not sessions.probed(b"a", True, 16)
-    assert [sessions.probed(b"a", False, now) for now in (17, 18, 19)] == [False, False, True]
+    assert [sessions.probed(b"a", False, now, now) for now in range(1, 16)] == [now in (3, 13) for now in range(1, 16)]
+    assert not sessions.probed(b"a", True, 16, 16)
+    assert [sessions.probed(b"a", False, now, now) for now in (17, 18, 19)] == [False, False, True]
 
 
-def test_a_host_that_is_cut_off_itself_keeps_its_sessions_for_a_while() -> None:
+def test_the_session_with_one_that_is_not_heard_is_kept_until_it_is() -> None:
+    sessions = SilentSessions()
+    sessions.watch({b"a"}, 0)
+    assert not any(sessions.probed(b"a", False, None, now) for now in range(1, 9))
+    assert not sessions.probed(b"a", False, 1, 9)
+    sessions.watch((), 9)  # it is reached again
+    assert sessions.pending(9) == {b"a"}
+    assert sessions.probed(b"a", False, 9.5, 10)
+
+
+def test_who_was_silent_is_pending_until_it_answers_or_has_forgotten() -> None:
     sessions = SilentSessions()
     sessions.watch({b"a", b"b"}, 0)
-    silent = [sessions.probed(key, False, now) for now in range(1, 15) for key in (b"a", b"b")]
-    assert not any(silent)
-    assert sessions.probed(b"a", False, 15)
-
-
-def test_one_that_is_silent_while_others_answer_gets_a_new_session() -> None:
-    sessions = SilentSessions()
-    sessions.watch({b"a", b"b"}, 0)
-    renewed = []
-    for now in range(1, 5):
-        sessions.probed(b"b", True, now)
-        renewed.append(sessions.probed(b"a", False, now))
-    assert renewed == [False, False, True, False]
-
-
-def test_who_was_renewed_is_pending_until_it_answers_or_has_forgotten() -> None:
-    sessions = SilentSessions()
     for now in (1, 2, 3):
         for key in (b"a", b"b"):
-            sessions.probed(key, False, now)
+            sessions.probed(key, False, None, now)
     sessions.watch((), 4)
     assert sessions.pending(4) == {b"a", b"b"}
-    sessions.probed(b"a", True, 5)
+    sessions.probed(b"a", True, None, 5)
     assert sessions.pending(182) == {b"b"}
     assert sessions.pending(183) == frozenset()
 
 
 def test_sessions_do_not_count_for_each_other() -> None:
     sessions = SilentSessions()
-    assert not any(sessions.probed(key, False, 1) for key in (b"a", b"b", b"c", b"a", b"b", b"c"))
+    assert not any(sessions.probed(key, False, 1, 1) for key in (b"a", b"b", b"c", b"a", b"b", b"c"))
     sessions.watch({b"b"}, 1)
-    assert [sessions.probed(key, False, 2) for key in (b"a", b"b")] == [False, True]
+    assert [sessions.probed(key, False, 2, 2) for key in (b"a", b"b")] == [False, True]

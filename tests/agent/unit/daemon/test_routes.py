@@ -152,3 +152,27 @@ async def test_a_mesh_that_ends_is_withdrawn_from_the_others(scene: Scene) -> No
     await told(scene.office, 2)
     assert scene.office.told[-1] == ()
     assert "wg-prod" not in scene.routes.plan.forwarding
+
+
+async def test_who_hears_nobody_keeps_its_ways_until_it_heard_all_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_LATELY", 0.05), ("_LONGEST", 60.0), ("_GRACE", 0.1)):
+        monkeypatch.setattr(f"smegmesh.routing.hearing.{name}", seconds)
+    scene.prod.offer(BridgedRoute(("lab",)))
+    scene.routes.add("prod", scene.prod)
+    before = scene.routes.allowed("prod")
+    assert before[OTHER] == {mesh_prefix("lab")}
+    await asyncio.sleep(0.1)  # the outage
+    scene.prod.offer()
+    scene.routes.follow("prod")
+    await asyncio.sleep(0.02)
+    assert scene.routes.allowed("prod") == before
+    scene.routes.heard()
+    scene.routes.follow("prod")
+    await asyncio.sleep(0.02)
+    assert scene.routes.allowed("prod") == before
+    async with asyncio.timeout(5):
+        while scene.routes.allowed("prod") == before:
+            scene.routes.heard()
+            await asyncio.sleep(0.005)

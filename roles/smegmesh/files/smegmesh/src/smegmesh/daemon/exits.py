@@ -17,14 +17,22 @@ _UPSTREAM = b""
 
 
 class UsedExits:
-    """Pings the exits that this node uses; `changed(key, reached)` is called when one is out of reach, or back.
+    """Pings the exits that this node uses; `changed(key, reached)` is called when one is out of reach, or back,
+    `heard` at each answer.
 
     When one misses a ping, some others are pinged too: only if any of those answers it is the exit that is out of
     reach, and not this node. `clock` is monotonic seconds.
     """
 
-    def __init__(self, device: str, changed: Callable[[bytes, bool], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        device: str,
+        changed: Callable[[bytes, bool], None],
+        heard: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._probation = Probation()
+        self._heard = heard
         self._changed = changed
         self._clock = clock
         self._used: dict[bytes, IPv6Address] = {}
@@ -57,6 +65,7 @@ class UsedExits:
         now = self._clock()
         if answered:
             self._answered[key] = now
+            self._heard()
         if key not in self._used:
             return
         heard = any(now - when < _LATELY for other, when in self._answered.items() if other != key)

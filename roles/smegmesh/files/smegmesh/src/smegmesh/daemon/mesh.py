@@ -102,7 +102,7 @@ class Mesh:
             self.hooks.prepare,
         )
         self._prober = Prober(declaration.interface, self._probed)
-        self._exits = UsedExits(declaration.interface, self._exit_changed, host.clock)
+        self._exits = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
         self._upstream = self._make_upstream(reached=self._stored_reached())
         self._reach = Reach(host.clock())
         self._reach_timer: asyncio.TimerHandle | None = None
@@ -217,6 +217,7 @@ class Mesh:
         self.dial_problem = None
         self._dial_failures.clear()
         heard_from = partial(self.engine.link_up, remote=self._host.links.remote(link))
+        self._host.routes.heard()
         self._input(heard_from, link, certificate, dialled)
         self._replaced()
         self._renew_backup(certificate.grant.node_key)
@@ -228,6 +229,7 @@ class Mesh:
 
     def frame(self, link: int, data: bytes) -> None:
         """A frame came."""
+        self._host.routes.heard()
         self._input(self.engine.receive, link, data)
 
     def dial_failed(self, dial: int, reason: str) -> None:
@@ -481,14 +483,14 @@ class Mesh:
 
     def _probed(self, node_key: bytes, answered: bool) -> None:
         now = self._host.clock()
+        if answered:
+            self._host.routes.heard()
+        pending = self._sessions.pending(now)
+        if self._sessions.probed(node_key, answered, self.engine.heard(node_key), now):
+            self._renew(node_key)
         if node_key in self._watched:
-            if self._sessions.probed(node_key, answered, now):
-                self._renew(node_key)
             self._input(self.engine.probe_result, node_key, answered)
-        elif answered:
-            self._sessions.probed(node_key, answered, now)
-            self._watch()
-        elif node_key not in self._sessions.pending(now):
+        elif self._sessions.pending(now) != pending or node_key not in pending:
             self._watch()
 
     def _renew(self, node_key: bytes) -> None:

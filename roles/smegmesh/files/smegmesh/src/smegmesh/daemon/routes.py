@@ -12,6 +12,7 @@ from smegmesh.gossip.view import View
 from smegmesh.identity.address import mesh_prefix
 from smegmesh.routing.announcing import Announcer
 from smegmesh.routing.follow import Follower
+from smegmesh.routing.hearing import Hearing
 from smegmesh.routing.host import Place, Routing
 from smegmesh.routing.offers import Offers
 from smegmesh.routing.plan import NOTHING_BEYOND, Allowed
@@ -48,6 +49,8 @@ class Routes:
         self._meshes: dict[str, RoutedMesh] = {}
         self._carried_out = Routing()
         self._announcer = Announcer()
+        self._hearing = Hearing(self._loop.time())
+        self._held: asyncio.TimerHandle | None = None
         self._due: asyncio.Handle | None = None
         self._announcing: asyncio.TimerHandle | None = None
 
@@ -105,10 +108,18 @@ class Routes:
         self._later()
 
     def follow(self, mesh_id: str) -> None:
-        """A mesh may be another one than it was."""
+        """A mesh may be another one than it was; its members are taken as they were while this host hears nobody."""
         mesh = self._meshes.get(mesh_id)
-        if mesh is not None and self._follower.put(mesh.view(), mesh.place()):
+        if mesh is None:
+            return
+        held = self._follower.view(mesh_id) if self._is_held() else None
+        if self._follower.put(held or mesh.view(), mesh.place()):
             self._later()
+
+    def heard(self) -> None:
+        """Somebody sent or answered something, in whatever mesh."""
+        if self._hearing.heard(self._loop.time()):
+            self._is_held()
 
     def informed(self) -> None:
         """A mesh knows now what others know."""
@@ -117,9 +128,24 @@ class Routes:
     def close(self) -> None:
         """End; nobody is told anything any more."""
         self._meshes.clear()
-        for handle in (self._due, self._announcing):
+        for handle in (self._due, self._announcing, self._held):
             if handle is not None:
                 handle.cancel()
+
+    def _is_held(self) -> bool:
+        """Whether all stays as it is for now; then all meshes are followed again when that may be over."""
+        due = self._hearing.due(self._loop.time())
+        if self._held is not None and self._held.when() != due:
+            self._held.cancel()
+            self._held = None
+        if due is not None and self._held is None:
+            self._held = self._loop.call_at(due, self._release)
+        return due is not None
+
+    def _release(self) -> None:
+        self._held = None
+        for mesh_id in list(self._meshes):
+            self.follow(mesh_id)
 
     def _later(self) -> None:
         """Once for all that changes in this turn of the loop."""

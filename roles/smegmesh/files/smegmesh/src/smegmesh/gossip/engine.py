@@ -331,6 +331,11 @@ class Engine:
         """The links that stand: number -> node key."""
         return {link.number: link.node_key for link in self._links}
 
+    def heard(self, node_key: bytes) -> float | None:
+        """When the last frame came on a link with a node; None without a link."""
+        link = self._links.to(node_key)
+        return None if link is None else link.heard
+
     # What changes in the map
 
     def _on_change(self, change: Change) -> None:

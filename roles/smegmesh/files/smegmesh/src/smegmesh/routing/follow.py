@@ -41,6 +41,11 @@ class Follower:
         followed = self._followed.get(mesh)
         return followed.place.joined.offers if followed is not None else Offers()
 
+    def view(self, mesh: str) -> View | None:
+        """The last view of a mesh; None of one that is not followed."""
+        followed = self._followed.get(mesh)
+        return followed.view if followed is not None else None
+
     def put(self, view: View, place: Place) -> bool:
         """A mesh as it is now (the offers in `place` are none yet); whether the routing may be another one.
 
