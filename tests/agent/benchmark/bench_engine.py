@@ -21,7 +21,6 @@ from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.record import Kind, Record, sign_record
-from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.engine import Engine, Send, Settings, Stored
 from smegmesh.gossip.replica import encode_record, stored_slot
 from smegmesh.simulation.credentials import authority, credentials
@@ -63,7 +62,7 @@ def _stored(count: int) -> Stored:
 
 
 def _as_stored(entry: Record) -> tuple[bytes, bytes]:
-    return stored_slot(Slot(MapKind.ENTRY, entry.node_key)), encode_record(entry)
+    return stored_slot(MapKind.ENTRY, entry.node_key), encode_record(entry)
 
 
 def record(name: str, number: int) -> Record:

@@ -74,9 +74,8 @@ def _take(replica: Replica, raw: Record | Removal, asked: Replica | None = None)
     )
     if isinstance(result, Change):
         return [result]
-    if result is None:
+    if not isinstance(result, Missing):
         return []
-    assert isinstance(result, Missing)
     editions = {_certificate(edition).fingerprint: _certificate(edition) for edition in range(3)}
     known = editions.get(result.fingerprint) if asked is None else asked.certificates.get(_KEY, result.fingerprint)
     assert known is not None, "whoever has the statement has no certificate to show for it"

@@ -36,9 +36,11 @@ def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], dat
     rings = Rings(3)
     for key in keys:
         rings.add(key)
-    subset = Subset(rings)
+    out = set[bytes]()
+    subset = Subset(rings, out)
     for key in skipped:
-        subset.leave_out(key)
+        out.add(key)
+        subset.changed(key)
     for key in keys - skipped:
         near = subset.rings.nearest(key)
         assert near.isdisjoint(skipped | {key})

@@ -35,7 +35,9 @@ class Scene:
     def __init__(self) -> None:
         self.now = 0.0
         self.changes: list[tuple[bytes, bool]] = []
-        self.used = UsedExits("smeg-a", lambda key, reached: self.changes.append((key, reached)), lambda: None, lambda: self.now)
+        self.used = UsedExits(
+            "smeg-a", lambda key, reached: self.changes.append((key, reached)), lambda: None, lambda: self.now
+        )
         self.used.watch({ONE: ADDRESSES[ONE]}, ADDRESSES)
         pings = self.used._prober
         assert isinstance(pings, Pings)

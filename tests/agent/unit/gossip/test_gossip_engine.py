@@ -377,6 +377,24 @@ def test_changes_in_quick_succession_share_a_frame(table: Table) -> None:
     assert other.engine.view().members[one.key].entry.description == "4"
 
 
+def test_what_the_other_side_says_itself_meanwhile_is_not_sent_to_it(table: Table) -> None:
+    one, left, right = table.party("p0"), table.party("p1"), table.party("p2")
+    from_left, from_right = (table.link(one, other)[0] for other in (left, right))
+    table.wait(1)
+    one.sent.clear()
+    der = credentials("p9").certificate.der
+    for number in (1, 2):  # the first goes out at once, the second waits
+        entry = Entry(name="p9", role=Role.PEER, tunnel_key=node_key("p9"), description=str(number))
+        record = _record("p9", entry, number)
+        one.engine.receive(from_left, _items(record, der), table.now)
+        table.pump()
+    one.engine.receive(from_right, _items(record, der), table.now)
+    table.wait(0.1)
+    sent = [message for link, message in one.sent if link == from_right and isinstance(message, Items)]
+    assert [len(items.records) for items in sent] == [1]
+    assert one.engine.view().members[node_key("p9")].entry.description == "2"
+
+
 def test_a_certificate_rides_along_where_it_is_new(table: Table) -> None:
     one, other, third = (table.party(f"p{number}") for number in range(3))
     table.link(other, third)

@@ -29,18 +29,20 @@ def test_neighbours_are_mutual_and_at_most_six(count: int) -> None:
 
 
 def test_skipping_is_like_not_being_there() -> None:
-    dead = set(_KEYS[3:9])
+    dead, out = set(_KEYS[3:9]), set[bytes]()
     rings = _rings(_KEYS)
-    alive = Subset(rings)
+    alive = Subset(rings, out)
     for key in dead:
-        alive.leave_out(key)
+        out.add(key)
+        alive.changed(key)
     rest = _rings([key for key in _KEYS if key not in dead])
     for key in _KEYS:
         if key not in dead:
             assert alive.rings.nearest(key) == rest.nearest(key)
     assert _KEYS[3] in rings
     for key in dead:
-        alive.let_in(key)
+        out.discard(key)
+        alive.changed(key)
     assert alive.rings is rings, "without anybody left out it is the rings themselves"
 
 

@@ -9,10 +9,19 @@ count, a liar could accuse a node for ever.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from smegmesh.crdt.verdict import Accusation
 
 _NOTHING: Mapping[bytes, Accusation] = {}
+#: The members of a large mesh; beyond that it costs memory.
+_REMEMBERED = 16_384
+
+
+@lru_cache(_REMEMBERED)
+def _one(writers: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The first of equal ones: all engines of a process find the same writers."""
+    return writers
 
 
 class Accusations:
@@ -20,28 +29,24 @@ class Accusations:
 
     def __init__(self) -> None:
         self._by_writer: dict[bytes, Mapping[bytes, Accusation]] = {}
-        self._by_accused: dict[bytes, dict[bytes, Accusation]] = {}
+        self._by_accused: dict[bytes, tuple[bytes, ...]] = {}  # the writers, ascending
 
     def replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> set[bytes]:
         """Take a writer's verdict in place of its former one; returns those of whom it says something else."""
         before = self._by_writer.get(writer, _NOTHING)
         if accused == before:
             return set()
-        changed = {key for key in before.keys() | accused.keys() if before.get(key) != accused.get(key)}
-        for key in changed:
-            said = accused.get(key)
-            writers = self._by_accused.setdefault(key, {})
-            if said is not None:
-                writers[writer] = said
-                continue
-            del writers[writer]
-            if not writers:
-                del self._by_accused[key]
+        for key in accused.keys() - before.keys():
+            self._by_accused[key] = _one(tuple(sorted((*self._by_accused.get(key, ()), writer))))
+        for key in before.keys() - accused.keys():
+            left = tuple(other for other in self._by_accused.pop(key) if other != writer)
+            if left:
+                self._by_accused[key] = _one(left)
         if accused:
             self._by_writer[writer] = accused
         else:
             del self._by_writer[writer]
-        return changed
+        return {key for key in before.keys() | accused.keys() if before.get(key) != accused.get(key)}
 
     def by(self, writer: bytes) -> Iterable[bytes]:
         """Whom a writer accuses."""
@@ -53,7 +58,5 @@ class Accusations:
 
     def against(self, key: bytes, number: int) -> dict[bytes, Accusation]:
         """The accusations against a node whose entry has this number, by writer."""
-        writers = self._by_accused.get(key)
-        if not writers:
-            return {}
-        return {writer: said for writer, said in writers.items() if said.number == number}
+        said = ((writer, self._by_writer[writer][key]) for writer in self._by_accused.get(key, ()))
+        return {writer: accusation for writer, accusation in said if accusation.number == number}

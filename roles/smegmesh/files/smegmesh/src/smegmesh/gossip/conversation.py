@@ -51,7 +51,7 @@ _NODES = SOFT_FRAME // (LEAF_ITEMS * 96)
 
 
 T = TypeVar("T")
-Taken = Change | Missing | None
+Taken = Change | Missing | Slot | None
 
 
 class Conversation:
@@ -189,6 +189,8 @@ class Conversation:
                 self._changed(result)
             elif isinstance(result, Missing):
                 missing[result.node_key, result.fingerprint] = None
+            elif result is not None:  # the other side has it, too
+                link.outbox.pop(result, None)
         wanted = list(missing)
         for at in range(0, len(wanted), MAX_WANTED):
             self._send(link, WantCertificates(wanted[at : at + MAX_WANTED]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from smegmesh.crdt.held import MapKind
-from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.events import Persist
 from smegmesh.gossip.replica import Change, stored_bytes, stored_slot
 from smegmesh.gossip.sharing import Statement
@@ -16,17 +15,17 @@ _NEVER = float("inf")
 class Writes(Mapping[bytes, bytes]):
     """What is to be written, by the name of its slot; encoded when it is read."""
 
-    def __init__(self, statements: Mapping[Slot, Statement]) -> None:
+    def __init__(self, statements: Mapping[MapKind, Mapping[bytes, Statement]]) -> None:
         self.statements = statements
 
     def __getitem__(self, name: bytes) -> bytes:
-        return stored_bytes(self.statements[Slot(MapKind(name[0]), name[1:])])
+        return stored_bytes(self.statements[MapKind(name[0])][name[1:]])
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(stored_slot, self.statements)
+        return (stored_slot(kind, key) for kind, statements in self.statements.items() for key in statements)
 
     def __len__(self) -> int:
-        return len(self.statements)
+        return sum(map(len, self.statements.values()))
 
 
 class Durability:
@@ -37,14 +36,14 @@ class Durability:
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
-        self._dirty: dict[Slot, Statement] = {}
+        self._dirty: dict[MapKind, dict[bytes, Statement]] = {}
         self._certificates: dict[bytes, bytes] = {}
         self._due = _NEVER
 
     def changed(self, change: Change, now: float) -> None:
         """A slot has another content."""
         if change.slot.kind is not MapKind.VERDICT:
-            self._dirty[change.slot] = change.statement
+            self._dirty.setdefault(change.slot.kind, {})[change.slot.key] = change.statement
         if change.first is not None:
             self._certificates[change.first.fingerprint] = change.first.der
         if self._dirty or self._certificates:

@@ -50,10 +50,10 @@ class Judgement:
         self._quarantine = quarantine
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._suspects: set[bytes] = set()  # whom anybody accuses
-        self._unaccused = Subset(directory.rings)
-        self._live = Subset(directory.rings)
         self._failed: dict[bytes, Liveness] = {}
         self._down: set[bytes] = set()
+        self._unaccused = Subset(directory.rings, self._suspects)
+        self._live = Subset(directory.rings, self._down)
         self._snapshot: Mapping[bytes, Liveness] | None = None
         # What the next `update` is to look at.
         self._accused: set[bytes] = set()  # who is accused otherwise, or answered
@@ -126,8 +126,8 @@ class Judgement:
         if not self.pending:
             return set()
         for key in self._moved:
-            self._unaccused.moved(key)
-            self._live.moved(key)
+            self._unaccused.changed(key)
+            self._live.changed(key)
         flipped = {key for key in self._accused if self._suspect(key)} | self._moved
         concerned = self._accused | self._clients | self._around(flipped)
         peers = {key for key in concerned if key in self._directory.rings}
@@ -185,7 +185,7 @@ class Judgement:
         if accused == (key in self._suspects):
             return False
         (self._suspects.add if accused else self._suspects.discard)(key)
-        (self._unaccused.leave_out if accused else self._unaccused.let_in)(key)
+        self._unaccused.changed(key)
         return True
 
     def _around(self, flipped: Iterable[bytes]) -> set[bytes]:
@@ -208,10 +208,10 @@ class Judgement:
             self._failed[key] = after
         if after is Liveness.DOWN:
             self._down.add(key)
-            self._live.leave_out(key)
+            self._live.changed(key)
         elif key in self._down:
             self._down.discard(key)
-            self._live.let_in(key)
+            self._live.changed(key)
         self._snapshot = None
         return True
 

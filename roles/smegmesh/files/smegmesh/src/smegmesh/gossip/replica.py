@@ -70,8 +70,8 @@ class Missing:
 class Replica:
     """What this node knows of the mesh. Nothing changes before it is verified.
 
-    What is taken ends in a Change, in Missing, or in None: then it says nothing new, and is counted as
-    `duplicate` if it is what the map holds, as `stale` if that is higher.
+    What is taken ends in a Change or in Missing, or says nothing new: then in its slot if it is what the map holds,
+    counted as a `duplicate`, or in None, counted as `stale`, if that is higher.
     """
 
     def __init__(
@@ -89,19 +89,19 @@ class Replica:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._waiting: Waiting[tuple[Raw, Source]] = Waiting(_WAITING)
 
-    def take_record(self, triple: Triple, source: Source) -> Change | Missing | None:
+    def take_record(self, triple: Triple, source: Source) -> Change | Missing | Slot | None:
         """Take a record off the wire. Raises RecordError."""
         known = self._memo.get(triple)
         return self.take(decode_record(*triple) if known is None else _raw(known), source, triple, known)
 
-    def take_removal(self, data: bytes, source: Source) -> Change | Missing | None:
+    def take_removal(self, data: bytes, source: Source) -> Change | Missing | Slot | None:
         """Take a removal off the wire. Raises RecordError."""
         known = self._memo.get(data)
         return self.take(decode_removal(data) if known is None else _raw(known), source, data, known)
 
     def take(
         self, raw: Raw, source: Source = OWN, wire: Triple | bytes | None = None, known: Statement | None = None
-    ) -> Change | Missing | None:
+    ) -> Change | Missing | Slot | None:
         """Verify and merge. Raises RecordError.
 
         `wire` are its bytes as they came; `known` is what they were verified as before, which does
@@ -116,9 +116,10 @@ class Replica:
                 raw = leave(raw)
         held = self.map.get(raw.node_key)
         if not _newer(raw, held):
+            repeated = _order(raw) == _held_order(raw, held)
             if source.link is not None:
-                self._counters["duplicate" if _order(raw) == _held_order(raw, held) else "stale"] += 1
-            return None
+                self._counters["duplicate" if repeated else "stale"] += 1
+            return Slot(_kind(raw), raw.node_key) if repeated else None
         certificate = None
         if raw.certificate is not None:
             certificate = self.certificates.get(raw.node_key, raw.certificate)
@@ -214,9 +215,9 @@ def size_of(raw: Raw) -> int:
     return len(raw.encode())
 
 
-def stored_slot(slot: Slot) -> bytes:
+def stored_slot(kind: MapKind, key: bytes) -> bytes:
     """The name under which a slot is stored."""
-    return bytes([slot.kind]) + slot.key
+    return bytes([kind]) + key
 
 
 def encode_record(record: Record) -> bytes:
@@ -240,11 +241,13 @@ def _order(raw: Raw) -> Order:
 
 
 def _held_order(raw: Raw, held: Held | None) -> Order | None:
-    if held is None:
-        return None
+    return None if held is None else held.order(_kind(raw))
+
+
+def _kind(raw: Raw) -> MapKind:
     if isinstance(raw, Removal):
-        return held.order(MapKind.REMOVAL)
-    return held.order(MapKind.ENTRY if raw.kind is Kind.ENTRY else MapKind.VERDICT)
+        return MapKind.REMOVAL
+    return MapKind.ENTRY if raw.kind is Kind.ENTRY else MapKind.VERDICT
 
 
 def _newer(raw: Raw, held: Held | None) -> bool:

@@ -9,7 +9,7 @@ cut that a few dead peers could be.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Set
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice, takewhile
@@ -79,36 +79,29 @@ class Rings:
 
 
 class Subset:
-    """The peers without some. As long as nobody is left out it is the rings themselves."""
+    """The peers without some. As long as nobody is left out it is the rings themselves.
 
-    def __init__(self, everybody: Rings) -> None:
+    `out`: who is left out, peer or not; a live set, of which each change is told.
+    """
+
+    def __init__(self, everybody: Rings, out: Set[bytes]) -> None:
         self._everybody = everybody
         self._own: Rings | None = None
-        self._out: set[bytes] = set()
+        self._out = out
 
     @property
     def rings(self) -> Rings:
         """Those who are in."""
         return self._everybody if self._own is None else self._own
 
-    def leave_out(self, key: bytes) -> None:
-        """A node is to be left out, should it be a peer."""
-        self._out.add(key)
-        if self._own is None:
-            self._own = self._everybody.copy()
-        self._own.remove(key)
-
-    def let_in(self, key: bytes) -> None:
-        """A node is not left out any more."""
-        self._out.discard(key)
-        self.moved(key)
+    def changed(self, key: bytes) -> None:
+        """A node is left out now, or is no more; or a peer came or went."""
         if not self._out:
             self._own = None
-
-    def moved(self, key: bytes) -> None:
-        """A peer came or went."""
-        if self._own is not None:
-            (self._own.add if key in self._everybody and key not in self._out else self._own.remove)(key)
+            return
+        if self._own is None:
+            self._own = self._everybody.copy()
+        (self._own.add if key in self._everybody and key not in self._out else self._own.remove)(key)
 
 
 def _walk(ring: list[bytes], first: int, step: int, count: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smegmesh.crdt.entry import BridgedRoute, Role
+from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.durability import Writes
 from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
@@ -27,20 +28,21 @@ class Disk:
 
     def __init__(self, start: Stored = NOTHING_STORED) -> None:
         self._start = start
-        self._written: dict[Slot, Statement] = {}
+        self._written: dict[MapKind, dict[bytes, Statement]] = {}
         self._certificates: dict[bytes, bytes] = {}
         self.number = start.number
 
     def write(self, event: Persist) -> None:
         """Carry out a Persist."""
         assert isinstance(event.records, Writes)
-        self._written.update(event.records.statements)
+        for kind, statements in event.records.statements.items():
+            self._written.setdefault(kind, {}).update(statements)
         self._certificates.update(event.certificates)
         self.number = max(self.number, event.number)
 
     def last_said(self, slot: Slot) -> Statement | None:
         """What was last written of a slot, since the start."""
-        return self._written.get(slot)
+        return self._written.get(slot.kind, {}).get(slot.key)
 
     def read(self) -> Stored:
         """What a start finds."""

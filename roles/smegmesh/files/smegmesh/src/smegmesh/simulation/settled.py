@@ -9,7 +9,6 @@ from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
 from smegmesh.crdt.record import Kind, sign_record
-from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.engine import Stored
 from smegmesh.gossip.homes import weight
 from smegmesh.gossip.replica import encode_record, stored_slot
@@ -42,7 +41,7 @@ def come_up(simulation: Simulation) -> None:
         certificates[certificate.fingerprint] = certificate.der
         # What an engine draws first from its randomness is its instance.
         instance = Random(seeds[node.name]).randbytes(8)
-        records[stored_slot(Slot(MapKind.ENTRY, node.key))] = _signed(
+        records[stored_slot(MapKind.ENTRY, node.key)] = _signed(
             simulation.mesh_id, node, _with_homes(node, peers), instance
         )
     stored = Stored(records, certificates, 1)
