@@ -53,7 +53,7 @@ class Members:
     def __init__(self, bootstrap: Iterable[str] = (), pool: Pool | None = None, quarantine: float = 0.0) -> None:
         self.map = MeshMap(MESH, pool=pool)
         self.directory = Directory(RINGS, bootstrap)
-        self.judgement = Judgement(self.map, self.directory, quarantine)
+        self.judgement = Judgement(self.map, self.directory, quarantine, patience=3.0)
         self.verdicts: dict[bytes, dict[bytes, Accusation]] = {}  # as they were last said, by writer
 
     def take(self, said: SignedEntry | Removal) -> Effect:

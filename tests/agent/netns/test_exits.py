@@ -182,7 +182,7 @@ def untouched(site: Site, users: Iterable[str]) -> Iterator[None]:
     for name, flows, stream in began:
         told, went_on = flows.end(), stream.end()
         assert [site.name_of(seen) for seen in told.seen()] == [site.usual[name]]
-        assert told.lost == 0
+        assert told.lost == 0, [when for when, seen in told.flows if seen is None]
         assert went_on["sent"] > 10
         assert went_on["longest"] < 1, went_on
 
@@ -279,12 +279,13 @@ def test_a_receiver_that_is_cut_off_itself_does_not_blame_its_exit(site: Site, s
     before = len(log.read_text())
     flows, stream = Flows(receiver, SERVER), Stream(receiver, SERVER)
     with untouched(site, ["r1"]):
+        print(time.monotonic(), "out")
         site.lab.plug(receiver, in_=False)
         time.sleep(seconds)  # the outage itself
         site.lab.plug(receiver, in_=True)
         site.settle()
     assert [site.name_of(seen) for seen in flows.end().seen()] == ["x2"]
-    assert stream.end()["sent"] > 10, "the connection outlived it"
+    assert stream.end()["longest"] > seconds - 0.5, "the connection outlived it"
     assert "passed over" not in log.read_text()[before:]
 
 

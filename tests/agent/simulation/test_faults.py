@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import count, pairwise
+from random import Random
 
 import pytest
 
@@ -22,7 +23,8 @@ from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority_key, node_key
 from smegmesh.simulation.mesh import MESH, Simulation
-from smegmesh.simulation.node import Disk
+from smegmesh.simulation.node import Disk, Node
+from smegmesh.simulation.settled import settle
 
 
 def _mesh(peers: int, clients: int = 0, seed: int = 1, **settings: float) -> Simulation:
@@ -208,6 +210,34 @@ def test_halves_that_cannot_talk_are_two_meshes_and_one_again() -> None:
     simulation.heal()
     assert _settle(simulation) <= 12
     simulation.run_for(20)
+    assert not simulation.violations()
+
+
+@pytest.mark.parametrize("seed", [26, 54])
+def test_those_who_were_cut_off_take_nobody_down_when_they_are_back(seed: int) -> None:
+    """They think that all others are down, and for a moment nobody but they is accused by anybody."""
+    simulation = Simulation(seed, 8, 1, latency=(0.0002, 0.002))
+    settle(simulation)
+    simulation.run_for(5)
+    names = list(simulation.nodes)
+    Random(seed).shuffle(names)
+    away, rest = names[:3], names[3:]
+    down: set[bytes] = set()
+
+    def look(node: Node) -> None:
+        if node.name in rest and node.role is Role.PEER:
+            assert node.engine is not None
+            down.update(key for key, liveness in node.engine.failed().items() if liveness is Liveness.DOWN)
+
+    simulation.partition(away, rest)
+    simulation.run_for(4)
+    simulation.on_view = look
+    simulation.heal()
+    simulation.run_for(15)
+    # A client may have lost both its homes.
+    assert down <= {
+        simulation.key(name) for name, node in simulation.nodes.items() if name in away or node.role is Role.CLIENT
+    }
     assert not simulation.violations()
 
 

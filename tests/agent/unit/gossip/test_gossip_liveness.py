@@ -29,8 +29,8 @@ class _Mesh(Members):
         accused |= {key(name): Accusation(number, mute=True) for name in mute}
         self.accuse(writer, accused, now)
 
-    def failed(self) -> dict[str, Liveness]:
-        self.judgement.update()
+    def failed(self, now: float = 0.0) -> dict[str, Liveness]:
+        self.judgement.update(now)
         names = {member.entry.name: of for of, member in self.map.members.items()}
         return {name: self.judgement.liveness(of) for name, of in names.items() if of in self.judgement.failed()}
 
@@ -260,9 +260,38 @@ def test_what_is_taken_back_within_ten_seconds_never_counts() -> None:
     assert mesh.failed() == {}
 
 
-def test_what_a_writer_says_once_it_is_back_counts_at_once() -> None:
+def test_what_a_writer_repeats_once_it_is_back_waits_on() -> None:
     mesh = _healed()
     assert mesh.failed() == {}
     for writer in ("p2", "p3"):
-        mesh.says(writer, "p0", now=101.0)
+        mesh.says(writer, "p0", now=109.0)
+    assert mesh.failed() == {}
+    mesh.judgement.release(110.0)
     assert mesh.failed() == {"p0": Liveness.DOWN}
+
+
+def test_the_word_of_who_is_just_back_counts_against_those_whom_others_accuse_alone() -> None:
+    """It may come late that it thought all others dead; who is dead indeed would be alive without its word."""
+    mesh = _Mesh(5, quarantine=Settings("prod").quarantine)
+    for writer in ("p0", "p1"):
+        mesh.says(writer, "p2", "p3", "p4")
+    assert mesh.failed(now=90.0).keys() == {"p2", "p3", "p4"}
+    for name in ("p2", "p3"):
+        mesh.put(name, number=2)
+    mesh.failed(now=100.0)
+    for writer in ("p2", "p3"):
+        mesh.says(writer, "p0", "p1", "p4", now=102.9)
+    assert mesh.failed(now=102.9) == {"p4": Liveness.DOWN}
+
+
+def test_three_seconds_after_its_return_the_word_of_a_writer_counts_at_once() -> None:
+    mesh = _Mesh(4, quarantine=Settings("prod").quarantine)
+    for writer in ("p0", "p1"):
+        mesh.says(writer, "p2", "p3")
+    assert mesh.failed(now=90.0).keys() == {"p2", "p3"}
+    for name in ("p2", "p3"):
+        mesh.put(name, number=2)
+    assert mesh.failed(now=100.0) == {}
+    for writer in ("p2", "p3"):
+        mesh.says(writer, "p0", now=103.0)
+    assert mesh.failed(now=103.0) == {"p0": Liveness.DOWN}

@@ -8,7 +8,7 @@ count, a liar could accuse a node for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from smegmesh.crdt.verdict import Accusation
@@ -48,8 +48,8 @@ class Accusations:
             del self._by_writer[writer]
         return {key for key in before.keys() | accused.keys() if before.get(key) != accused.get(key)}
 
-    def by(self, writer: bytes) -> Iterable[bytes]:
-        """Whom a writer accuses."""
+    def by(self, writer: bytes) -> Mapping[bytes, Accusation]:
+        """What a writer says of whom."""
         return self._by_writer.get(writer, _NOTHING)
 
     def any_against(self, key: bytes) -> bool:

@@ -106,7 +106,7 @@ class Engine:
         self._map = known.map
         self._directory = known.directory
         self._replica = Replica(self._map, known.certificates, authority, sharing, self.counters)
-        self._judgement = Judgement(self._map, self._directory, settings.quarantine)
+        self._judgement = Judgement(self._map, self._directory, settings.quarantine, settings.ping_timeout)
         self._roster = Roster(self._own, self._map, self._directory, self._judgement)
         self._forgetting = Forgetting(settings.forget)
         self._observers = Observers(settings)
@@ -448,7 +448,7 @@ class Engine:
 
     def _judge(self, now: float) -> None:
         self._judgement.release(now)
-        for key in sorted(self._judgement.update()):
+        for key in sorted(self._judgement.update(now)):
             self._roster.touch()
             self._stale |= _LEAD
             if key == self._own:

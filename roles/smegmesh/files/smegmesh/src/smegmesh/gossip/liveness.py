@@ -10,9 +10,10 @@ it is down too, as nothing reaches it until it names another; it is mute if a ho
 A change costs what it touches: whom it accuses, and the accused between a node that
 became suspect, or ceased to be, and the nearest unaccused one in each direction.
 
-What a writer says that is down itself does not count for a while: after a partition it
-is what the other side thought of this one, and whom it accuses is about to answer it. So
-the two sides find each other alive one by one, and nobody is down in between.
+What a writer says that is down itself, or was just now, does not count for a while: after a partition it is what
+the other side thought of this one, and whom it accuses is about to answer it. So the two sides find each other alive
+one by one, and nobody is down in between. Of those whom others accuse, too, it counts at once: without it the dead
+would come to life.
 """
 
 from __future__ import annotations
@@ -36,19 +37,25 @@ _REACH = 64
 _AHEAD = 4
 
 
+_NOTHING: Mapping[bytes, Accusation] = MappingProxyType({})
+
+
 class Judgement:
     """Keeps the liveness of the members up to date.
 
-    `quarantine` are the seconds for which the verdict of a writer that is down does not count.
+    `quarantine` are the seconds for which what a writer says that is down, or has been back for less than `patience`,
+    does not count against those whom nobody else accuses: in less than that it found nobody dead anew.
     """
 
-    def __init__(self, mesh: MeshMap, directory: Directory, quarantine: float = 0.0) -> None:
+    def __init__(self, mesh: MeshMap, directory: Directory, quarantine: float = 0.0, patience: float = 0.0) -> None:
         self.version = 0  # another one after each change that may change who is near whom
         self._map = mesh
         self._directory = directory
         self._accusations = Accusations()
         self._quarantine = quarantine
+        self._patience = patience
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
+        self._back: dict[bytes, float] = {}  # until when a writer counts as just back; in order of time
         self._suspects: set[bytes] = set()  # whom anybody accuses
         self._failed: dict[bytes, Liveness] = {}
         self._down: set[bytes] = set()
@@ -81,13 +88,27 @@ class Judgement:
             self._accused.update(self._accusations.by(key))
 
     def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> bool:
-        """A writer's verdict changed; says whether it counts already."""
-        self._deferred.pop(writer, None)
-        if self._quarantine and accused and writer in self._down:
-            self._deferred[writer] = now + self._quarantine, accused
-            return False
+        """A writer's verdict changed; says whether all of it counts already.
+
+        What waits goes on waiting as long as the writer repeats it.
+        """
+        if writer in self._down:
+            self._deferred.pop(writer, None)
+        until, waiting = self._deferred.get(writer, (now + self._quarantine, _NOTHING))
+        doubted = self._quarantine and (writer in self._down or now < self._back.get(writer, now))
+        counted = self._accusations.by(writer)
+        waits = {
+            key
+            for key, said in accused.items()
+            if said != counted.get(key) and (said == waiting.get(key) or (doubted and key not in self._suspects))
+        }
+        if waits:
+            self._deferred[writer] = until, accused
+            accused = {key: said for key, said in accused.items() if key not in waits}
+        else:
+            self._deferred.pop(writer, None)
         self._accused |= self._accusations.replace(writer, accused)
-        return True
+        return not waits
 
     def release(self, now: float) -> None:
         """Let verdicts count that have waited long enough."""
@@ -97,6 +118,8 @@ class Judgement:
                 break
             del self._deferred[writer]
             self._accused |= self._accusations.replace(writer, accused)
+        while self._back and next(iter(self._back.values())) <= now:
+            del self._back[next(iter(self._back))]
 
     def next_timer(self) -> float:
         """When `release` has something next."""
@@ -121,21 +144,26 @@ class Judgement:
         """Who is down, as of the last `update`; to be read only."""
         return self._down
 
-    def update(self) -> set[bytes]:
+    def update(self, now: float = 0.0) -> set[bytes]:
         """Judge anew whom a change may concern; returns the nodes whose liveness changed."""
         if not self.pending:
             return set()
+        until = now + self._patience
         for key in self._moved:
             self._unaccused.changed(key)
             self._live.changed(key)
         flipped = {key for key in self._accused if self._suspect(key)} | self._moved
         concerned = self._accused | self._clients | self._around(flipped)
         peers = {key for key in concerned if key in self._directory.rings}
+        down = self._down & concerned
         changed = {key for key in peers if self._settle(key)}
         clients = concerned - peers  # after the peers: they are down with their homes
         for home in changed | self._moved:
             clients.update(self._directory.clients.get(home, ()))
         changed |= {client for client in clients if self._settle(client)}
+        for key in down - self._down:
+            self._back.pop(key, None)
+            self._back[key] = until
         self.version += bool(flipped or changed)
         self._accused, self._moved, self._clients = set(), set(), set()
         return changed
