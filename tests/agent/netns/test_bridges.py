@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 from agents import Agent, Pinging, eventually
 from namespaces import Lab
+from sites import Stream, serve
 
 pytestmark = pytest.mark.netns
 
@@ -96,13 +97,19 @@ def test_two_meshes_and_two_bridges(make: Make, lab: Lab) -> None:
 
 
 def test_restarts_lose_nothing(make: Make) -> None:
-    """Every agent of a bridged topology anew, one after the other, under pings through it."""
+    """Every agent of a bridged topology anew, one after the other, under pings and connections through it."""
     world = TwoMeshes(make)
     active = world.active()
     pings = [
         Pinging(world["a1"], world["b1"].address_in("b")),
         Pinging(world["b2"], world["a2"].address_in("a")),
         Pinging(world["ca"], world["cb"].address_in("b")),
+    ]
+    for name in ("b1", "cb"):
+        serve(world[name].host, str(world[name].address_in("b")))
+    streams = [
+        Stream(world["a1"].host, str(world["b1"].address_in("b"))),
+        Stream(world["ca"].host, str(world["cb"].address_in("b"))),
     ]
     for agent in world.agents.values():
         agent.stop()
@@ -113,6 +120,8 @@ def test_restarts_lose_nothing(make: Make) -> None:
     world[active].start()
     eventually(lambda: whole(world[active]), 20, "the killed agent knows everybody again")
     assert [ping.lost() for ping in pings] == [0, 0, 0]
+    went_on = [stream.end() for stream in streams]
+    assert all(each["sent"] > 100 and each["longest"] < 1 for each in went_on), went_on
 
 
 def whole(agent: Agent) -> bool:

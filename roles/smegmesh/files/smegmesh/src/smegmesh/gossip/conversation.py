@@ -190,7 +190,7 @@ class Conversation:
             elif isinstance(result, Missing):
                 missing[result.node_key, result.fingerprint] = None
             elif result is not None:  # the other side has it, too
-                link.outbox.pop(result, None)
+                link.spare(result)
         wanted = list(missing)
         for at in range(0, len(wanted), MAX_WANTED):
             self._send(link, WantCertificates(wanted[at : at + MAX_WANTED]))

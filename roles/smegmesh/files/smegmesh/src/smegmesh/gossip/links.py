@@ -42,6 +42,11 @@ class Link:
         """Whether the other side said hello."""
         return bool(self.instance)
 
+    def spare(self, slot: Slot) -> None:
+        """The other side has what the slot holds: it need not be sent."""
+        if self.outbox.pop(slot, None) is not None and not self.outbox:
+            self.escorts.clear()
+
 
 class Links:
     """All links, by number and by node."""
