@@ -15,7 +15,12 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, controller_files, identity
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
+    authority_key,
+    certificates,
+    controller_files,
+    identity,
+)
 
 SPEC = {
     "authority": {"type": "str", "default": "default"},
@@ -68,7 +73,8 @@ class ActionModule(ActionBase):
         reason = certificates.reason_to_issue(current, found["certificate"], request, wanted, now)
         pem = found["certificate"]
         if reason:
-            key = self._key(options, variables, f"host {wanted.node_name} needs a new certificate ({reason})")
+            purpose = f"host {wanted.node_name} needs a new certificate ({reason})"
+            key = authority_key.read(self._loader, self._templar, options, variables, purpose)
             pem = certificates.sign(authority, key, request, wanted, days=options["valid_days"], now=now)
         elif found["authority"].encode("ascii") == authority.pem:
             return {"changed": False, "certificate": certificates.describe(authority, current)}
@@ -116,22 +122,6 @@ class ActionModule(ActionBase):
                     "restore the authority's files, or set smegmesh_replace_authority: true to move the host over"
                 )
         return authority
-
-    def _key(self, options: dict[str, t.Any], variables: dict[str, t.Any], purpose: str) -> bytes:
-        """The authority's private key."""
-        name = options["authority_key_variable"]
-        if name:
-            if name not in variables:
-                raise certificates.CertificateProblem(f"{purpose}, but there is no variable {name!r}: define it")
-            return str(self._templar.template(variables[name])).strip().encode("ascii", "replace") + b"\n"
-        path = options["authority_key"]
-        key = controller_files.read(self._loader, path) if path else None
-        if key is None:
-            raise certificates.CertificateProblem(
-                f"{purpose}, but the key of authority {options['authority']!r} is not at {path}: "
-                "put it there, or name the variable that holds it"
-            )
-        return key
 
     def _predicted(self, wanted: certificates.Wanted, reason: str) -> dict[str, t.Any]:
         after = {

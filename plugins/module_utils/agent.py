@@ -30,8 +30,8 @@ def installed():
     return os.access(SMEGCTL, os.X_OK)
 
 
-def smegctl(module, arguments, request=None, as_agent=False):
-    """Run C(smegctl ARGUMENTS --json) and return its answer; C(request) goes to its input as JSON.
+def smegctl(module, arguments, request=None, as_agent=False, text=None):
+    """Run C(smegctl ARGUMENTS --json) and return its answer; C(request) goes to its input as JSON, C(text) as it is.
 
     With C(as_agent) it runs as the agent's user, so that what it makes belongs to the agent.
     Raises AgentError with the agent's own words.
@@ -39,9 +39,11 @@ def smegctl(module, arguments, request=None, as_agent=False):
     command = [SMEGCTL] + arguments + ["--json"]
     if as_agent and os.geteuid() == 0:
         command = [module.get_bin_path("runuser", True), "-u", USER, "--"] + command
-    data = None if request is None else json.dumps(request)
+    data = text if request is None else json.dumps(request)
     try:
-        code, out, err = module.run_command(command, data=data, cwd="/", handle_exceptions=False)
+        code, out, err = module.run_command(
+            command, data=data, binary_data=text is not None, cwd="/", handle_exceptions=False
+        )
     except OSError as error:
         # As where the Python it was installed for is gone with an older release of the distribution.
         raise AgentError("%s cannot be run (%s): run the role smegmesh again" % (SMEGCTL, error.strerror)) from error

@@ -1,4 +1,4 @@
-"""A sixth host joins by a run on it alone, and leaves without a trace."""
+"""A sixth host joins by a run on it alone, is revoked, and leaves without a trace."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ def test_a_sixth_host(hosts: dict[str, Host]) -> None:
     assert {name: int(changed) for name, changed in recap} == dict.fromkeys(["p1", "p2", "p3", "c1", "c2", "p4"], 0)
     assert {host: host.agent_process() for host in hosts.values()} == agents, "an agent was restarted"
 
+    play("revoke", "-e", "smegmesh_revoke=p4", "-e", "smegmesh_revoke_mesh=trial")
+    gone = seconds_until(lambda: all("p4" not in host.members() for host in hosts.values()), within=10)
+    print(f"sixth host: out of every list {gone:.1f} s after the run that revoked it")
+    assert all(not host.reaches(sixth) for host in hosts.values())
+    assert "is revoked" in sixth.run("smegctl", "status") or "revoked this node" in sixth.run("smegctl", "status")
+    sixth.run("systemctl", "restart", "smegd")
+    play("revoke", "-e", "smegmesh_revoke=p5", "-e", "smegmesh_revoke_mesh=trial", succeeds=False)
+    assert all("p4" not in host.members() for host in hosts.values())
+
     play("uninstall", "--limit", "p4")
     assert traces(sixth) == untouched
-    gone = seconds_until(lambda: all("p4" not in host.members() for host in hosts.values()), within=10)
-    print(f"sixth host: out of every list {gone:.1f} s after it left")

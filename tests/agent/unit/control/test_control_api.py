@@ -51,6 +51,15 @@ class Agent:
             raise RuntimeError("a secret detail")
         return {"prod": [self.member]}[mesh]
 
+    async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
+        assert revocation == b"signed"
+        return types.Removed(mesh={"prod": "prod"}[mesh], node_key="key", changed=True)
+
+    async def forget(self, mesh: str, member: str) -> types.Removed:
+        if member != "a/1":
+            raise ValueError(f"{member} is not down")
+        return types.Removed(mesh=mesh, node_key="key", changed=True)
+
     async def reload(self) -> types.Reloaded:
         self.reloads += 1
         return types.Reloaded(changed=["prod"], problems={"office": "port 51820 is in use"})
@@ -86,6 +95,17 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert agent.reloads == 1
 
 
+async def test_a_node_is_taken_out(path: Path) -> None:
+    removed = {"mesh": "prod", "node_key": "key", "changed": True}
+    async with running(path):
+        assert await ask(Client(path).revoke, "prod", "signed") == removed
+        assert await ask(Client(path).forget, "prod", "a/1") == removed
+        with pytest.raises(Refused, match="a2 is not down: revoke it"):
+            await ask(Client(path).forget, "prod", "a2")
+        with pytest.raises(Refused, match="its meshes are: prod, office"):
+            await ask(Client(path).revoke, "other", "signed")
+
+
 async def test_a_mesh_the_host_is_not_in(path: Path) -> None:
     async with running(path):
         for mesh in ("other", "a/b", "../status", "%2f"):
@@ -101,6 +121,7 @@ async def test_a_mesh_the_host_is_not_in(path: Path) -> None:
         ("GET", "/", 404),
         ("POST", "/v1/status", 405),
         ("GET", "/v1/reload", 405),
+        ("GET", "/v1/meshes/prod/revocations", 405),
         ("GET", "/v1/meshes/faulty/members", 500),
     ],
 )

@@ -19,6 +19,7 @@ from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.declaration import load_agent
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
+from smegmesh.identity.revocation import make_revocation
 from smegmesh.store import open_store
 from smegmesh.store.keys import ensure_keys
 
@@ -37,6 +38,9 @@ class Operator:
         grant = Grant(asked.node_name, asked.node_key, meshes, **grants)
         now = time.time()
         return issue(self.authority, self._key, asked, grant, not_before=now - DAY, not_after=now + DAY)
+
+    def revoke(self, node_key: bytes, mesh: str = "prod") -> str:
+        return make_revocation(self._key, mesh, node_key).decode()
 
 
 class Agent:

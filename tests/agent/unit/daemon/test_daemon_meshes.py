@@ -9,6 +9,7 @@ import pytest
 from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
+from smegmesh.control.errors import Refused
 from smegmesh.identity.keys import encode_key
 from smegmesh.store import MeshState
 
@@ -41,6 +42,56 @@ def test_a_mesh_of_three_forms_and_is_seen_through_the_api(run: Run) -> None:
         status = await two.ask(Client.status)
         assert status["node_name"] == "p2"
         assert status["problems"] == []
+
+    run(test)
+
+
+def test_who_is_revoked_through_one_member_is_out_for_all_and_stays_out(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        three = make("p3")
+        three.declare(one, two)
+        await three.start()
+        await eventually(lambda: all(agent.alive(3) for agent in (one, two, three)), "everybody knows everybody")
+        gone, revocation = encode_key(three.keys.node_key), one.operator.revoke(three.keys.node_key)
+        answer = await one.ask(lambda api: api.revoke(MESH, revocation))
+        assert answer == {"mesh": MESH, "node_key": gone, "changed": True}
+        await eventually(lambda: one.alive(2) and two.alive(2), "it is out, for the other too")
+        await eventually(lambda: three.mesh().alarms, "it knows itself")
+        assert not (await two.ask(lambda api: api.revoke(MESH, revocation)))["changed"]
+        await one.stop()
+        await one.start()
+        await eventually(lambda: one.alive(2), "after a restart, too")
+        assert not (await one.ask(lambda api: api.revoke(MESH, revocation)))["changed"]
+
+    run(test)
+
+
+def test_a_revocation_by_anybody_else_or_of_another_mesh_is_refused(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        for revocation, words in (
+            (Operator().revoke(two.keys.node_key), "not signed by the authority"),
+            (one.operator.revoke(two.keys.node_key, "office"), "is for mesh office"),
+            ("nonsense", "not a revocation"),
+        ):
+            with pytest.raises(Refused, match=words):
+                await one.ask(lambda api, said=revocation: api.revoke(MESH, said))
+        with pytest.raises(Refused, match="its meshes are: prod"):
+            await one.ask(lambda api: api.revoke("office", one.operator.revoke(two.keys.node_key, "office")))
+        assert one.alive(2)
+
+    run(test)
+
+
+def test_only_who_is_down_for_long_can_be_forgotten(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        for name in ("p2", encode_key(two.keys.node_key)):
+            with pytest.raises(Refused, match=r"not down for 72 hours.*revoke it"):
+                await one.ask(lambda api, asked=name: api.forget(MESH, asked))
+        with pytest.raises(Refused, match="no member has the name, alias or node key p9"):
+            await one.ask(lambda api: api.forget(MESH, "p9"))
 
     run(test)
 

@@ -650,7 +650,7 @@ def test_a_revocation_by_anybody_else_is_an_error_of_the_caller(table: Table) ->
 def test_stored_removals_hold_over_a_restart(table: Table) -> None:
     one = table.party("p0")
     one.engine.revoke(make_revocation(authority_key(), MESH, node_key("p1")), table.now)
-    table.wait(1)
+    table.pump()
     records: dict[bytes, bytes] = {}
     for event in one.found(Persist):
         assert isinstance(event, Persist)

@@ -20,6 +20,7 @@ from smegmesh.cli import simulate_options
 
 OK, FAILED, BAD_INPUT, NOT_RUNNING, NOT_PERMITTED = range(5)
 _MAX_INPUT = 16 * 1024 * 1024
+_REVOCATION_WORDS = 4
 
 Answer = tuple[Any, str]  # for --json, and for people
 
@@ -84,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--node-name", required=True, help="the name this host has in its meshes")
     command.set_defaults(command=_request)
+    command = commands.add_parser(
+        "revoke", parents=[common, socket], help="take a node out for good: its revocation comes on standard input"
+    )
+    command.set_defaults(command=_revoke)
+    command = commands.add_parser(
+        "forget", parents=[common, socket], help="take out a member that has been down for days and will not come back"
+    )
+    command.add_argument("mesh", help="mesh id")
+    command.add_argument("member", help="its name, alias or node key")
+    command.set_defaults(command=_forget)
     command = commands.add_parser(
         "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
     )
@@ -154,6 +165,27 @@ def _apply(options: argparse.Namespace) -> Answer:
     word = "would change" if options.check else "changed"
     lines = [f"{word}: {change.path}" for change in changes] or ["nothing to change"]
     return apply.answer(changes, reloaded), "\n".join(lines)
+
+
+def _revoke(options: argparse.Namespace) -> Answer:
+    from smegmesh.control.client import Client
+
+    revocation = _read_input()
+    words = revocation.split(" ")
+    if len(words) != _REVOCATION_WORDS:
+        raise _Failure(BAD_INPUT, "holds no revocation", "standard input", "give it the file that the authority made")
+    return _removed(Client(options.socket).revoke(words[1], revocation), "revoked")
+
+
+def _forget(options: argparse.Namespace) -> Answer:
+    from smegmesh.control.client import Client
+
+    return _removed(Client(options.socket).forget(options.mesh, options.member), "forgotten")
+
+
+def _removed(answer: dict[str, Any], word: str) -> Answer:
+    before = "" if answer["changed"] else " already"
+    return answer, f"{answer['node_key']} is {word}{before} in mesh {answer['mesh']}"
 
 
 def _simulate(options: argparse.Namespace) -> Answer:

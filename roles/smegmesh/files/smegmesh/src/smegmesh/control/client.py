@@ -43,16 +43,28 @@ class Client:
         answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/members")
         return answer
 
+    def revoke(self, mesh: str, revocation: str) -> dict[str, Any]:
+        """Hand over a revocation: `types.Removed` as plain data; Refused for what is none of the mesh."""
+        target = f"/v1/meshes/{quote(mesh, safe='')}/revocations"
+        answer: dict[str, Any] = self._ask("POST", target, body=revocation.encode())
+        return answer
+
+    def forget(self, mesh: str, member: str) -> dict[str, Any]:
+        """Take out a member that is gone: `types.Removed` as plain data; Refused for one that is not."""
+        target = f"/v1/meshes/{quote(mesh, safe='')}/members/{quote(member, safe='')}"
+        answer: dict[str, Any] = self._ask("DELETE", target)
+        return answer
+
     def reload(self) -> dict[str, Any]:
         """Have the declarations read again: `types.Reloaded` as plain data."""
         answer: dict[str, Any] = self._ask("POST", "/v1/reload", self._reload_timeout)
         return answer
 
-    def _ask(self, method: str, target: str, timeout: float | None = None) -> Any:
+    def _ask(self, method: str, target: str, timeout: float | None = None, body: bytes | None = None) -> Any:
         timeout = self._timeout if timeout is None else timeout
         connection = _UnixConnection(self._path, timeout)
         try:
-            connection.request(method, target, headers={"Accept": "application/json"})
+            connection.request(method, target, body, headers={"Accept": "application/json"})
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -27,6 +27,8 @@ def make_runner(source: StatusSource, group: int) -> web.AppRunner:
             web.get("/v1/status", routes.status),
             web.get("/v1/meshes", routes.meshes),
             web.get("/v1/meshes/{mesh}/members", routes.members),
+            web.post("/v1/meshes/{mesh}/revocations", routes.revoke),
+            web.delete("/v1/meshes/{mesh}/members/{member}", routes.forget),
             web.post("/v1/reload", routes.reload),
         ]
     )
@@ -49,15 +51,42 @@ class _Routes:
         try:
             return _answer(await self._source.members(mesh))
         except KeyError:
-            known = ", ".join(each.mesh for each in self._source.status().meshes) or "none"
-            return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")
+            return self._no_mesh(mesh)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        if not self._may_change(request):
+            return _not_permitted()
+        mesh = request.match_info["mesh"]
+        try:
+            return _answer(await self._source.revoke(mesh, await request.read()))
+        except KeyError:
+            return self._no_mesh(mesh)
+        except ValueError as error:
+            return _problem(422, "not revoked", str(error), "have it signed by the authority of the mesh")
+
+    async def forget(self, request: web.Request) -> web.Response:
+        if not self._may_change(request):
+            return _not_permitted()
+        mesh = request.match_info["mesh"]
+        try:
+            return _answer(await self._source.forget(mesh, request.match_info["member"]))
+        except KeyError:
+            return self._no_mesh(mesh)
+        except ValueError as error:
+            return _problem(422, "not forgotten", str(error), "revoke it, if it is to be out now and for good")
 
     async def reload(self, request: web.Request) -> web.Response:
-        connection = request.transport.get_extra_info("socket") if request.transport is not None else None
-        if connection is None or not may_change(peer_credentials(connection), self._group):
-            detail = "only root, the agent's user and members of its group may do this"
-            return _problem(403, "not permitted", detail, "use sudo, or join the group of the socket")
+        if not self._may_change(request):
+            return _not_permitted()
         return _answer(await self._source.reload())
+
+    def _may_change(self, request: web.Request) -> bool:
+        connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+        return connection is not None and may_change(peer_credentials(connection), self._group)
+
+    def _no_mesh(self, mesh: str) -> web.Response:
+        known = ", ".join(each.mesh for each in self._source.status().meshes) or "none"
+        return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")
 
 
 @web.middleware
@@ -80,3 +109,8 @@ def _answer(value: object) -> web.Response:
 def _problem(status: int, title: str, detail: str, fix: str) -> web.Response:
     problem = Problem(title=title, status=status, detail=detail, fix=fix)
     return web.Response(body=msgspec.json.encode(problem), status=status, content_type="application/problem+json")
+
+
+def _not_permitted() -> web.Response:
+    detail = "only root, the agent's user and members of its group may do this"
+    return _problem(403, "not permitted", detail, "use sudo, or join the group of the socket")

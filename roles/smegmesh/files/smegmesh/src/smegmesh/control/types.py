@@ -107,6 +107,14 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     problems: dict[str, str] = {}
 
 
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that was taken out of a mesh; `changed` says whether it was not known to be out before."""
+
+    mesh: str
+    node_key: str
+    changed: bool
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An error as RFC 9457 has it; `fix` is our extension."""
 
@@ -125,6 +133,12 @@ class StatusSource(Protocol):
 
     async def members(self, mesh: str) -> list[Member]:
         """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
+
+    async def revoke(self, mesh: str, revocation: bytes) -> Removed:
+        """Take a node out as the mesh's authority says; KeyError as above, ValueError if it does not say so."""
+
+    async def forget(self, mesh: str, member: str) -> Removed:
+        """Take out a member, by name, alias or node key; KeyError as above, ValueError if it is not gone for long."""
 
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""

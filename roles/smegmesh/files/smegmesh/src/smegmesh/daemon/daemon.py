@@ -11,6 +11,7 @@ from typing import Any
 import smegmesh
 from smegmesh.control import types
 from smegmesh.crdt.entry import Role
+from smegmesh.daemon import removals
 from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
 from smegmesh.daemon.forwarding import Forwarding
 from smegmesh.daemon.hook_process import run_hook
@@ -163,6 +164,14 @@ class Daemon:
         running = self._meshes[mesh]
         device = await running.interface.state()
         return member_reports(running.view(), running.declaration.role, device)
+
+    async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
+        """Take a node out of a mesh as its authority says. KeyError as above; ValueError if it is no such word."""
+        return removals.revoke(self._meshes[mesh], revocation)
+
+    async def forget(self, mesh: str, member: str) -> types.Removed:
+        """Take out a member that has been down for the forget time. KeyError as above; ValueError for any other."""
+        return removals.forget(self._meshes[mesh], member)
 
     async def reload(self) -> types.Reloaded:
         """Follow the declarations and certificates as they are on disk now."""

@@ -31,6 +31,8 @@ from smegmesh.gossip.settings import Settings, Stored
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.identity.keys import encode_key
+from smegmesh.identity.revocation import read_revocation
 from smegmesh.routing.choices import Joined
 from smegmesh.routing.host import Place
 from smegmesh.routing.offers import DEFAULT, Accepted
@@ -209,6 +211,23 @@ class Mesh:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
+
+    # Who is taken out.
+
+    def revoke(self, data: bytes) -> tuple[bytes, bool]:
+        """Take a node out for good: its key, and whether that is news. ValueError if the authority does not say so."""
+        revocation = read_revocation(self._credentials.authority, data)
+        if revocation.mesh_id != self.mesh_id:
+            raise ValueError(f"the revocation is for mesh {revocation.mesh_id}, not for {self.mesh_id}")
+        known = self.engine.revoked(revocation.node_key)
+        if not known:
+            self._log.warning("%s is revoked by the authority", encode_key(revocation.node_key))
+            self._input(self.engine.revoke, data)
+        return revocation.node_key, not known
+
+    def prune(self, node_key: bytes) -> None:
+        """Take out a member that has been down for the forget time; ValueError for any other."""
+        self._input(self.engine.prune, node_key)
 
     # What links tell.
 

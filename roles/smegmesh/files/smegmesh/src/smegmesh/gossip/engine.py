@@ -273,13 +273,15 @@ class Engine:
         revocation = read_revocation(self._authority, data)
         self._enter(now)
         self._take_own(revoke(revocation.node_key, data))
+        self._persist()
         self._settle(now)
 
     def prune(self, node_key: bytes, now: float) -> None:
         """Take out a member that is down for the forget time. Raises ValueError for any other."""
         if node_key not in self._forgetting.due(now):
             raise ValueError(
-                f"{encode_key(node_key)} is not down for {self._settings.forget:g} s: only such a member can be pruned"
+                f"{encode_key(node_key)} is not down for {self._settings.forget / 3600:g} hours: "
+                "only such a member can be pruned"
             )
         self._enter(now)
         self._prune(node_key)
@@ -304,6 +306,10 @@ class Engine:
     def view(self) -> View:
         """The mesh as this node knows it."""
         return self._roster.view()
+
+    def revoked(self, node_key: bytes) -> bool:
+        """Whether the authority took a node out for good."""
+        return self._map.revoked(node_key)
 
     def failed(self) -> Mapping[bytes, Liveness]:
         """Who is not alive, by node key; an immutable value."""
