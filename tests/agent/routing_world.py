@@ -153,10 +153,8 @@ class World:
                 return [*came_by, "left" if any(target in prefix for prefix in served) else "unreachable"]
             if route.device is None:
                 return [*came_by, "unreachable"]
-            if device not in (None, route.device):
-                forwarding: Forwarding = computed.routing.plan.forwarding[device]
-                if route.device not in forwarding.meshes:
-                    return [*came_by, "refused"]
+            if device is not None and not _is_forwarded(computed.routing.plan.forwarding, device, route.device, source):
+                return [*came_by, "refused"]
             mesh = route.device.removeprefix("wg-")
             source = source or host.address(mesh)
             following = owner(computed.plans[mesh], target)
@@ -193,6 +191,15 @@ class World:
                 if not route.elsewhere:
                     return route
         return None
+
+
+def _is_forwarded(forwarding: Mapping[str, Forwarding], device: str, out: str, source: IPv6Address | None) -> bool:
+    """What the firewall says: into which interfaces one leads, and by which a source comes in."""
+    assert source is not None
+    if device != out and out not in forwarding[device].meshes:
+        return False
+    back = {network: by for network, by in forwarding[out].sources.items() if source in network}
+    return back[max(back, key=lambda network: network.prefixlen)] == device
 
 
 def owner(plan: Plan, address: IPv6Address) -> bytes | None:

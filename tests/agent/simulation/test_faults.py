@@ -352,7 +352,7 @@ def test_halves_that_pruned_each_other_still_find_each_other() -> None:
 
 def test_a_prune_of_a_live_member_is_refused() -> None:
     simulation = _mesh(3)
-    with pytest.raises(ValueError, match="not down for"):
+    with pytest.raises(ValueError, match="is not down"):
         simulation.call("p0", "prune", simulation.key("p1"))
 
 

@@ -21,7 +21,7 @@ import pytest
 from smegmesh.control import types
 from smegmesh.control.access import Credentials, may_change, peer_credentials
 from smegmesh.control.client import Client
-from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
+from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused, Rejected
 from smegmesh.control.server import ControlServer
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
@@ -57,7 +57,7 @@ class Agent:
 
     async def forget(self, mesh: str, member: str) -> types.Removed:
         if member != "a/1":
-            raise ValueError(f"{member} is not down")
+            raise Rejected(f"{member} is not down", "revoke it")
         return types.Removed(mesh=mesh, node_key="key", changed=True)
 
     async def reload(self) -> types.Reloaded:

@@ -23,6 +23,7 @@ class FakeMesh:
 
     def __init__(self, mesh: str, port: int, *, bridge: bool = True) -> None:
         self.informed = False
+        self.pace = 1.0
         self.members = {OWN: self.member(mesh, OWN), OTHER: self.member(mesh, OTHER)}
         self.mesh, self.bridge, self.port = mesh, bridge, port
         self.told: list[tuple[BridgedRoute, ...]] = []
@@ -161,6 +162,7 @@ async def test_who_hears_nobody_keeps_its_ways_until_it_heard_all_again(
         monkeypatch.setattr(f"smegmesh.routing.hearing.{name}", seconds)
     scene.prod.offer(BridgedRoute(("lab",)))
     scene.routes.add("prod", scene.prod)
+    scene.routes.heard()
     before = scene.routes.allowed("prod")
     assert before[OTHER] == {mesh_prefix("lab")}
     await asyncio.sleep(0.1)  # the outage

@@ -52,6 +52,21 @@ def test_a_bridge_names_pairs_of_its_own_interfaces() -> None:
     ]
 
 
+def test_what_came_by_another_way_than_its_answer_would_take_goes_no_further() -> None:
+    a, far, near = (IPv6Network(prefix) for prefix in ("fd00:a::/64", "fd00:f::/64", "fd00:b::/64"))
+    sources = {DEFAULT: None, a: A, near: B, far: B, IPv6Network("fd00:f::/128"): C}
+    rules = chain(ruleset({A: Forwarding(frozenset({B}), sources=sources), B: Forwarding()}), "forward")
+    drops = [rule for rule in rules if rule.endswith("drop")][:-2]
+    assert [rule.partition(" ip6 saddr")[0] for rule in drops] == [
+        'oifname "smeg-a" iifname @meshes',
+        'oifname "smeg-a" iifname @meshes iifname != "smeg-a"',
+        'oifname "smeg-a" iifname @meshes iifname != "smeg-b"',
+        'oifname "smeg-a" iifname @meshes iifname != "smeg-c"',
+    ]
+    assert "saddr { fd00:b::-fd00:b::ffff:ffff:ffff:ffff, fd00:f::1-fd00:f::ffff:ffff:ffff:ffff }" in drops[2]
+    assert rules.index(drops[-1]) < next(at for at, rule in enumerate(rules) if rule.endswith("accept"))
+
+
 def test_an_exit_translates_where_the_longest_prefix_says_so_and_never_to_meshes() -> None:
     text = ruleset({A: Forwarding(prefixes={DEFAULT: True, SITE: False, ULA: False})})
     assert chain(text, "forward")[2:-2] == [

@@ -284,6 +284,20 @@ def test_the_word_of_who_is_just_back_counts_against_those_whom_others_accuse_al
     assert mesh.failed(now=102.9) == {"p4": Liveness.DOWN}
 
 
+def test_one_that_accuses_does_not_make_the_word_of_those_count_who_are_just_back() -> None:
+    mesh = _Mesh(8, quarantine=Settings("prod").quarantine)
+    for writer in ("p0", "p1", "p2", "p3", "p4"):
+        mesh.says(writer, "p5", "p6", "p7")
+    assert mesh.failed(now=90.0).keys() == {"p5", "p6", "p7"}
+    mesh.says("p0", "p1", "p5", "p6", "p7", now=99.0)  # a liar, or a moment's suspicion
+    for name in ("p5", "p6", "p7"):
+        mesh.put(name, number=2)
+    assert mesh.failed(now=100.0) == {}
+    for writer in ("p5", "p6", "p7"):
+        mesh.says(writer, "p0", "p1", "p2", "p3", "p4", now=101.0)
+    assert mesh.failed(now=101.0) == {}
+
+
 def test_three_seconds_after_its_return_the_word_of_a_writer_counts_at_once() -> None:
     mesh = _Mesh(4, quarantine=Settings("prod").quarantine)
     for writer in ("p0", "p1"):

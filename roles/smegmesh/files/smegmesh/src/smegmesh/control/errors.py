@@ -15,6 +15,14 @@ class NotPermitted(ControlError):
     """This user may not use the socket, or not for this."""
 
 
+class Rejected(Exception):
+    """The daemon will not do what was asked: why; `fix` is what to do instead."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(why)
+        self.fix = fix
+
+
 class Refused(ControlError):
     """The agent answered with a problem; `status` is HTTP's."""
 

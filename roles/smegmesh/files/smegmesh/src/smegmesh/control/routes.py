@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from smegmesh.control.access import may_change, peer_credentials
+from smegmesh.control.errors import Rejected
 from smegmesh.control.types import Problem, StatusSource
 
 _log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class _Routes:
             return _answer(await self._source.revoke(mesh, await request.read()))
         except KeyError:
             return self._no_mesh(mesh)
-        except ValueError as error:
-            return _problem(422, "not revoked", str(error), "have it signed by the authority of the mesh")
+        except Rejected as error:
+            return _problem(422, "not revoked", str(error), error.fix)
 
     async def forget(self, request: web.Request) -> web.Response:
         if not self._may_change(request):
@@ -72,8 +73,8 @@ class _Routes:
             return _answer(await self._source.forget(mesh, request.match_info["member"]))
         except KeyError:
             return self._no_mesh(mesh)
-        except ValueError as error:
-            return _problem(422, "not forgotten", str(error), "revoke it, if it is to be out now and for good")
+        except Rejected as error:
+            return _problem(422, "not forgotten", str(error), error.fix)
 
     async def reload(self, request: web.Request) -> web.Response:
         if not self._may_change(request):

@@ -135,10 +135,10 @@ class StatusSource(Protocol):
         """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
 
     async def revoke(self, mesh: str, revocation: bytes) -> Removed:
-        """Take a node out as the mesh's authority says; KeyError as above, ValueError if it does not say so."""
+        """Take a node out as the mesh's authority says; KeyError as above, Rejected if it does not say so."""
 
     async def forget(self, mesh: str, member: str) -> Removed:
-        """Take out a member, by name, alias or node key; KeyError as above, ValueError if it is not gone for long."""
+        """Take out a member that is down, by name, alias or node key; KeyError as above, Rejected if it is not down."""
 
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""

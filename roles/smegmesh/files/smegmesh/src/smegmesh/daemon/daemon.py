@@ -166,11 +166,11 @@ class Daemon:
         return member_reports(running.view(), running.declaration.role, device)
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
-        """Take a node out of a mesh as its authority says. KeyError as above; ValueError if it is no such word."""
+        """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""
         return removals.revoke(self._meshes[mesh], revocation)
 
     async def forget(self, mesh: str, member: str) -> types.Removed:
-        """Take out a member that has been down for the forget time. KeyError as above; ValueError for any other."""
+        """Take out a member that is down. KeyError as above; Rejected for any other."""
         return removals.forget(self._meshes[mesh], member)
 
     async def reload(self) -> types.Reloaded:

@@ -131,6 +131,11 @@ class Mesh:
         problems = (self._effects.problem, self._probe_problem, self._speak_problem, unfound, *self.hooks.problems)
         return [problem for problem in problems if problem]
 
+    @property
+    def pace(self) -> float:
+        """How many times as rarely as usual this node asks others for a sign of life."""
+        return self.engine.pace
+
     def view(self) -> View:
         """The picture of this moment."""
         return self.engine.view()
@@ -214,6 +219,11 @@ class Mesh:
 
     # Who is taken out.
 
+    @property
+    def writes(self) -> bool:
+        """Whether what the engine makes durable is, and goes on to the others."""
+        return self._effects.problem is None
+
     def revoke(self, data: bytes) -> tuple[bytes, bool]:
         """Take a node out for good: its key, and whether that is news. ValueError if the authority does not say so."""
         revocation = read_revocation(self._credentials.authority, data)
@@ -226,7 +236,7 @@ class Mesh:
         return revocation.node_key, not known
 
     def prune(self, node_key: bytes) -> None:
-        """Take out a member that has been down for the forget time; ValueError for any other."""
+        """Take out a member that is down; ValueError for any other."""
         self._input(self.engine.prune, node_key)
 
     # What links tell.

@@ -26,6 +26,10 @@ class RoutedMesh(Protocol):
     def informed(self) -> bool:
         """Whether this node knew at one time all that others know."""
 
+    @property
+    def pace(self) -> float:
+        """How many times as rarely as usual this node asks others for a sign of life."""
+
     def view(self) -> View:
         """The picture of now."""
 
@@ -49,7 +53,7 @@ class Routes:
         self._meshes: dict[str, RoutedMesh] = {}
         self._carried_out = Routing()
         self._announcer = Announcer()
-        self._hearing = Hearing(self._loop.time())
+        self._hearing = Hearing()
         self._held: asyncio.TimerHandle | None = None
         self._due: asyncio.Handle | None = None
         self._announcing: asyncio.TimerHandle | None = None
@@ -118,7 +122,7 @@ class Routes:
 
     def heard(self) -> None:
         """Somebody sent or answered something, in whatever mesh."""
-        if self._hearing.heard(self._loop.time()):
+        if self._hearing.heard(self._loop.time(), self._pace()):
             self._is_held()
 
     def informed(self) -> None:
@@ -134,13 +138,16 @@ class Routes:
 
     def _is_held(self) -> bool:
         """Whether all stays as it is for now; then all meshes are followed again when that may be over."""
-        due = self._hearing.due(self._loop.time())
+        due = self._hearing.due(self._loop.time(), self._pace())
         if self._held is not None and self._held.when() != due:
             self._held.cancel()
             self._held = None
         if due is not None and self._held is None:
             self._held = self._loop.call_at(due, self._release)
         return due is not None
+
+    def _pace(self) -> float:
+        return max((mesh.pace for mesh in self._meshes.values()), default=1.0)
 
     def _release(self) -> None:
         self._held = None

@@ -2,10 +2,10 @@
 
 Packets of a mesh go from its interface back into the same one, into those of other meshes that
 are named, and out of the overlay to the prefixes that this host is an exit for. Nothing else goes from or
-to a mesh interface. What came from outside the overlay gets a mark, and so do this host's answers to it, and
-whatever it sends from an address outside: rules for unmarked packets then do not take them away from where they
-belong. The table is replaced as a
-whole in one transaction; other tables are not touched.
+to a mesh interface, and nothing into one that came in by another mesh than the one that leads back to its
+source. What came from outside the overlay gets a mark, and so do this host's answers to it, and whatever it
+sends from an address outside: rules for unmarked packets then do not take them away from where they belong.
+The table is replaced as a whole in one transaction; other tables are not touched.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ table inet {TABLE} {{
 
 
 def _forward(plan: Mapping[str, Forwarding], ranges: Mapping[str, _Ranges]) -> Iterator[str]:
+    for device, forwarding in sorted(plan.items()):
+        yield from _ways_back(device, forwarding)
     yield f"iifname @meshes {_CLAMP}"
     yield f"oifname @meshes {_CLAMP}"
     for device, forwarding in sorted(plan.items()):
@@ -72,6 +74,15 @@ def _forward(plan: Mapping[str, Forwarding], ranges: Mapping[str, _Ranges]) -> I
             yield f'oifname "{device}" iifname != @meshes ct state established,related accept'
     yield "iifname @meshes drop"
     yield "oifname @meshes drop"
+
+
+def _ways_back(device: str, forwarding: Forwarding) -> Iterator[str]:
+    """What has come in by another mesh than the one that leads back to its source goes no further."""
+    found: dict[str, list[Range]] = {}
+    for where, back in longest_matches(forwarding.sources):
+        found.setdefault("" if back is None else f'iifname != "{back}" ', []).append(where)
+    for elsewhere, ranges in sorted(found.items()):
+        yield f'oifname "{device}" iifname @meshes {elsewhere}ip6 saddr {_set(ranges)} drop'
 
 
 def _prerouting(plan: Mapping[str, Forwarding], routed: list[Range]) -> Iterator[str]:

@@ -186,6 +186,7 @@ class Conversation:
         removals = self._each(link, lambda data: self._replica.take_removal(data, source), items.removals)
         for result in chain(records, removals):
             if isinstance(result, Change):
+                link.spare(result.slot)
                 self._changed(result)
             elif isinstance(result, Missing):
                 missing[result.node_key, result.fingerprint] = None

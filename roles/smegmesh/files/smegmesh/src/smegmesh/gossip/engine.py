@@ -277,12 +277,9 @@ class Engine:
         self._settle(now)
 
     def prune(self, node_key: bytes, now: float) -> None:
-        """Take out a member that is down for the forget time. Raises ValueError for any other."""
-        if node_key not in self._forgetting.due(now):
-            raise ValueError(
-                f"{encode_key(node_key)} is not down for {self._settings.forget / 3600:g} hours: "
-                "only such a member can be pruned"
-            )
+        """Take out a member that is down; the rest is done after the forget time. Raises ValueError for any other."""
+        if self._judgement.liveness(node_key) is not Liveness.DOWN or not self._map.present(node_key):
+            raise ValueError(f"{encode_key(node_key)} is not down: only a member that is down can be pruned")
         self._enter(now)
         self._prune(node_key)
         self._settle(now)
@@ -314,6 +311,11 @@ class Engine:
     def failed(self) -> Mapping[bytes, Liveness]:
         """Who is not alive, by node key; an immutable value."""
         return self._judgement.failed()
+
+    @property
+    def pace(self) -> float:
+        """How many times as rarely as usual this node pings: more rarely while packets are lost."""
+        return self._observers.pace
 
     @property
     def size(self) -> int:
@@ -351,7 +353,7 @@ class Engine:
         if change.slot.kind is MapKind.VERDICT:
             assert change.after.verdict is not None
             accused = change.after.verdict.accused
-            if not self._judgement.accuse(key, accused, self._now) and self._own in accused:
+            if self._own in self._judgement.accuse(key, accused, self._now):
                 self._membership.answer(accused[self._own])
                 self._stale |= _SPEAK
             self._leadership.heard(key, self._now)

@@ -12,8 +12,8 @@ became suspect, or ceased to be, and the nearest unaccused one in each direction
 
 What a writer says that is down itself, or was just now, does not count for a while: after a partition it is what
 the other side thought of this one, and whom it accuses is about to answer it. So the two sides find each other alive
-one by one, and nobody is down in between. Of those whom others accuse, too, it counts at once: without it the dead
-would come to life.
+one by one, and nobody is down in between. Of those who were found down and have said nothing since it counts at once:
+without it the dead would come to life.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ _REACH = 64
 #: A node observes the nearest peer that nobody accuses, and those on the way there: so many of them
 #: beyond the last that it found down or mute itself. Who is only said to be down may not be.
 _AHEAD = 4
-
-
 _NOTHING: Mapping[bytes, Accusation] = MappingProxyType({})
 
 
@@ -44,7 +42,7 @@ class Judgement:
     """Keeps the liveness of the members up to date.
 
     `quarantine` are the seconds for which what a writer says that is down, or has been back for less than `patience`,
-    does not count against those whom nobody else accuses: in less than that it found nobody dead anew.
+    does not count against those who are not dead already: in less than that it found nobody dead anew.
     """
 
     def __init__(self, mesh: MeshMap, directory: Directory, quarantine: float = 0.0, patience: float = 0.0) -> None:
@@ -56,6 +54,7 @@ class Judgement:
         self._patience = patience
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._back: dict[bytes, float] = {}  # until when a writer counts as just back; in order of time
+        self._fell: dict[bytes, int] = {}  # the number of its entry under which a member was found down last
         self._suspects: set[bytes] = set()  # whom anybody accuses
         self._failed: dict[bytes, Liveness] = {}
         self._down: set[bytes] = set()
@@ -85,10 +84,11 @@ class Judgement:
         if effect.members or effect.peers or accused or key in self._failed:
             self._accused.add(key)
         if effect.members:  # what it wrote counts now, or no more
+            self._fell.pop(key, None)
             self._accused.update(self._accusations.by(key))
 
-    def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> bool:
-        """A writer's verdict changed; says whether all of it counts already.
+    def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> set[bytes]:
+        """A writer's verdict changed; returns those against whom it does not count yet.
 
         What waits goes on waiting as long as the writer repeats it.
         """
@@ -100,7 +100,8 @@ class Judgement:
         waits = {
             key
             for key, said in accused.items()
-            if said != counted.get(key) and (said == waiting.get(key) or (doubted and key not in self._suspects))
+            if said != counted.get(key)
+            and (said == waiting.get(key) or (doubted and said.number != self._fell.get(key)))
         }
         if waits:
             self._deferred[writer] = until, accused
@@ -108,7 +109,7 @@ class Judgement:
         else:
             self._deferred.pop(writer, None)
         self._accused |= self._accusations.replace(writer, accused)
-        return not waits
+        return waits
 
     def release(self, now: float) -> None:
         """Let verdicts count that have waited long enough."""
@@ -234,12 +235,17 @@ class Judgement:
             del self._failed[key]
         else:
             self._failed[key] = after
-        if after is Liveness.DOWN:
+        member = self._map.member(key)
+        number = None if member is None else member.record.number
+        if after is Liveness.DOWN and number is not None:
+            self._fell[key] = number
             self._down.add(key)
             self._live.changed(key)
         elif key in self._down:
             self._down.discard(key)
             self._live.changed(key)
+            if number != self._fell.get(key):
+                self._fell.pop(key, None)
         self._snapshot = None
         return True
 

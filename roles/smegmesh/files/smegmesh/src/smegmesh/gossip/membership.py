@@ -126,7 +126,7 @@ class Membership:
             self._say(record)
 
     def answer(self, accusation: Accusation) -> None:
-        """Somebody who is down accuses this node: it is to raise its number, if its entry is the one accused."""
+        """Somebody whose word does not count yet accuses this entry of this node: it is to raise its number."""
         own = self._map.member(self._publisher.key)
         if own is not None and accusation.number == own.record.number:
             self._answered = accusation.number

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-_LATELY = 2.0  # seconds; who is observed talks each second
-_LONGEST = 60.0  # seconds without a word after which it is taken that all others are down indeed
+_LATELY = 2.0  # seconds; who is observed talks each second, or as much more rarely as the observer's pace says
+_LONGEST = 60.0  # seconds for which a choice is kept at most
 _GRACE = 3.0  # seconds in which those who come back are found again, one sooner than another
+_NEVER = float("-inf")
 
 
 class Hearing:
@@ -14,20 +15,33 @@ class Hearing:
     of these pictures would move its flows to another exit, where no connection survives.
     """
 
-    def __init__(self, now: float) -> None:
-        self._heard = now
-        self._until = now  # when what is found counts, after somebody was heard again
+    def __init__(self) -> None:
+        self._heard = _NEVER
+        self._kept = _NEVER  # since when all is kept as it was; ended by a time in which what is found counts
+        self._until = _NEVER  # when what is found counts, after somebody was heard again
 
-    def heard(self, now: float) -> bool:
-        """Somebody, in whatever mesh, sent or answered something; whether that ends a silence."""
-        silent, self._heard = now - self._heard, now
-        if not _LATELY < silent < _LONGEST:
+    def heard(self, now: float, pace: float = 1.0) -> bool:
+        """Somebody, in whatever mesh, sent or answered something; whether that ends a silence.
+
+        `pace`: how many times as rarely as usual others are asked for a word.
+        """
+        silent, before = now - self._heard, self._heard
+        self._heard = now
+        if not _LATELY * pace < silent < _LONGEST:
             return False
+        if before >= self._until:
+            self._kept = before
         self._until = now + _GRACE
         return True
 
-    def due(self, now: float) -> float | None:
+    def due(self, now: float, pace: float = 1.0) -> float | None:
         """None if what is found now counts; else when to ask again."""
-        if _LATELY < now - self._heard < _LONGEST:
-            return self._heard + _LONGEST
-        return self._until if now < self._until else None
+        if _LATELY * pace < now - self._heard < _LONGEST:
+            until = self._heard + _LONGEST
+            return until if self._heard >= self._until else self._last(until, now)
+        return self._last(self._until, now) if now < self._until else None
+
+    def _last(self, until: float, now: float) -> float | None:
+        """The same, but not for longer than that since it began."""
+        until = min(until, self._kept + _LONGEST)
+        return until if now < until else None

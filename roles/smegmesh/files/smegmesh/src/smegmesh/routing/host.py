@@ -102,16 +102,17 @@ def _host_plan(
 ) -> HostPlan:
     routes: dict[tuple[int, IPv6Network], Route] = {}
     rules: set[Rule] = set()
+    forwarding: dict[str, Forwarding] = {}
     for mesh, place in places.items():
         table = MESH_TABLES + place.port
-        routes |= {(table, network): route for network, route in _mesh_table(own, mesh, places, best, sent[mesh])}
+        of_mesh = dict(_mesh_table(own, mesh, places, best, sent[mesh]))
+        routes |= {(table, network): route for network, route in of_mesh.items()}
+        forwarding[place.device] = _forwarding(mesh, places, of_mesh)
         rules.add(Rule(_FROM_MESH, table, device=place.device))
         rules.add(Rule(_OF_MESH, table, source=place.address))
     routes |= _own_tables(own, places, best)
     rules |= _own_rules({table for table, _network in routes})
-    return HostPlan(
-        routes, frozenset(rules), {place.device: _forwarding(mesh, places) for mesh, place in places.items()}
-    )
+    return HostPlan(routes, frozenset(rules), forwarding)
 
 
 def _mesh_table(
@@ -183,10 +184,15 @@ def _own_rules(tables: set[int]) -> set[Rule]:
     return {rule for table, those in rules.items() if table in tables for rule in those}
 
 
-def _forwarding(mesh: str, places: Mapping[str, Place]) -> Forwarding:
+def _forwarding(mesh: str, places: Mapping[str, Place], table: Mapping[IPv6Network, Route]) -> Forwarding:
+    """What goes out by a mesh comes in where its answer would go: else it may go round between two bridges.
+
+    A host that is told of a lost path late can be sent, by one mesh, what it has sent on by another.
+    """
     place = places[mesh]
     others = [places[other] for other in bridged(mesh, {name: each.joined for name, each in places.items()})]
     # What comes through a bridge of this host to its own exit leaves as what comes from the exit's mesh does.
     prefixes = {prefix: other.masquerade for other in others for prefix in other.joined.advertised}
     prefixes |= dict.fromkeys(place.joined.advertised, place.masquerade)
-    return Forwarding(frozenset(other.device for other in others), prefixes)
+    sources = {network: route.device for network, route in table.items()}
+    return Forwarding(frozenset(other.device for other in others), prefixes, sources)

@@ -44,11 +44,14 @@ class Forwarding:
     """What is forwarded out of and into one mesh interface.
 
     `meshes`: other mesh interfaces into which packets of this one may go. `prefixes`: what is outside the
-    overlay and reached through this host, each with whether its packets are masqueraded.
+    overlay and reached through this host, each with whether its packets are masqueraded. `sources`: by which mesh
+    interface packets with such a source come in that may go out by this one, None for no mesh's. The longest prefix
+    counts.
     """
 
     meshes: frozenset[str] = frozenset()
     prefixes: Mapping[IPv6Network, bool] = field(default_factory=dict)
+    sources: Mapping[IPv6Network, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
