@@ -29,8 +29,7 @@ SPEC = {
     "bridges": {"type": "list", "elements": "str", "default": []},
     "prefixes": {"type": "list", "elements": "str", "default": []},
     "authority_certificate": {"type": "path", "required": True},
-    "authority_key": {"type": "path"},
-    "authority_key_variable": {"type": "str"},
+    **authority_key.OPTIONS,
     "replace_authority": {"type": "bool", "default": False},
     "valid_days": {"type": "int", "default": 730},
 }
@@ -44,9 +43,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _spec, options = self.validate_argument_spec(
-            SPEC, mutually_exclusive=[("authority_key", "authority_key_variable")]
-        )
+        _spec, options = self.validate_argument_spec(SPEC, mutually_exclusive=authority_key.EXCLUSIVE)
         options["node_name"] = options["node_name"] or variables["inventory_hostname"]
         try:
             result.update(self._ensure(options, variables))

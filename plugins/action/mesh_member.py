@@ -46,7 +46,10 @@ class ActionModule(ActionBase):
             line = identity.load("revocation").make_revocation(key, options["mesh"], node_key)
         except ValueError as error:
             raise certificates.CertificateProblem(f"{purpose}: {error}") from error
-        return self._module(options, variables, _revocation=line.decode("ascii"))
+        done = self._module(options, variables, _revocation=line.decode("ascii"))
+        if not done.get("failed") and not done.get("unreachable") and done.get("node_key") != found["node_key"]:
+            raise certificates.CertificateProblem(f"{purpose}: the host answers for another node than it named")
+        return done
 
     def _module(self, options: dict[str, t.Any], variables: dict[str, t.Any], **handed: str) -> dict[str, t.Any]:
         return t.cast(

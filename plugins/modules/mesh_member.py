@@ -15,8 +15,9 @@ description:
   - Takes a node out of a mesh through the agent of any other member. That one tells all the rest.
   - To revoke a node is for good. Its key never comes back into the mesh, whatever certificate it has. The revocation is
     signed by the mesh's authority, in the controller's process.
-  - To forget a node is for one that died. It needs no key, only a member that has been down for 72 hours can be
-    forgotten, and it is back as soon as it runs again.
+  - To forget a node is for one that died. It needs no key, only a member that is down can be forgotten, and it is back
+    as soon as it runs again. After 72 hours the others forget it by themselves.
+  - The agent that is asked says which key a name stands for. If you do not trust the host, give the node key.
 options:
   mesh:
     description: The id of the mesh.
@@ -44,8 +45,10 @@ options:
     type: str
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without modifying the mesh.
-    support: full
+    description:
+      - Can run in check mode and return changed status without modifying the mesh.
+      - Whether a key that is no member's is revoked already is not known before; it is predicted as a change.
+    support: partial
   diff_mode:
     description: Returns details on what has changed (or would change in check mode), in diff mode.
     support: none
@@ -76,6 +79,12 @@ node_key:
   type: str
   returned: success
   sample: 5bW2H5nVPXpVnp6y0E9LYY0c5mLmzQdNf3cY3sFJx3Q=
+revocation:
+  description:
+    - What the authority signed, one line of text. It is no secret.
+    - Any member takes it with C(smegctl revoke), so it can be kept for meshes that are cut off now.
+  type: str
+  returned: when a node was revoked
 """
 
 import base64
@@ -88,12 +97,18 @@ KEY_BYTES = 32
 
 
 def find(members, name):
-    """The member of a name, an alias or a node key; None if there is none. Raises AgentError if there are several."""
-    found = [member for member in members if name in (member["name"], member.get("alias"), member["node_key"])]
-    if len(found) > 1:
-        keys = ", ".join(sorted(member["node_key"] for member in found))
-        raise agent.AgentError("%d members are called %s: give one of their node keys: %s" % (len(found), name, keys))
-    return found[0] if found else None
+    """The member of a node key, a name or an alias, in this order: an alias is what a node says of itself.
+
+    None if there is none; AgentError if there are several.
+    """
+    for field in ("node_key", "name", "alias"):
+        found = [member for member in members if member.get(field) == name]
+        if len(found) > 1:
+            keys = ", ".join(sorted(member["node_key"] for member in found))
+            raise agent.AgentError("%d members are called %s: give a node key of these: %s" % (len(found), name, keys))
+        if found:
+            return found[0]
+    return None
 
 
 def is_key(text):
@@ -113,11 +128,13 @@ def node_key(module):
             raise agent.AgentError(
                 "%s is this host itself: ask through another member, or let it leave with the module mesh" % name
             )
+        if module.params["state"] == "forgotten" and member["liveness"] != "down":
+            raise agent.AgentError("%s is %s: only a member that is down can be forgotten" % (name, member["liveness"]))
         return member["node_key"]
-    if is_key(name):
-        return name
     if module.params["state"] == "forgotten":
         return None
+    if is_key(name):
+        return name
     raise agent.AgentError(
         "no member of mesh %s is called %s: if it was pruned, or is revoked already, give its node key" % (mesh, name)
     )
@@ -142,7 +159,7 @@ def main():
             raise agent.AgentError("%s is missing: the host has no agent" % agent.SMEGCTL)
         if revocation is not None:
             answer = agent.smegctl(module, ["revoke"], text=revocation)
-            module.exit_json(changed=answer["changed"], node_key=answer["node_key"])
+            module.exit_json(changed=answer["changed"], node_key=answer["node_key"], revocation=revocation)
         key = node_key(module)
         if key is not None and module.params["state"] == "forgotten" and not module.check_mode:
             agent.smegctl(module, ["forget", mesh, key])

@@ -22,7 +22,11 @@ def read(loader: t.Any, templar: t.Any, options: dict[str, t.Any], variables: di
             raise certificates.CertificateProblem(f"{purpose}, but there is no variable {name!r}: define it")
         return str(templar.template(variables[name])).strip().encode("ascii", "replace") + b"\n"
     path = options["authority_key"]
-    key = controller_files.read(loader, path) if path else None
+    if not path:
+        raise certificates.CertificateProblem(
+            f"{purpose}, but neither authority_key nor authority_key_variable is given"
+        )
+    key = controller_files.read(loader, path)
     if key is None:
         authority = f" {options['authority']!r}" if options.get("authority") else ""
         raise certificates.CertificateProblem(

@@ -66,6 +66,7 @@ def site(tmp_path):
 @pytest.mark.parametrize("place", [{}, {"authority_key": None, "authority_key_variable": "vault_key"}])
 def test_the_node_that_the_host_names_is_revoked_and_the_key_stays_here(site, place):
     assert site.run(**place) == {"changed": True, "node_key": NODE_KEY}
+    assert site.handed[1]["_revocation"].startswith("smegmesh-revocation-1 prod ")
     assert len(site.handed) == 2
     assert "PRIVATE" not in json.dumps(site.handed)
 
@@ -87,6 +88,11 @@ def test_a_key_that_is_not_there_is_named(site):
     site.key.unlink()
     with pytest.raises(certificates.CertificateProblem, match="laptop is to be revoked in mesh prod, but the key"):
         site.run()
+
+
+def test_no_key_given_at_all_is_an_error(site):
+    with pytest.raises(certificates.CertificateProblem, match="neither authority_key nor authority_key_variable"):
+        site.run(authority_key=None)
 
 
 def test_what_the_host_refuses_is_the_answer(site):

@@ -12,8 +12,9 @@ from ansible_collections.smegmesh.wireguard.plugins.modules import mesh_member
 
 KEYS = ["A" * 43 + "=", "E" * 43 + "="]
 MEMBERS = [
-    {"name": "a1", "alias": "web", "node_key": KEYS[0], "own": True},
-    {"name": "a2", "alias": "web", "node_key": KEYS[1]},
+    {"name": "a1", "alias": "web", "node_key": KEYS[0], "own": True, "liveness": "alive"},
+    {"name": "a2", "alias": "web", "node_key": KEYS[1], "liveness": "alive"},
+    {"name": "a3", "alias": "a2", "node_key": "M" * 43 + "=", "liveness": "down"},
 ]
 
 
@@ -48,3 +49,10 @@ def test_who_is_no_member_is_known_by_its_key_only():
     with pytest.raises(agent.AgentError, match="give its node key"):
         mesh_member.node_key(Module("laptop"))
     assert mesh_member.node_key(Module("laptop", "forgotten")) is None
+    assert mesh_member.node_key(Module(gone, "forgotten")) is None
+
+
+def test_only_who_is_down_is_forgotten():
+    assert mesh_member.node_key(Module("a3", "forgotten")) == "M" * 43 + "="
+    with pytest.raises(agent.AgentError, match="a2 is alive: only a member that is down"):
+        mesh_member.node_key(Module("a2", "forgotten"))

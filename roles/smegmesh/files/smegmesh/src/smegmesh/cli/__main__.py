@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_revoke)
     command = commands.add_parser(
-        "forget", parents=[common, socket], help="take out a member that has been down for days and will not come back"
+        "forget", parents=[common, socket], help="take out a member that is down and will not come back"
     )
     command.add_argument("mesh", help="mesh id")
     command.add_argument("member", help="its name, alias or node key")
@@ -206,7 +206,7 @@ def _read_input() -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise _Failure(BAD_INPUT, "is not UTF-8", "standard input", "send JSON in UTF-8") from error
+        raise _Failure(BAD_INPUT, "is not UTF-8", "standard input", "send text in UTF-8") from error
 
 
 def _request(options: argparse.Namespace) -> Answer:
