@@ -21,12 +21,14 @@ import pytest
 from smegmesh.cli.__main__ import main
 from smegmesh.cli.output import duration, plain, size, table
 from smegmesh.control import types
+from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
 from smegmesh.identity.certificate import read_request
 from smegmesh.identity.keys import encode_key
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
+_ASKING = ("status", "members", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
 STATUS = types.Status(
     version="1.0",
@@ -84,6 +86,7 @@ class Agent:
 
     def __init__(self) -> None:
         self.reloads = 0
+        self.revoked: list[bytes] = []
         self.reloaded: types.Reloaded | None = types.Reloaded(changed=["prod"])
         self.meshes: dict[str, list[types.Member]] | None = {"prod": MEMBERS}
 
@@ -93,6 +96,15 @@ class Agent:
     async def members(self, mesh: str) -> list[types.Member]:
         assert self.meshes is not None
         return self.meshes[mesh]
+
+    async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
+        self.revoked.append(revocation)
+        return types.Removed(mesh=mesh, node_key="key", changed=len(self.revoked) == 1)
+
+    async def forget(self, mesh: str, member: str) -> types.Removed:
+        if member != "a7":
+            raise Rejected(f"{member} is not down", "revoke it")
+        return types.Removed(mesh=mesh, node_key="key", changed=True)
 
     async def reload(self) -> types.Reloaded:
         self.reloads += 1
@@ -126,7 +138,14 @@ class Host:
 
     def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         self._monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin.encode())))
-        places = {"status": "socket", "members": "socket", "apply": "socket state etc", "request": "state"}
+        places = {
+            "status": "socket",
+            "members": "socket",
+            "apply": "socket state etc",
+            "request": "state",
+            "revoke": "socket",
+            "forget": "socket",
+        }
         options = [
             text for place in places.get(arguments[0], "").split() for text in (f"--{place}", str(getattr(self, place)))
         ]
@@ -191,6 +210,20 @@ def test_members_as_text_and_as_json(host: Host, agent: Agent) -> None:
         assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(MEMBERS)})
     code, _, err = host.run("members", "other")
     assert (code, err) == (1, "smegctl: this host is not in mesh other: its meshes are: prod, office\n")
+
+
+def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:
+    line = "smegmesh-revocation-1 prod key signature\n"
+    assert host.run("revoke", stdin=line) == (0, "key is revoked in mesh prod\n", "")
+    assert host.run("revoke", stdin=line) == (0, "key is revoked already in mesh prod\n", "")
+    code, _out, err = host.run("revoke", stdin="nonsense")
+    assert (code, agent.revoked) == (2, [line.encode()] * 2)
+    assert err == "smegctl: standard input: holds no revocation: give it the file that the authority made\n"
+
+
+def test_a_member_is_forgotten(host: Host, agent: Agent) -> None:
+    assert host.run("forget", "prod", "a7") == (0, "key is forgotten in mesh prod\n", "")
+    assert host.run("forget", "prod", "a1") == (1, "", "smegctl: a1 is not down: revoke it\n")
 
 
 def test_exit_status_says_what_is_wrong(host: Host, agent: Agent) -> None:

@@ -194,7 +194,7 @@ async def test_bad_places(tmp_path: Path) -> None:
         ControlServer(tmp_path / "api.sock", "no-such-group", Agent())
 
 
-def run_as(uid: int, gid: int, groups: list[int], path: Path, call: str) -> str:
+def run_as(uid: int, gid: int, groups: list[int], path: Path, call: str, *arguments: str) -> str:
     """Ask as another user; its answer, or the name of the error and its text."""
     program = (
         "import sys; from pathlib import Path\n"
@@ -202,7 +202,7 @@ def run_as(uid: int, gid: int, groups: list[int], path: Path, call: str) -> str:
         "from smegmesh.control.client import Client\n"
         "import os\n"
         f"os.setgroups({groups}); os.setgid({gid}); os.setuid({uid})\n"
-        f"try: print(Client(Path({str(path)!r})).{call}())\n"
+        f"try: print(Client(Path({str(path)!r})).{call}(*{arguments!r}))\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -225,6 +225,8 @@ async def test_who_may_do_what(path: Path) -> None:
         assert "node_name" in await ask(run_as, NOBODY, NOBODY, [], path, "status")
         refused = await ask(run_as, NOBODY, NOBODY, [], path, "reload")
         assert "NotPermitted" in refused and "use sudo" in refused
+        for call, *arguments in (("revoke", "prod", "signed"), ("forget", "prod", "a/1")):
+            assert "NotPermitted" in await ask(run_as, NOBODY, NOBODY, [], path, call, *arguments)
         assert agent.reloads == 2
 
 

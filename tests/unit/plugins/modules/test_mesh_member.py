@@ -34,7 +34,7 @@ def test_a_member_is_found_by_name_and_by_key(name):
 
 
 def test_of_two_with_one_alias_neither_is_meant():
-    with pytest.raises(agent.AgentError, match="2 members are called web: give one of their node keys"):
+    with pytest.raises(agent.AgentError, match="2 members are called web: give a node key of these"):
         mesh_member.node_key(Module("web"))
 
 
