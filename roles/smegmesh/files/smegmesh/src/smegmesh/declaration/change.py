@@ -126,7 +126,7 @@ class Places:
 def read_request(data: object) -> Request:
     """Check a request's form; what declarations say is checked with the whole set."""
     if not isinstance(data, dict) or not {"declarations", "fragments"} & data.keys():
-        raise _bad_request("", "has no list `declarations`", 'send {"declarations": [{"mesh": …}]}')
+        raise _bad_request("", "has no list `declarations` or `fragments`", 'send {"declarations": [{"mesh": …}]}')
     for key in data:
         if key not in ("declarations", "fragments", "purge_owner"):
             raise _bad_request(str(key), f"unknown key `{key}`", "the keys are declarations, fragments, purge_owner")
