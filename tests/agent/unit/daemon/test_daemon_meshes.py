@@ -123,7 +123,8 @@ def test_fragments_are_published_without_a_restart(run: Run) -> None:
 
         (fragments / "web.yml").write_text("owner: play\nadvertise: ['2001:db9::/48']\n")
         refused = await two.daemon.reload()  # type: ignore[union-attr]
-        assert f"advertise 2001:db9::/48, as {fragments / 'web.yml'} says" in refused.problems[MESH]
+        said = f"advertise 2001:db9::/48, as {fragments / 'web.yml'} says (declare it in the inventory too, or take it"
+        assert said in refused.problems[MESH]
         assert one.alive(2) and view().members[two.keys.node_key].entry.services, "it goes on as it was"
 
     run(test)

@@ -66,7 +66,8 @@ def _check_grant(grant: Grant, declaration: Declaration) -> None:
     for prefix in declaration.advertise:
         if not grant.allows_prefix(str(prefix)):
             where = declaration.file_of(prefix)
-            raise CertificateError(f"the certificate does not let {name} advertise {prefix}, as {where} says")
+            remedy = "" if where == declaration.file else " (declare it in the inventory too, or take it out there)"
+            raise CertificateError(f"the certificate does not let {name} advertise {prefix}, as {where} says{remedy}")
 
 
 def _read(path: Path) -> bytes:
