@@ -433,6 +433,12 @@ def test_a_mesh_that_was_removed_by_hand_can_still_be_left(host: Host) -> None:
     [
         ([{**HTTPS, "mesh": "other"}], "other.d/service-https.yml", "mesh other is not declared", "declare it first"),
         ([{**HTTPS, "name": "b"}], "prod.d/there.yml: services.https", "declared in", "keep one of the two"),
+        (
+            [{**HTTPS, "name": "service-A", "services": {"A": "x"}}],
+            "service-A.yml: services",
+            "`A` is not",
+            "DNS label",
+        ),
         ([{**HTTPS, "services": {}}], "service-https.yml: services", "too few", "tcp/443"),
         ([{"mesh": "prod", "name": "x"}], "prod.d/x.yml", "declares nothing", "services:"),
         ([{**ROUTE, "advertise": ["::1/128"]}], "route-lab.yml: advertise[0]", "loopback", "2001:db8:10::/48"),

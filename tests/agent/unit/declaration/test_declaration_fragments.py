@@ -90,7 +90,7 @@ def test_a_fragment_of_no_mesh_says_what_to_do(host: Host) -> None:
     (bad,) = loaded.errors
     assert (bad.mesh, bad.error.file) == ("other", str(path))
     assert "mesh other is not declared" in bad.error.what
-    assert "declare it first" in bad.error.fix and f"remove {path.parent}" in bad.error.fix
+    assert "declare it, with the role" in bad.error.fix and f"remove {path.parent}" in bad.error.fix
 
 
 def test_a_mesh_of_local_d_has_no_fragments(host: Host) -> None:

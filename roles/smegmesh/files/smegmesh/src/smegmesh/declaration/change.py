@@ -24,6 +24,7 @@ from smegmesh.declaration.meshes import (
     Source,
     check_set,
     mesh_of,
+    not_declared,
     parse_fragment_source,
     parse_source,
 )
@@ -38,7 +39,7 @@ INPUT = "standard input"  # where requests come from, for error messages
 _OWNERS = (*ANSIBLE_OWNERS, LOCAL_OWNER)
 _STATES = ("present", "absent")
 _FRAGMENT_OWNER = "play"
-_FRAGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
+_FRAGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FRAGMENT_KEYS = ("mesh", "name", "state", "advertise", "services")
 _HEADERS = {
     LOCAL_OWNER: "# Written by smegctl.\n",
@@ -178,7 +179,7 @@ def _read_fragment(where: str, item: object) -> WantedFragment:
     mesh, name = _read_mesh(where, content), content.pop("name", None)
     del content["mesh"]
     if not isinstance(name, str) or not _FRAGMENT_NAME.fullmatch(name):
-        fix = "use 1 to 128 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+        fix = "use 1 to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit"
         raise _bad_request(f"{where}.name", f"{name!r} is no name of a file", fix)
     return WantedFragment(mesh, name, present, content)
 
@@ -227,6 +228,8 @@ def plan_changes(
         path = places.fragment(fragment.mesh, fragment.name)
         if fragment.present:
             after[path] = render_fragment(fragment.content)
+            if places.directory(_FRAGMENT_OWNER) / f"{fragment.mesh}{SUFFIX}" not in after:
+                raise not_declared(path, "declare it first, with the role or module mesh")
             parse_fragment_source(Source(path, after[path], fragment=True))
         else:
             after.pop(path, None)

@@ -150,7 +150,7 @@ def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
             errors.append(MeshError(source.mesh, error))
         else:
             good.append(declaration)
-    errors += [MeshError(mesh, _not_declared(left[0])) for mesh, left in sorted(fragments.items())]
+    errors += [MeshError(mesh, _left_over(left[0])) for mesh, left in sorted(fragments.items())]
     return Loaded(tuple(sorted(good, key=lambda declaration: declaration.mesh)), tuple(errors))
 
 
@@ -161,11 +161,15 @@ def parse_fragment_source(source: Source) -> Fragment:
     return parse_fragment(parse_document(str(source.path), source.text), source.mesh)
 
 
-def _not_declared(source: Source) -> DeclarationError:
-    directory = source.path.parent
-    what = f"mesh {source.mesh} is not declared in {directory.parent}"
-    fix = f"declare it first, with the role or module mesh, or remove {directory}"
-    return DeclarationError(str(source.path), "", what, fix)
+def not_declared(fragment: Path, fix: str) -> DeclarationError:
+    """What is wrong with a fragment of no mesh."""
+    what = f"mesh {mesh_of(fragment, fragment=True)} is not declared in {fragment.parent.parent}"
+    return DeclarationError(str(fragment), "", what, fix)
+
+
+def _left_over(source: Source) -> DeclarationError:
+    fix = f"declare it, with the role or module mesh, or remove {source.path.parent}"
+    return source.fault or not_declared(source.path, fix)
 
 
 def parse_source(source: Source) -> Declaration:
