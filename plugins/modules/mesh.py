@@ -22,7 +22,9 @@ options:
     description: The id of the mesh, a name such as V(prod) or V(prod.example.org).
     type: str
   state:
-    description: Whether the host is in the mesh. With V(absent) it leaves the mesh.
+    description:
+      - Whether the host is in the mesh. With V(absent) it leaves the mesh, and what
+        M(smegmesh.wireguard.mesh_service) and M(smegmesh.wireguard.mesh_route) added to it goes as well.
     type: str
     choices: [present, absent]
     default: present
@@ -155,6 +157,8 @@ attributes:
     support: full
 seealso:
   - module: smegmesh.wireguard.mesh_certificate
+  - module: smegmesh.wireguard.mesh_route
+  - module: smegmesh.wireguard.mesh_service
 """
 
 EXAMPLES = r"""
@@ -187,10 +191,8 @@ changes:
   sample: [/etc/smegmesh/meshes.d/prod.yml]
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import declaring
 
 SETTINGS = {
     "role": {"type": "str", "choices": ["peer", "client"]},
@@ -255,24 +257,6 @@ def request(params):
     return message
 
 
-def predict(message):
-    """The answer of an agent that is not there yet, on a host without declarations."""
-    changes = []
-    for item in message["declarations"]:
-        if item["state"] == "present":
-            text = {key: value for key, value in item.items() if key != "state"}
-            path = "%s/%s.yml" % (agent.DECLARATIONS, item.get("mesh"))
-            changes.append({"path": path, "before": "", "after": json.dumps(text, indent=2, sort_keys=True) + "\n"})
-    return {"changed": bool(changes), "changes": changes, "reloaded": False}
-
-
-def text(content):
-    """A side of a diff as text."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"
-
-
 def main():
     spec = dict(
         SETTINGS,
@@ -288,34 +272,7 @@ def main():
         mutually_exclusive=[("mesh", "declarations")] + [(name, "declarations") for name in SETTINGS],
         required_one_of=[("mesh", "declarations")],
     )
-    message = request(module.params)
-    try:
-        if agent.installed():
-            answer = agent.smegctl(module, ["apply"] + (["--check"] if module.check_mode else []), message)
-        elif module.check_mode:
-            module.warn("there is no agent on this host yet: the declarations are predicted, not validated")
-            answer = predict(message)
-        else:
-            raise agent.AgentError("%s is missing: install the agent first, with the role smegmesh" % agent.SMEGCTL)
-    except agent.AgentError as error:
-        module.fail_json(msg=str(error))
-    changes = answer.get("changes", [])
-    result = {
-        "changed": bool(answer.get("changed")),
-        "reloaded": bool(answer.get("reloaded")),
-        "changes": [change["path"] for change in changes],
-    }
-    if module._diff:
-        result["diff"] = [
-            {
-                "before_header": change["path"],
-                "after_header": change["path"],
-                "before": text(change.get("before")),
-                "after": text(change.get("after")),
-            }
-            for change in changes
-        ]
-    module.exit_json(**result)
+    declaring.run(module, request(module.params))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,15 @@ from smegmesh.control import types
 from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
-from smegmesh.identity.certificate import read_request
+from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import encode_key
+from smegmesh.store.keys import ensure_keys
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 _ASKING = ("status", "members", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
+HTTPS = {"mesh": "prod", "name": "service-https", "services": {"https": "tcp/443"}}
+ROUTE = {"mesh": "prod", "name": "route-lab", "advertise": ["2001:db8:10::/48"]}
 STATUS = types.Status(
     version="1.0",
     node_name="a1",
@@ -63,6 +67,7 @@ MEMBERS = [
         number=3,
         own=True,
         leader=True,
+        services={"https": "tcp/443"},
     ),
     types.Member(
         name="c1",
@@ -159,11 +164,34 @@ class Host:
         assert err == ""
         return code, json.loads(out)
 
+    def apply_fragments(self, *fragments: dict[str, Any], check: bool = False, **more: Any) -> tuple[int, Any]:
+        arguments = ["apply", "--json", *(["--check"] if check else [])]
+        code, out, err = self.run(*arguments, stdin=json.dumps({"fragments": list(fragments), **more}))
+        assert err == ""
+        return code, json.loads(out)
+
     def declared(self) -> list[str]:
         return [declaration.mesh for declaration in load_meshes(self.etc, self.state / "local.d")]
 
     def path(self, mesh: str) -> Path:
         return self.etc / "meshes.d" / f"{mesh}.yml"
+
+    def fragments(self) -> list[str]:
+        return sorted(str(path.relative_to(self.etc / "meshes.d")) for path in (self.etc / "meshes.d").glob("*.d/*"))
+
+    def certify(self, *prefixes: str) -> None:
+        """Install a certificate that lets this host advertise these prefixes."""
+        keys, _ = ensure_keys(self.state)
+        now = time.time()
+        certificate, key = make_authority("test", 365, now=now - 10)
+        asked = read_request(make_request(keys.identity, "a1", keys.node_key))
+        grant = Grant("a1", keys.node_key, ("*",), prefixes=prefixes)
+        directory = self.etc / "authorities" / "default"
+        directory.mkdir(parents=True)
+        (directory / "authority.pem").write_bytes(certificate)
+        (directory / "node.pem").write_bytes(
+            issue(certificate, key, asked, grant, not_before=now - 10, not_after=now + 60)
+        )
 
 
 @pytest.fixture
@@ -327,6 +355,8 @@ def test_bad_input_changes_nothing(
     [
         ("", "standard input", "is not JSON"),
         ("[]", "standard input", "has no list `declarations`"),
+        ('{"declarations": 1}', "standard input: declarations", "is not a list"),
+        ('{"fragments": {}}', "standard input: fragments", "is not a list"),
         ('{"declarations": [], "purge": 1}', "standard input: purge", "unknown key `purge`"),
         ('{"declarations": [], "purge_owner": "you"}', "standard input: purge_owner", "'you' is no owner"),
     ],
@@ -377,6 +407,136 @@ def test_what_cannot_be_written_changes_nothing(host: Host) -> None:
     assert code == 1 and "no declaration was changed" in answer["error"]["fix"]
     assert host.path("prod").read_text() == before
     assert host.declared() == ["prod"]
+
+
+def test_fragments_are_written_as_declarations_are(host: Host, agent: Agent) -> None:
+    host.apply(PEER)
+    code, answer = host.apply_fragments(HTTPS, ROUTE, check=True)
+    assert code == 0 and answer["changed"] and host.fragments() == [] and agent.reloads == 1
+    code, written = host.apply_fragments(HTTPS, ROUTE)
+    assert (code, written, agent.reloads) == (0, {**answer, "reloaded": True}, 2)
+    assert host.fragments() == ["prod.d/route-lab.yml", "prod.d/service-https.yml"]
+    path = host.etc / "meshes.d" / "prod.d" / "service-https.yml"
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# Managed by Ansible (module mesh_service or mesh_route)")
+    assert lines[1:] == ["owner: play", "services:", "  https: tcp/443"]
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o644, 0o755)
+    for check in (True, False):
+        code, answer = host.apply_fragments(HTTPS, ROUTE, check=check)
+        assert (code, answer["changed"]) == (0, False)
+    code, answer = host.apply_fragments({**HTTPS, "services": {"https": "tcp/8443"}})
+    assert [change["path"] for change in answer["changes"]] == [str(path)]
+    for fragment in (HTTPS, ROUTE):
+        gone = {"mesh": fragment["mesh"], "name": fragment["name"], "state": "absent"}
+        assert host.apply_fragments(gone)[1]["changed"]
+        assert not host.apply_fragments(gone)[1]["changed"]
+    assert not path.parent.exists()
+    assert host.declared() == ["prod"]
+
+
+def test_a_mesh_and_its_fragments_in_one_request(host: Host) -> None:
+    assert host.apply_fragments(HTTPS, declarations=[PEER])[0] == 0
+    (declaration,) = load_meshes(host.etc, host.state / "local.d")
+    assert dict(declaration.services) == {"https": "tcp/443"}
+
+
+def test_who_writes_the_declaration_leaves_fragments_alone_and_who_leaves_the_mesh_takes_them_along(host: Host) -> None:
+    host.apply(PEER, {**PEER, "mesh": "old"})
+    host.apply_fragments(HTTPS, {**HTTPS, "mesh": "old"})
+    code, answer = host.apply({**PEER, "port": 7}, purge_owner="role")
+    assert code == 0
+    assert [Path(change["path"]).name for change in answer["changes"]] == ["service-https.yml", "old.yml", "prod.yml"]
+    assert host.fragments() == ["prod.d/service-https.yml"]
+    code, answer = host.apply({**PEER, "state": "absent"})
+    assert (code, host.fragments(), host.declared()) == (0, [], [])
+    assert list((host.etc / "meshes.d").iterdir()) == []
+
+
+def test_a_mesh_that_was_removed_by_hand_can_still_be_left(host: Host) -> None:
+    host.apply_fragments(HTTPS, declarations=[PEER])
+    host.path("prod").unlink()
+    code, answer = host.apply({**PEER, "mesh": "other"})
+    assert code == 2 and "mesh prod is not declared" in answer["error"]["message"]
+    assert host.apply({**PEER, "state": "absent"})[0] == 0
+    assert host.fragments() == []
+
+
+@pytest.mark.parametrize(
+    ("fragments", "path", "message", "fix"),
+    [
+        ([{**HTTPS, "mesh": "other"}], "other.d/service-https.yml", "mesh other is not declared", "declare it first"),
+        ([{**HTTPS, "name": "b"}], "prod.d/there.yml: services.https", "declared in", "keep one of the two"),
+        (
+            [{**HTTPS, "name": "service-A", "services": {"A": "x"}}],
+            "service-A.yml: services",
+            "`A` is not",
+            "DNS label",
+        ),
+        ([{**HTTPS, "services": {}}], "service-https.yml: services", "too few", "tcp/443"),
+        ([{"mesh": "prod", "name": "x"}], "prod.d/x.yml", "declares nothing", "services:"),
+        ([{**ROUTE, "advertise": ["::1/128"]}], "route-lab.yml: advertise[0]", "loopback", "2001:db8:10::/48"),
+        ([HTTPS, HTTPS], "standard input: fragments[1].name", "is there twice", "keep one"),
+        ([{**HTTPS, "name": "../x"}], "standard input: fragments[0].name", "'../x' is no name", "use 1 to 128"),
+        ([{**HTTPS, "name": 7}], "standard input: fragments[0].name", "7 is no name", "use 1 to 128"),
+        ([{**HTTPS, "mesh": "../x"}], "standard input: fragments[0].mesh", "mesh id '../x'", "use a name"),
+        (
+            [{**HTTPS, "owner": "role"}],
+            "standard input: fragments[0].owner",
+            "unknown key `owner`",
+            "the keys are mesh",
+        ),
+        ([{**HTTPS, "state": "gone"}], "standard input: fragments[0].state", "'gone' is no state", "absent"),
+        (["prod"], "standard input: fragments[0]", "is not a mapping", "keys and values"),
+    ],
+)
+def test_bad_fragments_change_nothing(
+    host: Host, agent: Agent, fragments: list[Any], path: str, message: str, fix: str
+) -> None:
+    host.apply_fragments({**HTTPS, "name": "there"}, declarations=[PEER])
+    for check in (True, False):
+        code, answer = host.apply_fragments(*fragments, {**ROUTE, "name": "good"}, check=check)
+        assert code == 2
+        error = answer["error"]
+        assert error["path"].endswith(path)
+        assert message in error["message"] and fix in error["fix"]
+    assert (host.fragments(), agent.reloads) == (["prod.d/there.yml"], 1)
+
+
+def test_what_the_certificate_does_not_allow_is_refused(host: Host, agent: Agent) -> None:
+    host.apply(PEER)
+    host.certify("2001:db8:10::/44")
+    assert host.apply_fragments(HTTPS, ROUTE)[0] == 0
+    for check in (True, False):
+        code, answer = host.apply_fragments({**ROUTE, "advertise": ["2001:db8:10::/48", "::/0"]}, check=check)
+        assert code == 2
+        error = answer["error"]
+        assert error["path"].endswith("prod.d/route-lab.yml: advertise[1]")
+        assert error["message"] == "the certificate does not let a1 advertise ::/0"
+        assert error["fix"].startswith("declare it and run site")
+    assert host.apply({**PEER, "advertise": ["::/0"]})[0] == 0, "its certificate is issued after the check"
+
+
+def test_a_damaged_certificate_is_the_agents_to_complain_of(host: Host) -> None:
+    host.apply(PEER)
+    host.certify()
+    (host.etc / "authorities" / "default" / "node.pem").write_text("nonsense")
+    (host.etc / "authorities" / "file").write_text("nonsense")
+    assert host.apply_fragments(ROUTE)[0] == 0
+
+
+def test_fragments_that_a_running_agent_refuses_are_put_back(host: Host, agent: Agent) -> None:
+    host.apply(PEER)
+    agent.reloaded = types.Reloaded(problems={"prod": "no such luck"})
+    code, answer = host.apply_fragments(HTTPS, ROUTE)
+    assert (code, answer["error"]["message"]) == (1, "mesh prod: no such luck; nothing was changed")
+    assert [path.name for path in (host.etc / "meshes.d").iterdir()] == ["prod.yml"]
+
+
+def test_a_fragment_can_be_taken_out_of_a_mesh_in_trouble(host: Host, agent: Agent) -> None:
+    host.apply_fragments(HTTPS, ROUTE, declarations=[PEER])
+    agent.reloaded = types.Reloaded(problems={"prod": "no such luck"})
+    assert host.apply_fragments({"mesh": "prod", "name": "route-lab", "state": "absent"})[0] == 0
+    assert host.fragments() == ["prod.d/service-https.yml"]
 
 
 def test_request_makes_keys_once_and_shows_none(host: Host) -> None:

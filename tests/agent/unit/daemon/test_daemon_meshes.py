@@ -189,6 +189,34 @@ def test_a_change_keeps_the_interface(run: Run, change: dict[str, object]) -> No
     run(test)
 
 
+def test_fragments_are_published_without_a_restart(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        two.certify(prefixes=("2001:db8::/32",))
+        await two.daemon.reload()  # type: ignore[union-attr]
+        await eventually(lambda: two.mesh().links == 1 and one.alive(2), "linked again")
+        engine = two.daemon._meshes[MESH].engine  # type: ignore[union-attr]
+        fragments = two.meshes_directory / f"{MESH}.d"
+        fragments.mkdir()
+        (fragments / "web.yml").write_text("owner: play\nservices: {https: tcp/443}\nadvertise: ['2001:db8:1::/48']\n")
+        reloaded = await two.daemon.reload()  # type: ignore[union-attr]
+        assert (reloaded.changed, reloaded.problems) == ([MESH], {})
+        assert two.daemon._meshes[MESH].engine is engine  # type: ignore[union-attr]
+        view = one.daemon._meshes[MESH].view  # type: ignore[union-attr]
+        await eventually(lambda: view().members[two.keys.node_key].entry.services, "the other has heard of it")
+        assert view().members[two.keys.node_key].entry.advertise == ("2001:db8:1::/48",)
+        members = await one.ask(lambda api: api.members(MESH))
+        assert [member["services"] for member in members] == [{}, {"https": "tcp/443"}]
+
+        (fragments / "web.yml").write_text("owner: play\nadvertise: ['2001:db9::/48']\n")
+        refused = await two.daemon.reload()  # type: ignore[union-attr]
+        said = f"advertise 2001:db9::/48, as {fragments / 'web.yml'} says (declare it in the inventory too, or take it"
+        assert said in refused.problems[MESH]
+        assert one.alive(2) and view().members[two.keys.node_key].entry.services, "it goes on as it was"
+
+    run(test)
+
+
 def test_another_bootstrap_changes_nothing_on_the_device(run: Run) -> None:
     async def test(make: Make) -> None:
         one, two = await pair(make)

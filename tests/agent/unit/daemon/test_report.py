@@ -16,7 +16,15 @@ PEER, CLIENT, TUNNEL, GONE = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 
 
 def view() -> View:
-    peer = Entry("p1", Role.PEER, TUNNEL, endpoints=("198.18.0.1:51820",), alias="web", agent="1.2")
+    peer = Entry(
+        "p1",
+        Role.PEER,
+        TUNNEL,
+        endpoints=("198.18.0.1:51820",),
+        alias="web",
+        services={"https": "tcp/443"},
+        agent="1.2",
+    )
     client = Entry("c1", Role.CLIENT, CLIENT, home=PEER, backup=GONE)
     return View(
         mesh_id="prod",
@@ -49,6 +57,7 @@ def test_members_by_name_with_their_device() -> None:
     assert client.handshake_age is None
     assert (peer.name, peer.own, peer.leader, peer.liveness) == ("p1", False, True, "mute")
     assert (peer.alias, peer.number, peer.version, peer.endpoints) == ("web", 7, "1.2", ["198.18.0.1:51820"])
+    assert (client.services, peer.services) == ({}, {"https": "tcp/443"})
     assert (peer.received, peer.sent) == (10, 20)
     assert peer.handshake_age is not None and 29 < peer.handshake_age < 60
 

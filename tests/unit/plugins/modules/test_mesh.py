@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, declaring
 from ansible_collections.smegmesh.wireguard.plugins.modules import mesh, mesh_info
 
 
@@ -53,7 +53,7 @@ def test_several_are_of_one_owner_and_purge_the_rest():
 
 
 def test_prediction_shows_what_would_be_written():
-    answer = mesh.predict(mesh.request(params(declarations=[{"mesh": "a"}, {"mesh": "b", "state": "absent"}])))
+    answer = declaring.predict(mesh.request(params(declarations=[{"mesh": "a"}, {"mesh": "b", "state": "absent"}])))
     (change,) = answer["changes"]
     assert answer["changed"]
     assert change["path"] == "/etc/smegmesh/meshes.d/a.yml"
@@ -61,7 +61,7 @@ def test_prediction_shows_what_would_be_written():
 
 
 def test_nothing_to_leave_is_no_change():
-    assert not mesh.predict(mesh.request(params(mesh="a", state="absent")))["changed"]
+    assert not declaring.predict(mesh.request(params(mesh="a", state="absent")))["changed"]
 
 
 class FakeModule:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotRunning
 from smegmesh.declaration.change import INPUT, FileChange, Places, Request, plan_changes, read_request
-from smegmesh.declaration.document import read_text
 from smegmesh.declaration.errors import DeclarationError
-from smegmesh.declaration.meshes import MESHES_DIRECTORY, Source, list_files
+from smegmesh.declaration.meshes import Source, read_sources
 from smegmesh.declaration.write import FileTransaction, locked
+
+if TYPE_CHECKING:
+    from smegmesh.identity.grant import Grant
 
 
 class NotTakenOver(Exception):
@@ -34,7 +37,7 @@ def parse_request(text: str) -> Request:
 
 def check(request: Request, places: Places) -> tuple[FileChange, ...]:
     """What `apply` would change, with all its errors; writes nothing."""
-    return plan_changes(request, _read_sources(places), places)
+    return plan_changes(request, _read_sources(places), places, _read_grants(request, places.etc))
 
 
 def apply(request: Request, places: Places, client: Client) -> tuple[tuple[FileChange, ...], bool]:
@@ -46,9 +49,9 @@ def apply(request: Request, places: Places, client: Client) -> tuple[tuple[FileC
     if not check(request, places):
         return (), False
     with ExitStack() as stack:
-        for directory in sorted({places.directory(owner) for owner in _owners(request)}):
+        for directory in sorted({places.directory(owner) for owner in request.owners}):
             stack.enter_context(locked(directory))
-        changes = plan_changes(request, _read_sources(places), places)
+        changes = check(request, places)
         if not changes:
             return changes, False
         transaction = stack.enter_context(FileTransaction(changes))
@@ -69,17 +72,32 @@ def answer(changes: Sequence[FileChange], reloaded: bool) -> dict[str, Any]:
     return {"changed": bool(changes), "changes": listed, "reloaded": reloaded}
 
 
-def _owners(request: Request) -> set[str]:
-    owners = {wanted.owner for wanted in request.wanted}
-    return owners | {request.purge_owner} if request.purge_owner is not None else owners
-
-
 def _read_sources(places: Places) -> list[Source]:
-    return [
-        Source(path, read_text(path), local)
-        for directory, local in ((places.etc / MESHES_DIRECTORY, False), (places.local, True))
-        for path in list_files(directory)
-    ]
+    sources, faults = read_sources(places.etc, places.local)
+    for fault in (*faults, *(source.fault for source in sources)):
+        if fault is not None:
+            raise fault
+    return sources
+
+
+def _read_grants(request: Request, etc: Path) -> dict[str, Grant]:
+    """What the host's certificates allow, by authority, if the request asks for what they have to allow.
+
+    A certificate that is not there yet, or is damaged, says nothing here: the agent says so when it starts.
+    """
+    if not request.advertises:
+        return {}
+    from smegmesh.identity.certificate import Authority, CertificateError, certificate_der
+
+    grants = {}
+    for directory in sorted((etc / "authorities").glob("*")):
+        try:
+            authority = Authority((directory / "authority.pem").read_bytes())
+            node = authority.verify(certificate_der((directory / "node.pem").read_bytes()))
+        except (CertificateError, FileNotFoundError, NotADirectoryError):
+            continue
+        grants[directory.name] = node.grant
+    return grants
 
 
 def _reload(client: Client, changes: Sequence[FileChange]) -> bool:
@@ -88,11 +106,11 @@ def _reload(client: Client, changes: Sequence[FileChange]) -> bool:
     except NotRunning:
         return False
     problems: Mapping[str, str] = reloaded.get("problems") or {}
-    refused = [
+    refused = dict.fromkeys(
         f"mesh {change.mesh}: {problems[change.mesh]}"
         for change in changes
         if change.after is not None and change.mesh in problems
-    ]
+    )
     if refused:
         raise NotTakenOver("; ".join(refused))
     return True

@@ -76,9 +76,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One member of a mesh as this host sees it.
 
-    `own` marks the host itself. `handshake_age`, `received` and `sent` are WireGuard's, of the tunnel that this
-    host's packets to the member take: `through` is the name of the peer at its end where that is not the member
-    itself, and the figures are then those of all that goes through it. `handshake_age` is None without a handshake.
+    `own` marks the host itself. `services` is what it says that it offers, by name. `handshake_age`, `received` and
+    `sent` are WireGuard's, of the tunnel that this host's packets to the member take: `through` is the name of the peer
+    at its end where that is not the member itself, and the figures are then those of all that goes through it.
+    `handshake_age` is None without a handshake.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     home: str | None = None
     backup: str | None = None
     endpoints: list[str] = []
+    services: dict[str, str] = {}
     through: str | None = None
     handshake_age: float | None = None
     received: int = 0

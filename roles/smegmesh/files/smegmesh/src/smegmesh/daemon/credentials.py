@@ -63,11 +63,11 @@ def _check_grant(grant: Grant, declaration: Declaration) -> None:
         raise CertificateError(f"the certificate does not admit {name} to mesh {mesh}")
     if declaration.bridge and not grant.allows_bridge(mesh):
         raise CertificateError(f"the certificate does not let {name} bridge mesh {mesh}, as {declaration.file} says")
-    for prefix in map(str, declaration.advertise):
-        if not grant.allows_prefix(prefix):
-            raise CertificateError(
-                f"the certificate does not let {name} advertise {prefix}, as {declaration.file} says"
-            )
+    for prefix in declaration.advertise:
+        if not grant.allows_prefix(str(prefix)):
+            where = declaration.file_of(prefix)
+            remedy = "" if where == declaration.file else " (declare it in the inventory too, or take it out there)"
+            raise CertificateError(f"the certificate does not let {name} advertise {prefix}, as {where} says{remedy}")
 
 
 def _read(path: Path) -> bytes:

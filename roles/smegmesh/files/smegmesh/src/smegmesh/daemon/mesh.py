@@ -595,6 +595,7 @@ class Mesh:
             links=tuple(links),
             alias=declaration.alias,
             description=declaration.description,
+            services=dict(declaration.services),
             advertise=tuple(map(str, self._advertised())),
             bridge=declaration.bridge,
             routes=self._announced if declaration.bridge else (),

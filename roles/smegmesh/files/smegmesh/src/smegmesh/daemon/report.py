@@ -91,6 +91,7 @@ def _member_report(view: View, role: Role, member: Member, device: DeviceState |
         home=_name(view, entry.home),
         backup=_name(view, entry.backup),
         endpoints=list(entry.endpoints),
+        services=dict(entry.services),
         through=carrier.entry.name if carrier.node_key != member.node_key else None,
         handshake_age=max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None,
         received=peer.received if peer is not None else 0,

@@ -10,10 +10,12 @@ from smegmesh.declaration.values import (
     Bootstrap,
     Declaration,
     EndpointDiscovery,
+    Fragment,
     Health,
     Hook,
     HostPort,
     Prefix,
+    Service,
 )
 
 __all__ = [
@@ -23,12 +25,14 @@ __all__ = [
     "Declaration",
     "DeclarationError",
     "EndpointDiscovery",
+    "Fragment",
     "Health",
     "Hook",
     "HostPort",
     "Loaded",
     "MeshError",
     "Prefix",
+    "Service",
     "choose_ports",
     "default_interface",
     "load_agent",

@@ -1,4 +1,4 @@
-"""All declarations of a host together: each by itself, then against each other."""
+"""All declarations of a host together: each by itself and with its fragments, then against each other."""
 
 from __future__ import annotations
 
@@ -8,27 +8,39 @@ from pathlib import Path
 
 from smegmesh.declaration.document import parse_document, read_text
 from smegmesh.declaration.errors import DeclarationError
+from smegmesh.declaration.fragments import parse_fragment, unite
 from smegmesh.declaration.parse import parse_declaration
-from smegmesh.declaration.values import HOOKS, Declaration
+from smegmesh.declaration.values import HOOKS, Declaration, Fragment
 
 MESHES_DIRECTORY = "meshes.d"
 SUFFIX = ".yml"
+FRAGMENTS_SUFFIX = ".d"  # of the directory beside MESH.yml that holds the mesh's fragments
 ANSIBLE_OWNERS = ("role", "play")
 LOCAL_OWNER = "local"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A declaration's file before it is parsed. `local` says that it lies in local.d."""
+    """A file before it is parsed: a declaration, or a fragment of one.
+
+    `local` says that it lies in local.d, `fault` why it could not be read.
+    """
 
     path: Path
     text: str
-    local: bool
+    local: bool = False
+    fragment: bool = False
+    fault: DeclarationError | None = None
 
     @property
     def mesh(self) -> str:
-        """The mesh the file is named for."""
-        return self.path.name.removesuffix(SUFFIX)
+        """The mesh the file, or the directory of fragments, is named for."""
+        return mesh_of(self.path, fragment=self.fragment)
+
+
+def mesh_of(path: Path, *, fragment: bool) -> str:
+    """The mesh id that a declaration is named for, or the directory of a fragment."""
+    return path.parent.name.removesuffix(FRAGMENTS_SUFFIX) if fragment else path.name.removesuffix(SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +76,48 @@ def read_meshes(etc: Path, local: Path, running: Collection[str] = ()) -> Loaded
 
     `running` names meshes that are up: of two in conflict they are in the right.
     """
+    sources, faults = read_sources(etc, local)
+    checked = check_set(sources, running)
+    return Loaded(checked.declarations, (*(MeshError("", fault) for fault in faults), *checked.errors))
+
+
+def read_sources(etc: Path, local: Path) -> tuple[list[Source], list[DeclarationError]]:
+    """Every file there is, those that cannot be read with their fault; and what keeps a directory from being listed."""
     sources: list[Source] = []
-    errors: list[MeshError] = []
+    faults: list[DeclarationError] = []
     for directory, is_local in ((etc / MESHES_DIRECTORY, False), (local, True)):
         try:
-            paths = list_files(directory)
+            sources += [_read(path, is_local) for path in _list(directory, SUFFIX)]
+            fragments = [] if is_local else _list(directory, FRAGMENTS_SUFFIX)
         except DeclarationError as error:
-            errors.append(MeshError("", error))
+            faults.append(error)
             continue
-        for path in paths:
-            try:
-                sources.append(Source(path, read_text(path), is_local))
-            except DeclarationError as error:
-                errors.append(MeshError(path.name.removesuffix(SUFFIX), error))
-    checked = check_set(sources, running)
-    return Loaded(checked.declarations, (*errors, *checked.errors))
+        for each in fragments:
+            sources += _read_fragments(each)
+    return sources, faults
 
 
-def list_files(directory: Path) -> list[Path]:
-    """The *.yml files of a directory, sorted; none if it is missing. Hidden names are writers' temporary files."""
+def _read_fragments(directory: Path) -> list[Source]:
+    if not directory.is_dir():
+        return []
+    try:
+        return [_read(path, fragment=True) for path in _list(directory, SUFFIX)]
+    except DeclarationError as error:
+        return [Source(directory / SUFFIX, "", fragment=True, fault=error)]
+
+
+def _read(path: Path, local: bool = False, fragment: bool = False) -> Source:
+    try:
+        return Source(path, read_text(path), local, fragment)
+    except DeclarationError as error:
+        return Source(path, "", local, fragment, error)
+
+
+def _list(directory: Path, suffix: str) -> list[Path]:
+    """What is so named in a directory, sorted; none if it is missing. Hidden names are writers' temporary files."""
     try:
         return sorted(
-            path for path in directory.iterdir() if path.name.endswith(SUFFIX) and not path.name.startswith(".")
+            path for path in directory.iterdir() if path.name.endswith(suffix) and not path.name.startswith(".")
         )
     except FileNotFoundError:
         return []
@@ -95,26 +127,55 @@ def list_files(directory: Path) -> list[Path]:
 
 
 def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
-    """Check each source, then the conflicts between them; of two in conflict the later is the bad one.
+    """Check each source, with its fragments, then the conflicts; of two in conflict the later is the bad one.
 
     The meshes `first` come before the others, what /etc declares before local.d,
     and else the order is by name.
     """
     good: list[Declaration] = []
     errors: list[MeshError] = []
-    for source in sorted(sources, key=lambda each: (each.mesh not in first, each.local, each.mesh)):
+    declared: list[Source] = []
+    fragments: dict[str, list[Source]] = {}
+    for source in sources:
+        (fragments.setdefault(source.mesh, []) if source.fragment else declared).append(source)
+    for source in sorted(declared, key=lambda each: (each.mesh not in first, each.local, each.mesh)):
+        added = [] if source.local else fragments.pop(source.mesh, [])
         try:
-            declaration = parse_source(source)
+            declaration = unite(
+                parse_source(source),
+                [parse_fragment_source(each) for each in sorted(added, key=lambda each: each.path)],
+            )
             _check_conflicts(declaration, good)
         except DeclarationError as error:
             errors.append(MeshError(source.mesh, error))
         else:
             good.append(declaration)
+    errors += [MeshError(mesh, _left_over(left[0])) for mesh, left in sorted(fragments.items())]
     return Loaded(tuple(sorted(good, key=lambda declaration: declaration.mesh)), tuple(errors))
 
 
+def parse_fragment_source(source: Source) -> Fragment:
+    """One fragment by itself."""
+    if source.fault is not None:
+        raise source.fault
+    return parse_fragment(parse_document(str(source.path), source.text), source.mesh)
+
+
+def not_declared(fragment: Path, fix: str) -> DeclarationError:
+    """What is wrong with a fragment of no mesh."""
+    what = f"mesh {mesh_of(fragment, fragment=True)} is not declared in {fragment.parent.parent}"
+    return DeclarationError(str(fragment), "", what, fix)
+
+
+def _left_over(source: Source) -> DeclarationError:
+    fix = f"declare it, with the role or module mesh, or remove {source.path.parent}"
+    return source.fault or not_declared(source.path, fix)
+
+
 def parse_source(source: Source) -> Declaration:
-    """One file by itself: contents, its name, and an owner who may write there."""
+    """One declaration by itself: contents, its name, and an owner who may write there."""
+    if source.fault is not None:
+        raise source.fault
     declaration = parse_declaration(parse_document(str(source.path), source.text))
     if declaration.mesh != source.mesh:
         what = f"declares mesh {declaration.mesh}, but the file is named for {source.mesh}"

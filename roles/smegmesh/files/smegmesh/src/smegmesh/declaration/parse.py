@@ -95,7 +95,7 @@ def parse_declaration(document: Document) -> Declaration:
         interface=data.get("interface") or default_interface(mesh),
         endpoint=endpoint,
         bootstrap=_bootstrap(document, data.get("bootstrap", [])),
-        advertise=_advertised(document, mesh, data.get("advertise", [])),
+        advertise=parse_advertised(document, mesh, data.get("advertise", [])),
         health=_health(document, mesh, data),
         accept_routes=() if accept_all else _accepted(document, accepted),
         accept_all=accept_all,
@@ -188,7 +188,8 @@ def _is_address(host: str) -> bool:
     return not (address.is_unspecified or address.is_multicast or scoped)
 
 
-def _advertised(document: Document, mesh: str, items: Iterable[str]) -> tuple[Prefix, ...]:
+def parse_advertised(document: Document, mesh: str, items: Iterable[str]) -> tuple[Prefix, ...]:
+    """The prefixes of a document's key `advertise`; DeclarationError for one that no exit of the mesh leads to."""
     prefixes = _prefixes(document, "advertise", items)
     for index, prefix in enumerate(prefixes):
         inside = _not_outside(mesh, prefix)

@@ -28,7 +28,7 @@ _TYPE_NAMES = {
 
 @cache
 def read_schema(name: str) -> dict[str, Any]:
-    """The schema `declaration` or `agent`, as the package holds it."""
+    """The schema `declaration`, `fragment` or `agent`, as the package holds it."""
     schema: dict[str, Any] = json.loads(files("smegmesh").joinpath(f"{name}.json").read_text(encoding="utf-8"))
     return schema
 
@@ -139,7 +139,7 @@ def _violation(fault: ValidationError) -> str:
         return f"is out of range (the {fault.validator} is {limit})"
     if fault.validator in ("minLength", "maxLength"):
         return f"is too {'short' if fault.validator == 'minLength' else 'long'} ({limit} characters)"
-    if fault.validator == "minItems":
+    if fault.validator in ("minItems", "minProperties"):
         return f"has too few items (at least {limit})"
     return f"has too many items (at most {limit})"
 

@@ -57,6 +57,22 @@ class Health:
     misses: int = HEALTH_MISSES
 
 
+class Service(NamedTuple):
+    """Something this node offers in the mesh. `name` is a DNS label, `value` a line of text."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What one file adds to the declaration of a mesh; services are sorted by name."""
+
+    file: str
+    advertise: tuple[Prefix, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """The desired state of one mesh on this host.
@@ -65,6 +81,7 @@ class Declaration:
     a name; `mtu` is None where it follows from the underlay. keepalive is in
     seconds. `accept_all` accepts every advertised prefix but the default route, which
     is `accept_default`'s; `accept_routes` is empty then. The hooks are absolute paths. `file` is where it was declared.
+    `advertise` and `services` hold those of the `fragments` too; services are sorted by name.
     """
 
     file: str
@@ -92,3 +109,9 @@ class Declaration:
     post_up: tuple[str, ...] = ()
     pre_down: tuple[str, ...] = ()
     post_down: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    fragments: tuple[Fragment, ...] = ()
+
+    def file_of(self, prefix: Prefix) -> str:
+        """Where a prefix that it advertises was declared."""
+        return next((fragment.file for fragment in self.fragments if prefix in fragment.advertise), self.file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -85,6 +85,8 @@ class FileTransaction:
         self._sync()
 
     def _stage(self, change: FileChange) -> None:
+        if change.fragment and change.after is not None:
+            _make_directory(change.path.parent)
         if change.before is not None:
             old = _beside(change.path, "old")
             old.unlink(missing_ok=True)
@@ -96,14 +98,29 @@ class FileTransaction:
         for change in self._changes:
             for word in ("new", "old"):
                 _beside(change.path, word).unlink(missing_ok=True)
+        for directory in {change.path.parent for change in self._changes if change.fragment}:
+            with suppress(OSError):  # there are others in it, or it was never made
+                directory.rmdir()
 
     def _sync(self) -> None:
         for directory in {change.path.parent for change in self._changes}:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync_directory(directory)
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory of fragments if it is missing; whatever the umask, the agent's user must read it."""
+    if not directory.is_dir():
+        directory.mkdir(_DIRECTORY_MODE)
+        directory.chmod(_DIRECTORY_MODE)
+        _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(path: Path, word: str) -> Path:
