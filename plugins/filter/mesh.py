@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import declarations, identity
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import declarations, identity, members
 
 
 def mesh_prefix(mesh_id: str) -> str:
@@ -36,8 +37,27 @@ def mesh_authorities(meshes: dict[str, t.Any]) -> list[str]:
     return declarations.authorities(meshes)
 
 
+def member_names(found: list[dict[str, t.Any]], role: str | None = None, liveness: str | None = None) -> list[str]:
+    """The names of members of a live mesh."""
+    for what, value, known in (("role", role, declarations.ROLES), ("liveness", liveness, members.LIVENESS)):
+        if value is not None and value not in known:
+            raise AnsibleFilterError(f"member_names: {what} must be one of {', '.join(known)}, not {value!r}")
+    if not isinstance(found, (list, tuple)) or not all(
+        isinstance(member, Mapping) and "name" in member for member in found
+    ):
+        raise AnsibleFilterError(
+            "member_names: the list of a mesh's members is needed, such as members.prod of mesh_info"
+        )
+    return members.names(found, role, liveness)
+
+
 class FilterModule:
     """What Ansible loads."""
 
     def filters(self) -> dict[str, t.Any]:
-        return {"mesh_prefix": mesh_prefix, "node_address": node_address, "mesh_authorities": mesh_authorities}
+        return {
+            "mesh_prefix": mesh_prefix,
+            "node_address": node_address,
+            "mesh_authorities": mesh_authorities,
+            "member_names": member_names,
+        }

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 BOOTSTRAP_PEERS = 3
 DEFAULT_LINK_PORT = 4000
 ROLES = ("peer", "client")
+# Groups that the inventory plugin makes of a live mesh: whom a mesh has cannot be what says whom it should have.
+LIVE_GROUPS = "smegmesh_live_"
 
 # What a declaration may say, and the type of it; the agent's schema has the last word on values.
 SETTINGS: dict[str, type] = {
@@ -156,7 +158,12 @@ def _check_groups(inventory: Inventory, where: str, groups: t.Any) -> list[str]:
         return [f"{where}: must map at least one inventory group to its settings, such as {{web: {{role: peer}}}}"]
     problems = []
     for group, layer in groups.items():
-        if group not in inventory.groups:
+        if str(group).startswith(LIVE_GROUPS):
+            problems.append(
+                f"{where}: group {group!r} holds who is in a live mesh, not who should be: "
+                "use a group of the inventory itself"
+            )
+        elif group not in inventory.groups:
             problems.append(f"{where}: the inventory has no group {group!r}: correct the name or create the group")
         problems.extend(_check_layer(f"{where}.{group}", layer))
     return problems

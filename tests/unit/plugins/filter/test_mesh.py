@@ -34,3 +34,27 @@ def test_bad_input_is_told():
 
 def test_authorities():
     assert FILTERS["mesh_authorities"]({"a": {"groups": {"g": {}}}}) == ["default"]
+
+
+MEMBERS = [
+    {"name": "b", "role": "peer", "liveness": "alive"},
+    {"name": "a", "role": "client", "liveness": "down"},
+    {"name": "b", "role": "peer", "liveness": "down"},
+]
+
+
+def test_member_names():
+    names = FILTERS["member_names"]
+    assert names(MEMBERS) == ["a", "b"]
+    assert names(MEMBERS, role="peer") == ["b"]
+    assert names(MEMBERS, role="client", liveness="alive") == []
+    assert names([]) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "options"),
+    [({"prod": MEMBERS}, {}), (["a"], {}), (None, {}), (MEMBERS, {"role": "bridge"}), (MEMBERS, {"liveness": "up"})],
+)
+def test_member_names_of_something_else(found, options):
+    with pytest.raises(AnsibleFilterError, match="member_names: "):
+        FILTERS["member_names"](found, **options)

@@ -442,3 +442,14 @@ def test_authorities_are_those_that_are_named_and_the_default():
         "c": None,
     }
     assert authorities(meshes) == ["default", "one", "three", "two"]
+
+
+def test_groups_of_a_live_mesh_cannot_say_who_is_in_one():
+    world = World(groups={**GROUPS, "smegmesh_live_prod": ["x9"]})
+    world.meshes["prod"]["groups"]["smegmesh_live_prod"] = {"role": "peer"}
+    with pytest.raises(DeclarationProblems) as caught:
+        plan_host(world.inventory, "a1")
+    assert caught.value.problems == [
+        "smegmesh_meshes.prod.groups: group 'smegmesh_live_prod' holds who is in a live mesh, not who should be: "
+        "use a group of the inventory itself"
+    ]
