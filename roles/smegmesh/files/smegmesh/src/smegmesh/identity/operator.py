@@ -95,7 +95,7 @@ def _read(certificate: x509.Certificate, der: bytes) -> OperatorCertificate:
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         raise CertificateError("the certificate is an authority's, not an operator's")
     if set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) != set(_USAGES):
-        raise CertificateError("the certificate is not an operator's: it is not for TLS clients alone, as a node's")
+        raise CertificateError("the certificate is not an operator's, but a node's or for another use")
     access = decode_access(private_extension(extensions, OPERATOR_OID))
     if access != READ:
         raise CertificateError(f"the operator certificate is for {access!r}, this program knows {READ!r}")
