@@ -128,6 +128,13 @@ async def test_an_operator_reads(issuer: Issuer) -> None:
         assert status.headers["Connection"] == "close"
 
 
+async def test_many_ask_at_once(issuer: Issuer) -> None:
+    alice = issuer.operator()
+    async with serving(issuer) as site:
+        answers = await asyncio.gather(*(site.ask(alice) for _ in range(40)))
+    assert {answer.status for answer in answers} == {200}
+
+
 @pytest.mark.parametrize(
     ("method", "target"), [("POST", "/v1/reload"), ("POST", "/v1/status"), ("PUT", "/v1/x"), ("DELETE", "/v1/meshes")]
 )

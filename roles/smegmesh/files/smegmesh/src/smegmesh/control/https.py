@@ -33,8 +33,8 @@ _LINES = 30  # about refusals, at once; then one each second
 class Limits:
     """Times are seconds: of a handshake, a connection as a whole, one that is refused, between attempts to listen."""
 
-    handshakes: int = 16
-    connections: int = 32
+    handshakes: int = 64
+    connections: int = 64
     handshake_time: float = 5.0
     connection_time: float = 30.0
     refused_time: float = 3.0
