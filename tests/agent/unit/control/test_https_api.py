@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import logging
 import socket
@@ -269,6 +270,43 @@ async def test_slow_clients_are_dropped(issuer: Issuer, said: bytes) -> None:
         writer.close()
 
 
+async def test_who_does_not_end_its_connection_is_dropped(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    def read_and_stay() -> bytes:
+        with socket.create_connection((LOOPBACK, site.port), timeout=8) as plain:
+            session = client_context(issuer, alice).wrap_socket(
+                plain, server_hostname="a1", do_handshake_on_connect=True
+            )
+            with session:
+                session.sendall(b"GET /v1/status HTTP/1.1\r\nHost: a1\r\n\r\n")
+                answer = session.recv(9)
+                with contextlib.suppress(*CLOSED):
+                    while True:  # says nothing of an end itself, and sends
+                        session.sendall(b"x")
+                        time.sleep(0.02)
+                return answer
+
+    alice = issuer.operator()
+    async with serving(issuer, limits=Limits(connection_time=0.3)) as site:
+        assert await asyncio.to_thread(read_and_stay) == b"HTTP/1.1 "
+        await eventually(lambda: not site.server._connections)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_who_does_not_read_is_dropped(issuer: Issuer) -> None:
+    async with serving(issuer, limits=Limits(connection_time=0.3)) as site:
+        site.agent.member = types.Member(
+            name="x" * 30_000_000, role="peer", node_key="key", address="fd00::1", liveness="alive", number=3
+        )
+        reader, writer = await asyncio.open_connection(
+            LOOPBACK, site.port, ssl=client_context(issuer, issuer.operator()), server_hostname="a1", limit=1024
+        )
+        writer.write(b"GET /v1/meshes/prod/members HTTP/1.1\r\nHost: a1\r\n\r\n")
+        await reader.readline()
+        await eventually(lambda: site.server._connections)
+        await eventually(lambda: not site.server._connections)
+        writer.close()
+
+
 async def test_who_does_not_speak_tls_in_time_is_dropped(issuer: Issuer) -> None:
     async with serving(issuer, limits=Limits(handshake_time=0.2)) as site:
         for said in (b"", b"GET / HTTP/1.1\r\n\r\n"):
@@ -308,6 +346,7 @@ async def test_unfinished_handshakes_make_room(issuer: Issuer) -> None:
         assert len(site.server._handshakes) <= 2
         for _, writer in idle:
             writer.close()
+        await asyncio.gather(*(writer.wait_closed() for _, writer in idle), return_exceptions=True)
 
 
 async def test_who_is_refused_makes_room_for_operators_and_these_are_limited(issuer: Issuer) -> None:

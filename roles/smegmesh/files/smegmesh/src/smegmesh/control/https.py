@@ -7,6 +7,7 @@ may take. A connection carries one request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -64,10 +65,10 @@ class HttpsServer:
         self._limits = limits
         self._context: tuple[ApiTls, ssl.SSLContext] | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._handshakes: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._tasks: set[asyncio.Task[None]] = set()  # one a connection
+        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}  # the oldest first
         self._connections: dict[asyncio.Task[None], bool] = {}  # whether it is an operator's
         self._runner: web.AppRunner | None = None
-        self._loading = asyncio.Lock()
         self._unsaid = 0
         self._lines = float(_LINES)
         self._refused_last = 0.0
@@ -78,11 +79,16 @@ class HttpsServer:
 
     async def stop(self) -> None:
         """Listen no more and end what is open."""
-        tasks = [task for task in (self._accepting, *self._handshakes, *self._connections) if task is not None]
-        for task in tasks:
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+            self._accepting = None
+        for task in self._tasks - self._handshakes.keys():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._accepting = None
+        for connection in self._handshakes.values():
+            _hang_up(connection)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._limits.handshake_time)
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -112,26 +118,40 @@ class HttpsServer:
                 _log.warning("api: cannot accept: %s", error)
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
+            try:
+                server = (await self._load()).server
+                assert server is not None
+            except Exception:  # whatever became of this one, the next may be served
+                _log.exception("api: a connection could not be served")
+                connection.close()
+                continue
+            except asyncio.CancelledError:
+                connection.close()
+                raise
             if len(self._handshakes) >= self._limits.handshakes:
-                next(iter(self._handshakes)).cancel()
-            task = asyncio.create_task(self._serve(connection, str(peer[0])), name="api-connection")
-            self._handshakes[task] = None
+                _hang_up(self._handshakes.pop(next(iter(self._handshakes))))
+            task = asyncio.create_task(self._serve(connection, str(peer[0]), server), name="api-connection")
+            self._tasks.add(task)
+            self._handshakes[task] = connection
             task.add_done_callback(self._ended)
-            await asyncio.sleep(0)  # it begins, so that it closes what it was given, whatever comes
+            await asyncio.sleep(0)  # accepting never waits while there are many
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         self._handshakes.pop(task, None)
         self._connections.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             _log.error("api: a connection could not be served", exc_info=task.exception())
 
-    async def _serve(self, connection: socket.socket, peer: str) -> None:
+    async def _serve(self, connection: socket.socket, peer: str, server: web.Server) -> None:
         """One connection from its handshake to its end."""
-        opened = await self._open(connection, peer)
+        opened = await self._open(connection, peer, server)
         if opened is None:
             return
         transport, closed, tls = opened
         try:
+            if closed.done():
+                return
             admitted = self._admitted(tls, transport, peer)
             if self._find_place(admitted):
                 limit = self._limits.connection_time if admitted else self._limits.refused_time
@@ -140,23 +160,18 @@ class HttpsServer:
                 self._refused(peer, "too many connections")
         finally:
             if not closed.done():
-                transport.abort()
+                _abort(transport)
 
     async def _open(
-        self, connection: socket.socket, peer: str
+        self, connection: socket.socket, peer: str, server: web.Server
     ) -> tuple[asyncio.Transport, asyncio.Future[None], ApiTls] | None:
         """The connection after its handshake, what is done at its end, and under which settings it was made."""
         try:
             tls, context = self._tls()
-            server = (await self._load()).server
-            assert server is not None
         except ControlError as error:
             connection.close()
             self._refused(peer, str(error))
             return None
-        except BaseException:
-            connection.close()
-            raise
         try:
             transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Watched(server()), connection, ssl=context, ssl_handshake_timeout=self._limits.handshake_time
@@ -177,7 +192,7 @@ class HttpsServer:
     def _find_place(self, admitted: bool) -> bool:
         """Whether this connection may go on; one that is refused anyway makes room for an operator's."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        del self._handshakes[task]
+        self._handshakes.pop(task, None)
         if len(self._connections) >= self._limits.connections:
             refused = next((other for other, operator in self._connections.items() if not operator), None)
             if refused is None or not admitted:
@@ -201,13 +216,12 @@ class HttpsServer:
         return self._context
 
     async def _load(self) -> web.AppRunner:
-        async with self._loading:
-            if self._runner is None:
-                routes = await load_routes()
-                runner: web.AppRunner = routes.make_reading_runner(self._source, self._refusal)
-                await runner.setup()
-                self._runner = runner
-            return self._runner
+        if self._runner is None:
+            routes = await load_routes()
+            runner: web.AppRunner = routes.make_reading_runner(self._source, self._refusal)
+            await runner.setup()
+            self._runner = runner
+        return self._runner
 
     def _refusal(self, transport: asyncio.BaseTransport | None) -> str | None:
         """Why a request of this connection is refused now; None if it is not."""
@@ -266,6 +280,20 @@ class _Watched(asyncio.Protocol):
         self._inner.connection_lost(error)
         if not self.closed.done():
             self.closed.set_result(None)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End a handshake as if the other side had: asyncio may lose a transport whose making is cancelled."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _abort(transport: asyncio.Transport) -> None:
+    try:
+        transport.abort()
+    except AttributeError:  # before Python 3.12 one that was closed twice does not know its connection any more
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def _certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
