@@ -88,7 +88,7 @@ async def listening(port: int) -> None:
             _, writer = await asyncio.open_connection(LOOPBACK, port)
         except OSError:
             return False
-        writer.close()
+        writer.transport.abort()
         return True
 
     await eventually(connects)
@@ -186,7 +186,7 @@ async def test_a_certificate_that_expires_while_its_connection_is_open(issuer: I
         now[0] += 2 * DAY
         writer.write(b"GET /v1/status HTTP/1.1\r\nHost: a1\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 403")
-        writer.close()
+        writer.transport.abort()
 
 
 async def test_another_authority_and_no_certificate(
@@ -267,7 +267,7 @@ async def test_slow_clients_are_dropped(issuer: Issuer, said: bytes) -> None:
         )
         writer.write(said)
         assert await ended(reader)
-        writer.close()
+        writer.transport.abort()
 
 
 async def test_who_does_not_end_its_connection_is_dropped(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
@@ -304,7 +304,7 @@ async def test_who_does_not_read_is_dropped(issuer: Issuer) -> None:
         await reader.readline()
         await eventually(lambda: site.server._connections)
         await eventually(lambda: not site.server._connections)
-        writer.close()
+        writer.transport.abort()
 
 
 async def test_who_does_not_speak_tls_in_time_is_dropped(issuer: Issuer) -> None:
@@ -313,7 +313,7 @@ async def test_who_does_not_speak_tls_in_time_is_dropped(issuer: Issuer) -> None
             reader, writer = await asyncio.open_connection(LOOPBACK, site.port)
             writer.write(said)
             assert await ended(reader)
-            writer.close()
+            writer.transport.abort()
 
 
 async def test_too_large_a_request(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
@@ -323,7 +323,7 @@ async def test_too_large_a_request(issuer: Issuer, caplog: pytest.LogCaptureFixt
         )
         writer.write(b"GET /" + b"x" * 20000 + b" HTTP/1.1\r\nHost: a1\r\n\r\n")
         assert b" 400 " in await reader.readline()
-        writer.close()
+        writer.transport.abort()
     assert not caplog.messages
 
 
@@ -334,7 +334,7 @@ async def test_a_flood_of_refusals_is_not_logged_whole(issuer: Issuer, caplog: p
             reader, writer = await asyncio.open_connection(LOOPBACK, site.port)
             writer.write(b"nonsense")
             assert await ended(reader)
-            writer.close()
+            writer.transport.abort()
     assert 30 <= len(caplog.messages) < 60
 
 
@@ -345,8 +345,7 @@ async def test_unfinished_handshakes_make_room(issuer: Issuer) -> None:
         assert (await site.ask(issuer.operator())).status == 200
         assert len(site.server._handshakes) <= 2
         for _, writer in idle:
-            writer.close()
-        await asyncio.gather(*(writer.wait_closed() for _, writer in idle), return_exceptions=True)
+            writer.transport.abort()
 
 
 async def test_who_is_refused_makes_room_for_operators_and_these_are_limited(issuer: Issuer) -> None:
@@ -365,7 +364,7 @@ async def test_who_is_refused_makes_room_for_operators_and_these_are_limited(iss
         one_more = await connect(issuer.operator())
         assert await ended(one_more[0])
         for _, writer in (*nodes, *operators, one_more):
-            writer.close()
+            writer.transport.abort()
 
 
 async def test_stopping_ends_what_is_open(issuer: Issuer) -> None:
