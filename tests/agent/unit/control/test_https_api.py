@@ -167,7 +167,7 @@ async def test_a_node_is_no_operator(issuer: Issuer, caplog: pytest.LogCaptureFi
     assert any("refused a connection from 127.0.0.1: the certificate is not an" in text for text in caplog.messages)
 
 
-async def test_expired_and_not_yet_valid(issuer: Issuer) -> None:
+async def test_an_expired_operator(issuer: Issuer) -> None:
     async with serving(issuer) as site:
         expired = await site.ask(issuer.operator(age=3 * DAY, life=DAY))
         assert expired.status == 403
