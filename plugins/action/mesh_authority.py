@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes and renews a certificate authority on the controller; talks to no host."""
+"""Makes and renews a certificate authority and its operators on the controller; talks to no host.
+
+Private keys are local variables of one method each and files of mode 0600: they are in no result, diff or message.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,12 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, controller_files, identity
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
+    certificates,
+    controller_files,
+    identity,
+    operators,
+)
 
 SPEC = {
     "name": {"type": "str", "default": "default"},
@@ -20,6 +28,8 @@ SPEC = {
     "key": {"type": "path", "required": True},
     "valid_days": {"type": "int", "default": 3650},
     "regenerate": {"type": "str", "choices": ["never", "partial_idempotence"], "default": "partial_idempotence"},
+    "operators": {"type": "list", "elements": "str", "default": []},
+    "operator_days": {"type": "int", "default": 365},
 }
 
 
@@ -34,7 +44,10 @@ class ActionModule(ActionBase):
         _spec, options = self.validate_argument_spec(SPEC)
         options["certificate"] = self._loader.path_dwim(options["certificate"])
         options["key"] = self._loader.path_dwim(options["key"])
+        options["operators"] = list(dict.fromkeys(options["operators"]))
         try:
+            for name in options["operators"]:
+                operators.check_name(name)
             answer = self._ensure(options, make=False)
             # What is good needs no place that can be written to.
             if answer["changed"] and not self._task.check_mode:
@@ -57,11 +70,73 @@ class ActionModule(ActionBase):
         answer: dict[str, t.Any] = {"changed": reason is not None}
         if reason:
             answer["reason"] = reason
-        if pem is not None:
-            authority = certificates.read_authority(pem, options["certificate"])
+        authority = certificates.read_authority(pem, options["certificate"]) if pem is not None else None
+        if authority is not None:
             answer["fingerprint"] = authority.fingerprint.hex()
             answer["not_after"] = certificates.date(authority.not_after)
+        if options["operators"]:
+            found = [self._operator(options, authority, name, make=make) for name in options["operators"]]
+            answer["operators"] = [operator for operator, _diff in found]
+            answer["diff"] = [diff for _operator, diff in found if diff is not None]
+            answer["changed"] = answer["changed"] or bool(answer["diff"])
         return answer
+
+    def _operator(
+        self, options: dict[str, t.Any], authority: t.Any, name: str, *, make: bool
+    ) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:
+        """An operator as it is then, and the diff if that is another than it was."""
+        place = os.path.join(os.path.dirname(options["certificate"]), "operators", name)
+        answer = {"name": name, "certificate": place + ".pem", "key": place + ".key"}
+        pem = controller_files.read(self._loader, answer["certificate"])
+        key = controller_files.read(self._loader, answer["key"])
+        public = operators.public_key(key, answer["key"]) if key is not None else None
+        current = operators.read_certificate(authority, pem) if authority is not None and pem is not None else None
+        now = time.time()
+        reason = operators.reason_to_issue(current, pem, name, public, now)
+        due = current is not None and reason is not None and reason == certificates.reason_to_renew(current, now)
+        if due and not self._may_renew(options, name, current, now):
+            reason = None
+        before = operators.describe(authority, current) if current is not None else {}
+        if reason is None:
+            return {**answer, **before}, None
+        after = {"name": name}
+        if make:
+            authority_key = controller_files.read(self._loader, options["key"])
+            if authority_key is None:
+                raise certificates.CertificateProblem(
+                    f"operator {name!r} needs a new certificate ({reason}), but the key of authority "
+                    f"{options['name']!r} is not at {options['key']}: put it there"
+                )
+            os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+            if public is None and current is not None and current.name == name:
+                public = current.key  # the operator has taken the key away, and keeps it
+            if public is None:
+                public = self._make_operator_key(answer["key"])
+            pem = operators.sign(authority, authority_key, name, public, days=options["operator_days"], now=now)
+            controller_files.write(answer["certificate"], pem, 0o644)
+            after = operators.describe(authority, operators.read_certificate(authority, pem))
+        header = f"operator {name} of authority {options['name']}"
+        diff = {"before_header": header, "after_header": header, "before": before, "after": after}
+        return {**answer, **after, "reason": reason}, diff
+
+    def _may_renew(self, options: dict[str, t.Any], name: str, current: t.Any, now: float) -> bool:
+        """Whether what an operator has is replaced; not if it still serves, and the authority's key is not here."""
+        if options["regenerate"] == "never":
+            return False
+        if now > current.not_after or os.path.exists(options["key"]):
+            return True
+        self._display.warning(
+            f"operator {name!r} ends on {certificates.date(current.not_after)} and the key of authority "
+            f"{options['name']!r} is not at {options['key']}: put it there to renew the certificate"
+        )
+        return False
+
+    @staticmethod
+    def _make_operator_key(path: str) -> bytes:
+        """Write a new private key; its public half. It is there before a certificate names it."""
+        key = operators.make_key()
+        controller_files.write(path, key, 0o600)
+        return operators.public_key(key, path)
 
     def _reason(self, options: dict[str, t.Any], pem: bytes | None) -> str | None:
         """Why the authority's certificate is made, or None."""

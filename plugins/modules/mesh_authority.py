@@ -18,6 +18,9 @@ description:
   - The key is made once and never replaced. When less than a third of the certificate's time is left, it is renewed
     with the same key, so that everything the authority signed stays valid.
   - Without its key at hand, an authority that needs no renewal is fine.
+  - Makes keys and certificates of operators, who may ask the agents' API over TLS, in the directory C(operators) beside
+    the certificate, as C(NAME.pem) and C(NAME.key) (mode 0600). A certificate is renewed in time with the same key,
+    also when the operator has taken the key away.
 options:
   name:
     description: Name of the authority.
@@ -42,13 +45,25 @@ options:
     type: str
     choices: [never, partial_idempotence]
     default: partial_idempotence
+  operators:
+    description:
+      - Names of the operators. Of those that are listed no more, the files stay, and the certificates are valid to
+        their end.
+    type: list
+    elements: str
+    default: []
+  operator_days:
+    description: Days for which a new certificate of an operator is valid.
+    type: int
+    default: 365
 attributes:
   check_mode:
     description: Can run in check mode and return changed status without writing anything.
     support: full
   diff_mode:
     description: Returns details on what has changed (or would change in check mode), in diff mode.
-    support: none
+    support: partial
+    details: What certificates of operators say.
 seealso:
   - module: smegmesh.wireguard.mesh_certificate
 """
@@ -58,6 +73,13 @@ EXAMPLES = r"""
   smegmesh.wireguard.mesh_authority:
     certificate: authorities/default/authority.pem
     key: authorities/default/authority.key
+  run_once: true
+
+- name: Let somebody ask the agents' API over TLS
+  smegmesh.wireguard.mesh_authority:
+    certificate: authorities/default/authority.pem
+    key: authorities/default/authority.key
+    operators: [alice]
   run_once: true
 """
 
@@ -74,5 +96,39 @@ not_after:
 reason:
   description: Why the certificate was made.
   type: str
-  returned: when changed
+  returned: when the authority's certificate was made
+operators:
+  description: The operators and where their files are.
+  type: list
+  elements: dict
+  returned: when there are any
+  contains:
+    name:
+      description: Name of the operator.
+      type: str
+      returned: always
+    certificate:
+      description: Path of the certificate.
+      type: str
+      returned: always
+    key:
+      description: Path of the private key, which the operator may have taken away.
+      type: str
+      returned: always
+    not_after:
+      description: When the certificate ends.
+      type: str
+      returned: when there is a certificate
+    fingerprint:
+      description: SHA-256 of the certificate, its first half.
+      type: str
+      returned: when there is a certificate
+    authority:
+      description: SHA-256 of the authority's public key, its first quarter.
+      type: str
+      returned: when there is a certificate
+    reason:
+      description: Why the certificate was made.
+      type: str
+      returned: when changed
 """

@@ -86,6 +86,11 @@ def reason_to_issue(current: t.Any, pem: str, request: t.Any, wanted: Wanted, no
         return "the host's node key changed"
     if current.grant != wanted.grant(request.node_key):
         return "the grants changed"
+    return reason_to_renew(current, now)
+
+
+def reason_to_renew(current: t.Any, now: float) -> str | None:
+    """Why a certificate is renewed for its time; None if it has enough of it."""
     if now > current.not_after:
         return "it is expired"
     if current.not_after - now < (current.not_after - current.not_before) / 3:
@@ -93,14 +98,19 @@ def reason_to_issue(current: t.Any, pem: str, request: t.Any, wanted: Wanted, no
     return None
 
 
-def sign(authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, days: int, now: float) -> str:
-    """A new certificate in PEM, signed in this process."""
-    certificate = identity.load("certificate")
+def check_alive(authority: t.Any, now: float) -> None:
+    """CertificateProblem if the authority has ended, so that what it signs now would be worth nothing."""
     if authority.not_after <= now:
         raise CertificateProblem(
             f"the authority {authority.name!r} expired on {date(authority.not_after)}: "
             "renew it with the role smegmesh_authority"
         )
+
+
+def sign(authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, days: int, now: float) -> str:
+    """A new certificate in PEM, signed in this process."""
+    certificate = identity.load("certificate")
+    check_alive(authority, now)
     try:
         pem = certificate.issue(
             authority.pem,

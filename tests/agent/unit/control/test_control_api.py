@@ -292,7 +292,8 @@ async def test_an_agent_that_hangs(path: Path) -> None:
 
 
 def test_an_agent_nobody_asks_does_not_load_the_web_server() -> None:
-    lines = (f"import sys; sys.path.insert(0, {str(SOURCE)!r})", "import smegmesh.control.server")
+    imported = "import smegmesh.control.server, smegmesh.control.https"
+    lines = (f"import sys; sys.path.insert(0, {str(SOURCE)!r})", imported)
     program = "; ".join([*lines, "print('aiohttp' in sys.modules)"])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

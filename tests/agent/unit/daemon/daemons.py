@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.declaration import load_agent
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
+from smegmesh.identity.keys import IdentityKey
+from smegmesh.identity.operator import issue_operator
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.store import open_store
 from smegmesh.store.keys import ensure_keys
@@ -41,6 +44,18 @@ class Operator:
 
     def revoke(self, node_key: bytes, mesh: str = "prod") -> str:
         return make_revocation(self._key, mesh, node_key).decode()
+
+    def appoint(self, directory: Path, name: str = "alice") -> ssl.SSLContext:
+        """A client context with an operator certificate, by way of files in a directory."""
+        key, now = IdentityKey.generate(), time.time()
+        files = directory / f"{name}.pem", directory / f"{name}.key"
+        files[0].write_bytes(
+            issue_operator(self.authority, self._key, name, key.public, not_before=now - DAY, not_after=now + DAY)
+        )
+        files[1].write_bytes(key.to_pem())
+        context = ssl.create_default_context(cadata=self.authority.decode())
+        context.load_cert_chain(*files)
+        return context
 
 
 class Agent:
@@ -87,6 +102,11 @@ class Agent:
         lines += ["bootstrap:"] if others else []
         lines += [f'  - {{name: {other.name}, address: "{other.address}"}}' for other in others]
         self.file(mesh).write_text("\n".join(lines) + "\n")
+
+    def offer_api(self, listen: str) -> None:
+        """Have the agent's settings name where the API over TLS listens."""
+        with (self.directories.etc / "agent.yml").open("a") as file:
+            file.write(f'api: {{listen: "{listen}"}}\n')
 
     def file(self, mesh: str = MESH) -> Path:
         return self.meshes_directory / f"{mesh}.yml"

@@ -274,6 +274,8 @@ def test_agent_settings(tmp_path: Path) -> None:
     assert load_agent(path) == AgentSettings("a1", 4000, "::", "auto", "info")
     path.write_text("node_name: a1\nlink_port: 4001\nlisten: 198.18.0.1\nplane: memory\nlog_level: debug\n")
     assert load_agent(path) == AgentSettings("a1", 4001, "198.18.0.1", "memory", "debug")
+    path.write_text('node_name: a1\napi: {listen: "[::]:4080"}\n')
+    assert load_agent(path) == AgentSettings("a1", api_listen="[::]:4080")
 
 
 @pytest.mark.parametrize(
@@ -284,6 +286,9 @@ def test_agent_settings(tmp_path: Path) -> None:
         ("node_name: a1\nlisten: everywhere", "listen", "`::` for all"),
         ("node_name: a1\nplane: kernal", "plane", "auto takes the kernel's"),
         ("node_name: a1\nlinkport: 1", "linkport", "did you mean `link_port`?"),
+        ("node_name: a1\napi: {port: 4080}", "api.port", "the keys are listen"),
+        ("node_name: a1\napi: {}", "api.listen", "`listen: 198.18.0.1:4080`"),
+        ("node_name: a1\napi: true", "api", "the API over TLS"),
     ],
 )
 def test_bad_agent_settings(tmp_path: Path, text: str, where: str, fix: str) -> None:

@@ -20,6 +20,7 @@ from smegmesh.identity.certificate import (
 )
 from smegmesh.identity.clock import CertificateClock
 from smegmesh.identity.keys import IdentityKey, generate_private_key, public_key
+from smegmesh.identity.operator import issue_operator
 from smegmesh.transport.framing import encode_frame
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
@@ -59,6 +60,16 @@ class Operator:
         (directory / "node.pem").write_bytes(certificate)
         (directory / "identity.key").write_bytes(identity.to_pem())
         return MeshTls(Authority(self.pem), directory / "node.pem", directory / "identity.key", CertificateClock(wall))
+
+    def appoint(self, name: str) -> MeshTls:
+        """The settings of somebody with an operator certificate who would like to be a node."""
+        tls, identity = self.admit(name), IdentityKey.generate()
+        certificate = issue_operator(
+            self.pem, self.key, name, identity.public, not_before=self.now - 60, not_after=self.now + DAY
+        )
+        tls.certificate_file.write_bytes(certificate)
+        tls.key_file.write_bytes(identity.to_pem())
+        return tls
 
 
 @dataclass(frozen=True)

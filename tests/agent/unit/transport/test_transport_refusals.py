@@ -108,6 +108,22 @@ def test_certificate_that_does_not_grant_the_mesh(
     ]
 
 
+def test_an_operator_is_no_node(run: Run, operator: Operator) -> None:
+    node, alice = operator.admit("a"), operator.appoint("alice")
+
+    async def test(hosts: Hosts) -> None:
+        a = await hosts.make().listen(prod=node)
+        reader, writer = await raw_tls(a, alice)
+        assert b"not for TLS clients and servers, as a node's is" in await drained(reader)
+        writer.close()
+        assert a.links.counters["refused.certificate"] == 1
+        assert a.reports.empty()
+
+    run(test)
+    with pytest.raises(TlsSettingsError, match="not for TLS clients and servers"):
+        mesh_contexts("prod", alice)
+
+
 def test_a_flood_of_refusals_is_counted_and_not_logged_whole(
     run: Run, operator: Operator, caplog: pytest.LogCaptureFixture
 ) -> None:

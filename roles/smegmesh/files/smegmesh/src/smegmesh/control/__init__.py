@@ -1,4 +1,4 @@
-"""The agent's API on its Unix socket, and a client of it.
+"""The agent's API on its Unix socket and over TLS, and a client of the former.
 
-`server.ControlServer` serves, `client.Client` asks, `types` says what is said.
+`server.ControlServer` and `https.HttpsServer` serve, `client.Client` asks, `types` says what is said.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -13,33 +14,65 @@ from smegmesh.control.errors import Rejected
 from smegmesh.control.types import Problem, StatusSource
 
 _log = logging.getLogger(__name__)
+_silent = logging.getLogger(f"{__name__}.clients")  # aiohttp has a traceback for each request that is none
+_silent.setLevel(logging.CRITICAL)
 _MAX_BODY = 64 * 1024
 _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 
+_LINGERING = 1.0  # seconds for the rest of a request that is refused
+_READING = ("GET", "HEAD")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Refusal = Callable[[asyncio.BaseTransport | None], str | None]
 
 
 def make_runner(source: StatusSource, group: int) -> web.AppRunner:
-    """The application; `group` is the number of the group whose members may change things."""
+    """The application for the Unix socket; `group` is the number of the group whose members may change things."""
     application = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
-    routes = _Routes(source, group)
-    application.add_routes(
-        [
-            web.get("/v1/status", routes.status),
-            web.get("/v1/meshes", routes.meshes),
-            web.get("/v1/meshes/{mesh}/members", routes.members),
-            web.post("/v1/meshes/{mesh}/revocations", routes.revoke),
-            web.delete("/v1/meshes/{mesh}/members/{member}", routes.forget),
-            web.post("/v1/reload", routes.reload),
-        ]
-    )
+    application.add_routes([*_Reading(source).routes(), *_Changing(source, group).routes()])
     return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
-class _Routes:
-    def __init__(self, source: StatusSource, group: int) -> None:
+def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner:
+    """The application for the network: reads only, one request a connection; `refusal` says why one is not served."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = refusal(request.transport)
+        if refused is not None:
+            fix = "show an operator certificate: the role smegmesh_authority issues them"
+            response: web.StreamResponse = _problem(403, "not permitted", refused, fix)
+        elif request.method not in _READING:
+            detail = f"{request.method} {request.path}: the API changes nothing over the network"
+            response = _problem(405, "Method Not Allowed", detail, "ask with GET, or use the socket on the host")
+            response.headers["Allow"] = ", ".join(_READING)
+        else:
+            response = await handler(request)
+        response.force_close()
+        return response
+
+    application = web.Application(client_max_size=_MAX_BODY, middlewares=[guard, _problems])
+    application.add_routes(_Reading(source).routes())
+    return web.AppRunner(
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT,
+        lingering_time=_LINGERING,
+        logger=_silent,
+    )
+
+
+class _Reading:
+    def __init__(self, source: StatusSource) -> None:
         self._source = source
-        self._group = group
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/status", self.status),
+            web.get("/v1/meshes", self.meshes),
+            web.get("/v1/meshes/{mesh}/members", self.members),
+        ]
 
     async def status(self, _request: web.Request) -> web.Response:
         return _answer(self._source.status())
@@ -52,7 +85,20 @@ class _Routes:
         try:
             return _answer(await self._source.members(mesh))
         except KeyError:
-            return self._no_mesh(mesh)
+            return _no_mesh(self._source, mesh)
+
+
+class _Changing:
+    def __init__(self, source: StatusSource, group: int) -> None:
+        self._source = source
+        self._group = group
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/reload", self.reload),
+            web.post("/v1/meshes/{mesh}/revocations", self.revoke),
+            web.delete("/v1/meshes/{mesh}/members/{member}", self.forget),
+        ]
 
     async def revoke(self, request: web.Request) -> web.Response:
         if not self._may_change(request):
@@ -61,7 +107,7 @@ class _Routes:
         try:
             return _answer(await self._source.revoke(mesh, await request.read()))
         except KeyError:
-            return self._no_mesh(mesh)
+            return _no_mesh(self._source, mesh)
         except Rejected as error:
             return _problem(422, "not revoked", str(error), error.fix)
 
@@ -72,7 +118,7 @@ class _Routes:
         try:
             return _answer(await self._source.forget(mesh, request.match_info["member"]))
         except KeyError:
-            return self._no_mesh(mesh)
+            return _no_mesh(self._source, mesh)
         except Rejected as error:
             return _problem(422, "not forgotten", str(error), error.fix)
 
@@ -85,10 +131,6 @@ class _Routes:
         connection = request.transport.get_extra_info("socket") if request.transport is not None else None
         return connection is not None and may_change(peer_credentials(connection), self._group)
 
-    def _no_mesh(self, mesh: str) -> web.Response:
-        known = ", ".join(each.mesh for each in self._source.status().meshes) or "none"
-        return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")
-
 
 @web.middleware
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -99,7 +141,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         detail = f"{request.method} {request.path}: {error.reason}"
         return _problem(error.status, error.reason, detail, "see the paths and methods of the API")
     except Exception:
-        _log.exception("control socket: %s %s failed", request.method, request.path)
+        _log.exception("api: %s %s failed", request.method, request.path)
         return _problem(500, "internal error", "the agent could not answer", "see `journalctl -u smegd`")
 
 
@@ -115,3 +157,8 @@ def _problem(status: int, title: str, detail: str, fix: str) -> web.Response:
 def _not_permitted() -> web.Response:
     detail = "only root, the agent's user and members of its group may do this"
     return _problem(403, "not permitted", detail, "use sudo, or join the group of the socket")
+
+
+def _no_mesh(source: StatusSource, mesh: str) -> web.Response:
+    known = ", ".join(each.mesh for each in source.status().meshes) or "none"
+    return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")

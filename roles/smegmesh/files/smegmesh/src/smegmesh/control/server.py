@@ -1,8 +1,4 @@
-"""The API server on the agent's Unix socket.
-
-aiohttp is loaded by the first connection, in a thread: an agent nobody asks does
-not pay for it, and the event loop does not stand still meanwhile.
-"""
+"""The API server on the agent's Unix socket."""
 
 from __future__ import annotations
 
@@ -10,12 +6,11 @@ import asyncio
 import logging
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smegmesh.control.listener import Listener, find_group
+from smegmesh.control.loading import load_routes
 from smegmesh.control.types import StatusSource
 
 if TYPE_CHECKING:
@@ -73,9 +68,7 @@ class ControlServer:
                 connection.close()
 
     async def _load(self) -> web.AppRunner:
-        with ThreadPoolExecutor(1, "control-load") as thread:  # the loop's own threads may all be busy
-            loop = asyncio.get_running_loop()
-            routes = await loop.run_in_executor(thread, import_module, "smegmesh.control.routes")
+        routes = await load_routes()
         runner: web.AppRunner = routes.make_runner(self._source, self._group)
         await runner.setup()
         return runner

@@ -10,6 +10,8 @@ from typing import Any
 
 import smegmesh
 from smegmesh.control import types
+from smegmesh.control.https import HttpsServer
+from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon import removals
 from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
@@ -107,12 +109,16 @@ class Daemon:
         self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
         self._forwarding = self._make_forwarding() if platform.tunnels else None
+        listen = settings.api_listen
+        self._api = HttpsServer(listen, self, self._api_tls) if listen is not None else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
         await self._links.start(self._settings.listen, self._settings.link_port)
         if self._forwarding is not None:
             self._forwarding.start()
+        if self._api is not None:
+            self._api.start()
         await self.reload()
 
     def _give_up(self, failure: StoreDamaged) -> None:
@@ -122,6 +128,8 @@ class Daemon:
     async def stop(self) -> None:
         """End; interfaces stay as they are, so that no packet is lost until the next start."""
         self.stopping.set()
+        if self._api is not None:
+            await self._api.stop()
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
         self._host.routes.close()
@@ -144,13 +152,14 @@ class Daemon:
             if name not in self._meshes
         ]
         forwarding = [self._forwarding.problem, *self._forwarding.obstacles] if self._forwarding is not None else []
+        api = self._api.problem if self._api is not None else None
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
             node_key=encode_key(self._host.keys.node_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, *forwarding, *self._host_problems) if problem],
+            problems=[problem for problem in (self._problem, api, *forwarding, *self._host_problems) if problem],
         )
 
     def summary(self) -> str:
@@ -376,6 +385,25 @@ class Daemon:
 
     def _forwarding_devices(self) -> list[str]:
         return [mesh.interface.device for mesh in self._meshes.values() if _forwards(mesh.declaration)]
+
+    # The API over TLS
+
+    def _api_tls(self) -> ApiTls | None:
+        """What the API shows, and the authorities of the meshes that run here; None if none does.
+
+        A client cannot say which authority it trusts, so the certificate is always that of the first one by name.
+        """
+        held = {mesh.declaration.authority: mesh.credentials for mesh in self._meshes.values()}
+        if not held:
+            return None
+        first = held[min(held)]
+        authorities = [held[name].authority for name in sorted(held)]
+        return ApiTls(
+            certificate_file=first.certificate_file,
+            key_file=self._host.directories.identity_key,
+            certificate=first.certificate.der,
+            trusted=tuple((authority, self._host.clock_of(authority)) for authority in authorities),
+        )
 
     # What links tell: passed on to the mesh they belong to, if it still runs.
 

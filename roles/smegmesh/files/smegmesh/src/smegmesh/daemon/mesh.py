@@ -163,6 +163,11 @@ class Mesh:
             or any(getattr(self.declaration, name) != getattr(declaration, name) for name in _RESTARTING)
         )
 
+    @property
+    def credentials(self) -> Credentials:
+        """With what it takes part now."""
+        return self._credentials
+
     def has_authority(self, credentials: Credentials) -> bool:
         """Whether they are of the mesh's authority; under another one it is another mesh."""
         return credentials.authority.fingerprint == self._credentials.authority.fingerprint

@@ -57,7 +57,8 @@ def load_agent(path: Path) -> AgentSettings:
     """Read agent.yml; DeclarationError for anything wrong."""
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
-    settings = AgentSettings(**data)
+    plain = {key: value for key, value in data.items() if key != "api"}
+    settings = AgentSettings(**plain, api_listen=data["api"]["listen"] if "api" in data else None)
     try:
         check_node_name(settings.node_name)
     except ValueError as error:

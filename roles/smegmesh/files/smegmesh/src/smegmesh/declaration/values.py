@@ -19,13 +19,18 @@ EndpointDiscovery = Literal["static", "outgoing", "observed"]
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """What holds for all meshes of a host. `plane`: auto, kernel, userspace or memory."""
+    """What holds for all meshes of a host.
+
+    `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS; what it says is looked at
+    by who listens there: a mistake in it stops no mesh.
+    """
 
     node_name: str
     link_port: int = LINK_PORT
     listen: str = "::"
     plane: str = "auto"
     log_level: str = "info"
+    api_listen: str | None = None
 
 
 class HostPort(NamedTuple):

@@ -3,13 +3,16 @@
 A node's certificate binds its name (subject), its Ed25519 identity key (subject
 key) and its grant (a private extension). Signature and contents are verified
 here without a clock; `check_time` is for the moments at which time counts.
+What operators show instead is in `operator.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -50,6 +53,7 @@ __all__ = [
     "CertificateError",
     "Grant",
     "NodeCertificate",
+    "NotIssued",
     "Request",
     "certificate_der",
     "check_node_name",
@@ -58,11 +62,30 @@ __all__ = [
     "make_authority",
     "make_request",
     "read_request",
+    "sign_certificate",
 ]
 
 # OpenSSL takes a chain of 100 KiB at most from the other side (SSL_CTX_set_max_cert_list).
 MAX_CERTIFICATE = 96 * 1024
 _USAGES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+_Contents = TypeVar("_Contents")
+
+
+class NotIssued(CertificateError):
+    """A certificate that this authority did not issue; another one may have."""
+
+
+class Dated(Protocol):
+    """A verified certificate, as far as its time goes; see `NodeCertificate`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def not_before(self) -> int: ...
+
+    @property
+    def not_after(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +112,11 @@ class NodeCertificate:
     serial: int
     not_before: int
     not_after: int
+
+    @property
+    def name(self) -> str:
+        """The node's."""
+        return self.grant.node_name
 
 
 def make_request(identity: IdentityKey, node_name: str, node_key: bytes) -> bytes:
@@ -167,12 +195,46 @@ def issue(
     another node than the request, the key not the authority's, or the time not
     within the authority's. The serial number is random if none is given.
     """
-    authority = Authority(authority_pem)
-    key = _authority_key(authority, authority_key_pem)
     if grant.node_name != request.node_name:
         raise CertificateError(f"the grant is for node {grant.node_name!r}, the request of {request.node_name!r}")
     if not same_key(grant.node_key, request.node_key):
         raise CertificateError(f"the grant for node {grant.node_name!r} names another node key than its request")
+    pem = sign_certificate(
+        authority_pem,
+        authority_key_pem,
+        grant.node_name,
+        request.identity_key,
+        [
+            _USAGES,
+            x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]),
+            x509.UnrecognizedExtension(GRANT_OID, encode_grant(grant)),
+        ],
+        not_before=not_before,
+        not_after=not_after,
+        serial=serial,
+    )
+    if len(certificate_der(pem)) > MAX_CERTIFICATE:
+        raise CertificateError("the certificate is too long: name fewer meshes and prefixes, or '*'")
+    return pem
+
+
+def sign_certificate(
+    authority_pem: bytes,
+    authority_key_pem: bytes,
+    name: str,
+    public_key: bytes,
+    kind: Sequence[x509.ExtensionType],
+    *,
+    not_before: float,
+    not_after: float,
+    serial: int | None,
+) -> bytes:
+    """Sign a certificate (PEM) of an Ed25519 key; `kind` are the extensions that make it what it is.
+
+    CertificateError when the key is not the authority's, or the time not within the authority's.
+    """
+    authority = Authority(authority_pem)
+    key = _authority_key(authority, authority_key_pem)
     if not_before >= not_after:
         raise CertificateError("the certificate would end before it begins: give a later end")
     if not_after > authority.not_after:
@@ -180,10 +242,10 @@ def issue(
             f"the certificate would outlive its authority, which ends {to_text(authority.not_after)}: "
             "renew the authority or ask for a shorter time"
         )
-    public = Ed25519PublicKey.from_public_bytes(request.identity_key)
-    certificate = (
+    public = Ed25519PublicKey.from_public_bytes(public_key)
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(make_name(grant.node_name))
+        .subject_name(make_name(name))
         .issuer_name(authority.subject)
         .public_key(public)
         .serial_number(serial or x509.random_serial_number())
@@ -191,16 +253,12 @@ def issue(
         .not_valid_after(to_datetime(not_after))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)
-        .add_extension(_USAGES, critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-        .add_extension(x509.UnrecognizedExtension(GRANT_OID, encode_grant(grant)), critical=False)
-        .sign(key, None)
     )
-    if len(certificate.public_bytes(Encoding.DER)) > MAX_CERTIFICATE:
-        raise CertificateError("the certificate is too long: name fewer meshes and prefixes, or '*'")
-    return certificate.public_bytes(Encoding.PEM)
+    for extension in kind:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, None).public_bytes(Encoding.PEM)
 
 
 class Authority:
@@ -245,19 +303,26 @@ class Authority:
 
         CertificateError says what is wrong with it.
         """
+        return self.read(der, _read_certificate)
+
+    def read(self, der: bytes, read: Callable[[x509.Certificate, bytes], _Contents]) -> _Contents:
+        """What `read` makes of a certificate whose signature is verified, not its time.
+
+        NotIssued if it is not this authority's; CertificateError says what else is wrong with it.
+        """
         if len(der) > MAX_CERTIFICATE:
             raise CertificateError(f"the certificate has {len(der)} bytes, more than {MAX_CERTIFICATE}")
         try:
             certificate = x509.load_der_x509_certificate(der)
             certificate.verify_directly_issued_by(self._certificate)
-            return _read_certificate(certificate, der)
+            return read(certificate, der)
         except CertificateError:
             raise
         except InvalidSignature:
-            raise CertificateError(f"the certificate is not signed by the authority {self.name!r}") from None
+            raise NotIssued(f"the certificate is not signed by the authority {self.name!r}") from None
         except PARSE_ERRORS as error:
             if _issued_by_another(der, self._certificate):
-                raise CertificateError(f"the certificate is of another authority than {self.name!r}") from None
+                raise NotIssued(f"the certificate is of another authority than {self.name!r}") from None
             raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
 
     def verify_signature(self, signature: bytes, message: bytes) -> bool:
@@ -268,16 +333,15 @@ class Authority:
         return f"Authority({self.name!r}, {self.fingerprint.hex()})"
 
 
-def check_time(certificate: NodeCertificate, now: float) -> None:
+def check_time(certificate: Dated, now: float) -> None:
     """CertificateError if a certificate is expired or not yet valid at `now`, seconds since the epoch."""
     if now > certificate.not_after:
         raise CertificateError(
-            f"the certificate of {certificate.grant.node_name!r} is expired since {to_text(certificate.not_after)}: "
-            "renew it"
+            f"the certificate of {certificate.name!r} is expired since {to_text(certificate.not_after)}: renew it"
         )
     if now < certificate.not_before:
         raise CertificateError(
-            f"the certificate of {certificate.grant.node_name!r} is not valid before "
+            f"the certificate of {certificate.name!r} is not valid before "
             f"{to_text(certificate.not_before)}: check the clock, here it is {to_text(now)}"
         )
 
@@ -288,7 +352,7 @@ def _read_certificate(certificate: x509.Certificate, der: bytes) -> NodeCertific
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         raise CertificateError("the certificate is an authority's, not a node's")
     if set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) != set(_USAGES):
-        raise CertificateError("the certificate is not for TLS clients and servers")
+        raise CertificateError("the certificate is not for TLS clients and servers, as a node's is")
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if list(names) != [x509.DNSName(node_name)]:
         raise CertificateError(f"the certificate's alternative name is not its node name {node_name!r}")

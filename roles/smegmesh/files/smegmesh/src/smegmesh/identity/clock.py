@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from smegmesh.identity.certificate import NodeCertificate
+from smegmesh.identity.certificate import Dated
 
 
 class CertificateClock:
@@ -24,7 +24,7 @@ class CertificateClock:
         self._wall = wall
         self.newest = newest
 
-    def saw(self, certificate: NodeCertificate) -> None:
+    def saw(self, certificate: Dated) -> None:
         """Note a certificate whose signature was verified."""
         self.newest = max(self.newest, certificate.not_before)
 

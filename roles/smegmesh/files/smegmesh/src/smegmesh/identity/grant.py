@@ -26,6 +26,7 @@ ANY_MESH = "*"
 _ARC = "1.2.840.113556.1.8000.2554.46211.54126.49294.16903.43676.817168.8470213"  # b483d36e-c08e-4207-aa9c-0c7810813ec5
 GRANT_OID = ObjectIdentifier(f"{_ARC}.1")
 NODE_KEY_OID = ObjectIdentifier(f"{_ARC}.2")
+OPERATOR_OID = ObjectIdentifier(f"{_ARC}.3")
 
 _VERSION = 1
 _MAX_LENGTH = 0xFFFF
@@ -126,6 +127,19 @@ def decode_node_key(value: bytes) -> bytes:
     if encode_node_key(node_key) != value:
         raise ValueError("the node key is not in its canonical form")
     return node_key
+
+
+def encode_access(access: str) -> bytes:
+    """The value of the extension by which a certificate is an operator's: what its holder may do."""
+    return _encode({"version": _VERSION, "access": access})
+
+
+def decode_access(value: bytes) -> str:
+    """What an operator may do; ValueError unless the extension has the one form."""
+    access: str = _decode(value, {"access": str})["access"]
+    if encode_access(access) != value:
+        raise ValueError("the operator's access is not in its canonical form")
+    return access
 
 
 def _encode(fields: dict[str, object]) -> bytes:
