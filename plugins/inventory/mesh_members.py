@@ -88,8 +88,8 @@ mesh: prod
 plugin: smegmesh.wireguard.mesh_members
 mesh: prod
 endpoints:
-  - https://198.18.7.11:4001
-  - https://198.18.7.12:4001
+  - https://198.18.7.11:4080
+  - https://198.18.7.12:4080
 ca: my/.smegmesh/authorities/default/authority.pem
 client_cert: my/controller.pem
 client_key: my/controller.key

@@ -45,7 +45,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: lookup('smegmesh.wireguard.mesh_query', 'length(meshes[?state!=`up`])') | int == 0
   vars:
-    smegmesh_query_endpoints: ["https://198.18.7.11:4001", "https://198.18.7.12:4001"]
+    smegmesh_query_endpoints: ["https://198.18.7.11:4080", "https://198.18.7.12:4080"]
     smegmesh_query_ca: my/.smegmesh/authorities/default/authority.pem
     smegmesh_query_client_cert: my/controller.pem
     smegmesh_query_client_key: my/controller.key
