@@ -42,13 +42,16 @@ options:
     type: str
     choices: [never, partial_idempotence]
     default: partial_idempotence
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.controller
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without writing anything.
     support: full
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
     support: none
+  idempotent:
+    support: full
 seealso:
   - module: smegmesh.wireguard.mesh_certificate
 """
