@@ -3,6 +3,7 @@
 agents.py install       the places and the command line of the host's agent, none of it running
 agents.py start NAME    an agent that may be in any mesh; a1 is the host's own, others live elsewhere
 agents.py join NAME     has another agent than a1 join the mesh prod, which it hears of from a1
+agents.py kill NAME     has an agent die without a word
 agents.py end           ends all agents
 agents.py clean         ends them, and removes what they and `install` made
 """
@@ -128,16 +129,33 @@ def join(name: str) -> None:
     subprocess.run([SMEGCTL, "apply", *options], input=request, text=True, check=True)
 
 
+def kill(name: str) -> None:
+    _signal(RUNNING / name, signal.SIGKILL)
+
+
 def end() -> None:
     for file in sorted(RUNNING.glob("*")):
-        pid = json.loads(file.read_text())["pid"]
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-        file.unlink()
+        _signal(file, signal.SIGTERM)
+
+
+def _signal(file: Path, number: signal.Signals) -> None:
+    """Returns when the agent has ended; one that does not within ten seconds is killed."""
+    pid = json.loads(file.read_text())["pid"]
+    os.kill(pid, number)
+    deadline = time.monotonic() + 10
+    while _lives(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    file.unlink()
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and is no zombie, which has no command line any more."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def clean() -> None:
@@ -150,7 +168,7 @@ def main() -> None:
     if not TEST.is_dir():
         sys.exit("this writes to the places of a real agent: run it with scripts/integration")
     what, *names = sys.argv[1:]
-    {"install": install, "start": start, "join": join, "end": end, "clean": clean}[what](*names)
+    {"install": install, "start": start, "join": join, "kill": kill, "end": end, "clean": clean}[what](*names)
 
 
 main()
