@@ -2,17 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation says of modules, where ansible-test does not look: it knows no action plugins."""
+"""What several places say of modules is the same, where ansible-test does not look: it knows no action plugins."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import pathlib
 
 import pytest
 import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
+from ansible_collections.smegmesh.wireguard.plugins.modules import mesh
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import declarations
 
 ROOT = pathlib.Path(__file__).parents[3]
 COLLECTION = "smegmesh.wireguard"
@@ -55,6 +58,14 @@ def test_an_action_takes_the_options_that_are_documented(name):
     documented = documentation(name)["options"]
     public = {option: facts(spec) for option, spec in documented.items() if not option.startswith("_")}
     assert {option: facts(spec) for option, spec in action(name).SPEC.items()} == public
+
+
+def test_the_keys_of_a_declaration_are_those_of_the_agents_schema():
+    schema = ROOT / "roles" / "smegmesh" / "files" / "smegmesh" / "src" / "smegmesh" / "declaration.json"
+    properties = json.loads(schema.read_text("utf-8"))["properties"]
+    assert set(mesh.SETTINGS) == set(declarations.SETTINGS) == set(properties) - {"mesh", "owner"}
+    choices = {key: spec["choices"] for key, spec in mesh.SETTINGS.items() if "choices" in spec}
+    assert choices == {key: properties[key]["enum"] for key in properties if key in choices}
 
 
 def facts(option):
