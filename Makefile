@@ -13,7 +13,7 @@ export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE
 
 PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-LAYERS := lint unit simulation fuzz kernel netns molecule
+LAYERS := lint unit integration simulation fuzz kernel netns molecule
 
 SCENARIOS := default bridge
 LONG_SCENARIOS := exits clients
@@ -75,6 +75,9 @@ test-unit: setup ## unit and property tests, of the agent and of the plugins
 	$(PYTEST) $(SELECTED) tests/agent/unit tests/agent/property
 	@scripts/collection copy
 	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)
+
+test-integration: setup ## the modules by ansible-test, on agents that run with WireGuard in memory
+	@scripts/integration
 
 test-simulation: setup ## many engines under a virtual clock and network
 	SIM_SECONDS=$${SIM_SECONDS:-180} $(PYTEST) $(SELECTED) tests/agent/simulation

@@ -17,6 +17,8 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.declarations im
     plan_host,
 )
 
+SPEC = {"meshes": {"type": "dict", "required": True}}
+
 
 class ActionModule(ActionBase):
     """Merges the inventory into the declarations of one host; talks to no host."""
@@ -27,7 +29,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _spec, arguments = self.validate_argument_spec({"meshes": {"type": "dict", "required": True}})
+        _spec, arguments = self.validate_argument_spec(SPEC)
         hostvars = variables["hostvars"]
         try:
             address = identity.load("address")

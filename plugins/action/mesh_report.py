@@ -11,6 +11,8 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.report import report, unanswered
 
+SPEC = {"variable": {"type": "str", "required": True}, "strict": {"type": "bool", "default": False}}
+
 
 class ActionModule(ActionBase):
     """Runs on the controller alone, for all hosts of the play at once."""
@@ -21,9 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _spec, options = self.validate_argument_spec(
-            {"variable": {"type": "str", "required": True}, "strict": {"type": "bool", "default": False}}
-        )
+        _spec, options = self.validate_argument_spec(SPEC)
         hostvars = variables["hostvars"]
         hosts = {host: hostvars[host].get(options["variable"]) for host in variables["ansible_play_hosts_all"]}
         text = report(hosts)

@@ -49,12 +49,15 @@ options:
   _bundle:
     description: Where the bundle is on the host. The action plugin hands it over; a task cannot set it.
     type: path
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without modifying the host.
     support: full
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: full
+  idempotent:
     support: full
 seealso:
   - module: smegmesh.wireguard.agent_info

@@ -22,13 +22,10 @@ options:
     type: str
     choices: [auto, kernel, userspace]
     default: auto
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same result.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
-    support: none
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.info_module
+  - smegmesh.wireguard.attributes.host
 """
 
 EXAMPLES = r"""

@@ -146,14 +146,17 @@ options:
     type: str
     choices: [play, role]
     default: play
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    description:
-      - Can run in check mode and return changed status without modifying the host.
-      - On a host that has no agent yet, it predicts the declarations that would be written.
     support: full
+    details:
+      - On a host that has no agent yet, it predicts the declarations that would be written.
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: full
+  idempotent:
     support: full
 seealso:
   - module: smegmesh.wireguard.mesh_certificate

@@ -56,14 +56,17 @@ options:
     description: Days for which a new certificate of an operator is valid.
     type: int
     default: 365
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.controller
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status without writing anything.
     support: full
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
     support: partial
     details: What certificates of operators say.
+  idempotent:
+    support: full
 seealso:
   - module: smegmesh.wireguard.mesh_certificate
 """

@@ -68,14 +68,19 @@ options:
   _certificate:
     description: The signed certificate. The action plugin hands it over; a task cannot set it.
     type: str
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    description:
-      - Can run in check mode and return changed status without modifying the host.
-      - On a host that has no agent or no keys yet, it predicts a new certificate.
     support: full
+    details:
+      - On a host that has no agent or no keys yet, it predicts a new certificate.
   diff_mode:
-    description: Returns what the certificates say, before and after, in diff mode.
+    support: full
+    details:
+      - What the certificates say, before and after.
+  idempotent:
     support: full
 seealso:
   - module: smegmesh.wireguard.mesh

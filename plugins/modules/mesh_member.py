@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mesh_member
 short_description: Take a member out of a mesh
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
@@ -43,15 +43,20 @@ options:
   _revocation:
     description: The signed revocation. The action plugin hands it over; a task cannot set it.
     type: str
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    description:
-      - Can run in check mode and return changed status without modifying the mesh.
-      - Whether a key that is no member's is revoked already is not known before; it is predicted as a change.
     support: partial
+    details:
+      - Whether a key that is no member's is revoked already is not known before; it is predicted as a change.
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
     support: none
+  idempotent:
+    support: partial
+    details:
+      - A node that was revoked is no member any more, and only its node key still says which it was.
 seealso:
   - module: smegmesh.wireguard.mesh
   - module: smegmesh.wireguard.mesh_certificate

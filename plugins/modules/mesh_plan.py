@@ -26,13 +26,10 @@ options:
       - The meshes by mesh id, each with C(groups) (inventory group to settings) and optionally C(settings).
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same result.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
-    support: none
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.info_module
+  - smegmesh.wireguard.attributes.controller
 seealso:
   - module: smegmesh.wireguard.mesh
   - module: smegmesh.wireguard.mesh_certificate

@@ -24,13 +24,10 @@ options:
     description: Whether a ping that was not answered is a failure.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same result.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
-    support: none
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.info_module
+  - smegmesh.wireguard.attributes.controller
 seealso:
   - module: smegmesh.wireguard.mesh_info
 """

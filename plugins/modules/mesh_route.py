@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mesh_route
 short_description: Advertise prefixes that are reached through this host
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
@@ -40,14 +40,17 @@ options:
     type: str
     choices: [present, absent]
     default: present
+extends_documentation_fragment:
+  - smegmesh.wireguard.attributes
+  - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    description:
-      - Can run in check mode and return changed status without modifying the host.
-      - On a host that has no agent yet, it predicts the file that would be written.
     support: full
+    details:
+      - On a host that has no agent yet, it predicts the file that would be written.
   diff_mode:
-    description: Returns details on what has changed (or would change in check mode), in diff mode.
+    support: full
+  idempotent:
     support: full
 seealso:
   - module: smegmesh.wireguard.mesh

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, The smegmesh maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What several places say of modules is the same, where ansible-test does not look: it knows no action plugins."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pathlib
+
+import pytest
+import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
+from ansible_collections.smegmesh.wireguard.plugins.modules import mesh
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import declarations
+
+ROOT = pathlib.Path(__file__).parents[3]
+COLLECTION = "smegmesh.wireguard"
+ATTRIBUTES = {"check_mode", "diff_mode", "idempotent", "platform"}
+
+
+def names(kind):
+    return sorted(path.stem for path in (ROOT / "plugins" / kind).glob("*.py") if path.stem != "__init__")
+
+
+def documentation(module):
+    path = ROOT / "plugins" / "modules" / (module + ".py")
+    return get_docstring(str(path), fragment_loader, collection_name=COLLECTION, plugin_type="module")[0]
+
+
+def action(name):
+    return importlib.import_module("ansible_collections.%s.plugins.action.%s" % (COLLECTION, name))
+
+
+def test_the_action_group_has_every_module():
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    assert groups == {"smegmesh": names("modules")}
+
+
+@pytest.mark.parametrize("module", names("modules"))
+def test_a_module_says_how_far_it_supports_what(module):
+    attributes = documentation(module)["attributes"]
+    assert set(attributes) == ATTRIBUTES
+    assert all(each["description"] and each["support"] for each in attributes.values())
+
+
+@pytest.mark.parametrize("name", names("action"))
+def test_an_action_supports_the_check_mode_that_is_documented(name):
+    said = documentation(name)["attributes"]["check_mode"]["support"]
+    assert action(name).ActionModule._supports_check_mode == (said == "full")
+
+
+@pytest.mark.parametrize("name", names("action"))
+def test_an_action_takes_the_options_that_are_documented(name):
+    documented = documentation(name)["options"]
+    public = {option: facts(spec) for option, spec in documented.items() if not option.startswith("_")}
+    assert {option: facts(spec) for option, spec in action(name).SPEC.items()} == public
+
+
+def test_the_keys_of_a_declaration_are_those_of_the_agents_schema():
+    schema = ROOT / "roles" / "smegmesh" / "files" / "smegmesh" / "src" / "smegmesh" / "declaration.json"
+    properties = json.loads(schema.read_text("utf-8"))["properties"]
+    assert set(mesh.SETTINGS) == set(declarations.SETTINGS) == set(properties) - {"mesh", "owner"}
+    choices = {key: spec["choices"] for key, spec in mesh.SETTINGS.items() if "choices" in spec}
+    assert choices == {key: properties[key]["enum"] for key in properties if key in choices}
+
+
+def facts(option):
+    """What a specification and a documentation of an option both say."""
+    told = {key: option.get(key) for key in ("type", "elements", "choices", "default")}
+    return dict(told, required=option.get("required", False))
