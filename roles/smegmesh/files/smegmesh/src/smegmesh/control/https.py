@@ -276,8 +276,8 @@ class _Watched(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._inner.connection_lost(error)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
         if not self.closed.done():
             self.closed.set_result(None)
 
