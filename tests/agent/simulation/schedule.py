@@ -22,6 +22,8 @@ SETTINGS = {"forget": 40.0, "redial_other": 20.0}
 #: Virtual seconds within which all is well once no fault is left, and for which it has to stay so.
 _PEACE_WITHIN = 120.0
 _PEACE_LASTS = 20.0
+#: The same within which all have heard what is said in peace, too: by the leader, or that somebody dead is pruned.
+_NEWS = 1.0
 #: The same within which the two machines of one key find each other.
 _ALARM_WITHIN = 120.0
 
@@ -82,7 +84,8 @@ class Schedule:
                 self.start(name)
         self._wait(lambda: wrong(self.simulation, self.anchor), _PEACE_WITHIN)
         self.run_for(_PEACE_LASTS)
-        found = wrong(self.simulation, self.anchor) + self._peace.violated(self.simulation, self.anchor)
+        self._wait(lambda: wrong(self.simulation, self.anchor), _NEWS)
+        found = self._peace.violated(self.simulation, self.anchor)
         assert not found, found
 
     def start(self, name: str) -> None:
