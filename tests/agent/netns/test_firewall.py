@@ -183,6 +183,24 @@ def test_a_site_goes_on_through_tables_for_unmarked_packets(site: Site, inside: 
     assert not pings_from(site.outside, "2001:db8:11::1", "2001:db8:20::1")
 
 
+def test_what_came_by_another_mesh_than_its_answer_would_take_goes_no_further(site: Site, inside: Inside) -> None:
+    far, member = IPv6Network("fd00:f::/64"), site.members[A]
+    nets = {IPv6Network(f"fd00:{letter}::/64"): device for device, letter in ((A, "a"), (B, "b"), (C, "c"))}
+    _address(member, "fd00:f::9/128", "lo")
+    site.middle.run("ip", "-6", "route", "add", str(far), "via", "fd00:a::2")
+
+    def leads_back_by(device: str) -> bool:
+        sources = {DEFAULT: None, **nets, far: device}
+        plan = {each: Forwarding(frozenset({A, B, C} - {each}), sources=sources) for each in (A, B, C)}
+        inside.call(firewall.install, plan)
+        return pings_from(member, "fd00:f::9", "fd00:b::2")
+
+    assert leads_back_by(A)
+    assert not leads_back_by(C)
+    assert site.members[C].pings("fd00:b::2", 2), "what has its own way back passes"
+    assert not pings_from(site.members[B], "fd00:b::2", "fd00:f::9"), "its answers neither"
+
+
 def test_segments_fit_the_narrowest_way(site: Site, inside: Inside) -> None:
     inside.call(firewall.install, {A: Forwarding(frozenset({B})), B: Forwarding(frozenset({A}))})
     a, b = site.members[A], site.members[B]
