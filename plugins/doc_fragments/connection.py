@@ -33,7 +33,10 @@ options:
     ini: [{section: smegmesh_query, key: ca}]
     vars: [{name: smegmesh_query_ca}]
   client_cert:
-    description: File with the certificate that the agent is shown, in PEM. Required for endpoints over HTTPS.
+    description:
+      - File with an operator's certificate, in PEM, as the variable C(smegmesh_authority_operators) has it made,
+        C(operators/NAME.pem) beside the authority. A host's certificate is refused.
+      - Required for endpoints over HTTPS.
     type: path
     env: [{name: SMEGMESH_QUERY_CLIENT_CERT}]
     ini: [{section: smegmesh_query, key: client_cert}]

@@ -91,8 +91,8 @@ endpoints:
   - https://198.18.7.11:4080
   - https://198.18.7.12:4080
 ca: my/.smegmesh/authorities/default/authority.pem
-client_cert: my/controller.pem
-client_key: my/controller.key
+client_cert: my/.smegmesh/authorities/default/operators/controller.pem
+client_key: my/.smegmesh/authorities/default/operators/controller.key
 connect_with: endpoint
 filters:
   - exclude: smegmesh_member.liveness != 'alive'

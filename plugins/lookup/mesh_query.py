@@ -47,8 +47,8 @@ EXAMPLES = r"""
   vars:
     smegmesh_query_endpoints: ["https://198.18.7.11:4080", "https://198.18.7.12:4080"]
     smegmesh_query_ca: my/.smegmesh/authorities/default/authority.pem
-    smegmesh_query_client_cert: my/controller.pem
-    smegmesh_query_client_key: my/controller.key
+    smegmesh_query_client_cert: my/.smegmesh/authorities/default/operators/controller.pem
+    smegmesh_query_client_key: my/.smegmesh/authorities/default/operators/controller.key
 """
 
 RETURN = r"""
