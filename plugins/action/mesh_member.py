@@ -52,9 +52,11 @@ class ActionModule(ActionBase):
         return done
 
     def _module(self, options: dict[str, t.Any], variables: dict[str, t.Any], **handed: str) -> dict[str, t.Any]:
+        # What is None was not given: the module would take it for given, and find two that exclude each other.
+        arguments = {name: value for name, value in {**options, **handed}.items() if value is not None}
         return t.cast(
             "dict[str, t.Any]",
             self._execute_module(
-                module_name="smegmesh.wireguard.mesh_member", module_args={**options, **handed}, task_vars=variables
+                module_name="smegmesh.wireguard.mesh_member", module_args=arguments, task_vars=variables
             ),
         )

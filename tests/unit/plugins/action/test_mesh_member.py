@@ -90,6 +90,13 @@ def test_a_key_that_is_not_there_is_named(site):
         site.run()
 
 
+def test_the_module_is_given_what_was_given_only(site):
+    action, seen = ActionModule.__new__(ActionModule), []
+    action._execute_module = lambda **call: seen.append(call["module_args"]) or {}
+    action._module({"mesh": "prod", "authority_key": "a", "authority_key_variable": None}, {}, _revocation="r")
+    assert seen == [{"mesh": "prod", "authority_key": "a", "_revocation": "r"}]
+
+
 def test_no_key_given_at_all_is_an_error(site):
     with pytest.raises(certificates.CertificateProblem, match="neither authority_key nor authority_key_variable"):
         site.run(authority_key=None)
