@@ -54,6 +54,20 @@ attributes:
       - The agent runs under systemd.
 """
 
+    # Added for a module that adds something to a declared mesh.
+    FRAGMENT = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - On a host that has no agent yet, it predicts the file that would be written.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
     # Added for a module whose work is done on the controller alone.
     CONTROLLER = r"""
 options: {}

@@ -46,12 +46,6 @@ options:
     description: Path of the authority's certificate, on the controller.
     type: path
     required: true
-  authority_key:
-    description: Path of the authority's private key, on the controller. Ansible Vault may have encrypted the file.
-    type: path
-  authority_key_variable:
-    description: Name of the variable that holds the authority's private key in PEM, instead of O(authority_key).
-    type: str
   replace_authority:
     description:
       - Whether a host that belongs to another authority of the same name is taken over.
@@ -69,6 +63,7 @@ options:
     description: The signed certificate. The action plugin hands it over; a task cannot set it.
     type: str
 extends_documentation_fragment:
+  - smegmesh.wireguard.authority_key
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.host
 attributes:

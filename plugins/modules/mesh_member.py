@@ -34,16 +34,11 @@ options:
     type: str
     choices: [revoked, forgotten]
     default: revoked
-  authority_key:
-    description: Path of the authority's private key, on the controller. Ansible Vault may have encrypted the file.
-    type: path
-  authority_key_variable:
-    description: Name of the variable that holds the authority's private key in PEM, instead of O(authority_key).
-    type: str
   _revocation:
     description: The signed revocation. The action plugin hands it over; a task cannot set it.
     type: str
 extends_documentation_fragment:
+  - smegmesh.wireguard.authority_key
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.host
 attributes:

@@ -39,15 +39,7 @@ options:
 extends_documentation_fragment:
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.host
-attributes:
-  check_mode:
-    support: full
-    details:
-      - On a host that has no agent yet, it predicts the file that would be written.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - smegmesh.wireguard.attributes.fragment
 seealso:
   - module: smegmesh.wireguard.mesh
   - module: smegmesh.wireguard.mesh_info

@@ -5,8 +5,8 @@ from __future__ import annotations
 from smegmesh.routing.hearing import Hearing
 
 
-def hearing(*heard: float) -> Hearing:
-    made = Hearing()
+def hearing(*heard: float, pace: float = 1.0) -> Hearing:
+    made = Hearing(lambda: pace)
     for now in heard:
         made.heard(now)
     return made
@@ -30,10 +30,10 @@ def test_a_host_that_hears_nobody_waits_until_all_can_be_found_again() -> None:
 
 
 def test_who_asks_more_rarely_waits_longer_for_a_word() -> None:
-    made = hearing(100.0)
-    assert made.due(105.0, pace=3.0) is None
-    assert not made.heard(105.5, pace=3.0)
-    assert made.due(112.0, pace=3.0) == 165.5
+    made = hearing(100.0, pace=3.0)
+    assert made.due(105.0) is None
+    assert not made.heard(105.5)
+    assert made.due(112.0) == 165.5
 
 
 def test_after_a_minute_the_others_are_taken_to_be_down() -> None:

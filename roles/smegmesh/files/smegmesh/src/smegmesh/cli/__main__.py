@@ -20,7 +20,6 @@ from smegmesh.cli import simulate_options
 
 OK, FAILED, BAD_INPUT, NOT_RUNNING, NOT_PERMITTED = range(5)
 _MAX_INPUT = 16 * 1024 * 1024
-_REVOCATION_WORDS = 4
 
 Answer = tuple[Any, str]  # for --json, and for people
 
@@ -169,12 +168,15 @@ def _apply(options: argparse.Namespace) -> Answer:
 
 def _revoke(options: argparse.Namespace) -> Answer:
     from smegmesh.control.client import Client
+    from smegmesh.identity.revocation import mesh_named
 
     revocation = _read_input()
-    words = revocation.split(" ")
-    if len(words) != _REVOCATION_WORDS:
-        raise _Failure(BAD_INPUT, "holds no revocation", "standard input", "give it the file that the authority made")
-    return _removed(Client(options.socket).revoke(words[1], revocation), "revoked")
+    try:
+        mesh = mesh_named(revocation.encode())
+    except ValueError as error:
+        fix = "give it the file that the authority made"
+        raise _Failure(BAD_INPUT, "holds no revocation", "standard input", fix) from error
+    return _removed(Client(options.socket).revoke(mesh, revocation), "revoked")
 
 
 def _forget(options: argparse.Namespace) -> Answer:

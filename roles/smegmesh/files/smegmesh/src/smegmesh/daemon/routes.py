@@ -53,7 +53,7 @@ class Routes:
         self._meshes: dict[str, RoutedMesh] = {}
         self._carried_out = Routing()
         self._announcer = Announcer()
-        self._hearing = Hearing()
+        self._hearing = Hearing(self._pace)
         self._held: asyncio.TimerHandle | None = None
         self._due: asyncio.Handle | None = None
         self._announcing: asyncio.TimerHandle | None = None
@@ -122,7 +122,7 @@ class Routes:
 
     def heard(self) -> None:
         """Somebody sent or answered something, in whatever mesh."""
-        if self._hearing.heard(self._loop.time(), self._pace()):
+        if self._hearing.heard(self._loop.time()):
             self._is_held()
 
     def informed(self) -> None:
@@ -138,7 +138,7 @@ class Routes:
 
     def _is_held(self) -> bool:
         """Whether all stays as it is for now; then all meshes are followed again when that may be over."""
-        due = self._hearing.due(self._loop.time(), self._pace())
+        due = self._hearing.due(self._loop.time())
         if self._held is not None and self._held.when() != due:
             self._held.cancel()
             self._held = None

@@ -54,7 +54,7 @@ class Judgement:
         self._patience = patience
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._back: dict[bytes, float] = {}  # until when a writer counts as just back; in order of time
-        self._fell: dict[bytes, int] = {}  # the number of its entry under which a member was found down last
+        self._fell: dict[bytes, int | None] = {}  # the number of its entry under which a member was found down last
         self._suspects: set[bytes] = set()  # whom anybody accuses
         self._failed: dict[bytes, Liveness] = {}
         self._down: set[bytes] = set()
@@ -235,19 +235,21 @@ class Judgement:
             del self._failed[key]
         else:
             self._failed[key] = after
-        member = self._map.member(key)
-        number = None if member is None else member.record.number
-        if after is Liveness.DOWN and number is not None:
-            self._fell[key] = number
+        if after is Liveness.DOWN:
+            self._fell[key] = self._number(key)
             self._down.add(key)
             self._live.changed(key)
         elif key in self._down:
             self._down.discard(key)
             self._live.changed(key)
-            if number != self._fell.get(key):
+            if self._number(key) != self._fell.get(key):
                 self._fell.pop(key, None)
         self._snapshot = None
         return True
+
+    def _number(self, key: bytes) -> int | None:
+        member = self._map.member(key)
+        return None if member is None else member.record.number
 
     def _judge(self, key: bytes) -> Liveness:
         member = self._map.member(key)

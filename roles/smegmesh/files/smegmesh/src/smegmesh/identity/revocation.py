@@ -20,6 +20,7 @@ from smegmesh.identity.keys import IdentityKey, decode_key, encode_key
 
 _MAGIC = "smegmesh-revocation-1"
 _MAX_LENGTH = 512
+_NONE = f"not a revocation: expected one line '{_MAGIC} MESH NODE-KEY SIGNATURE'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ def make_revocation(authority_key_pem: bytes, mesh_id: str, node_key: bytes) -> 
 
 def read_revocation(authority: Authority, data: bytes) -> Revocation:
     """Read and verify a revocation; ValueError says what is wrong with it."""
+    magic, mesh_id, key, signature_text = _parts(data)
     try:
-        magic, mesh_id, key, signature_text = data[: _MAX_LENGTH + 1].decode("ascii").split(" ")
         signature = base64.b64decode(signature_text.rstrip("\n"), validate=True)
     except (ValueError, binascii.Error):
-        raise ValueError(f"not a revocation: expected one line '{_MAGIC} MESH NODE-KEY SIGNATURE'") from None
+        raise ValueError(_NONE) from None
     if magic != _MAGIC:
         raise ValueError(f"not a revocation that this program knows: it begins with {magic!r}, not {_MAGIC!r}")
     revocation = Revocation(check_mesh_id(mesh_id), decode_key(key))
@@ -51,6 +52,19 @@ def read_revocation(authority: Authority, data: bytes) -> Revocation:
     if not authority.verify_signature(signature, _message(mesh_id, key)):
         raise ValueError(f"the revocation is not signed by the authority {authority.name!r}")
     return revocation
+
+
+def mesh_named(data: bytes) -> str:
+    """The mesh that a revocation is for, as it says, unverified; ValueError if it is none."""
+    return _parts(data)[1]
+
+
+def _parts(data: bytes) -> tuple[str, str, str, str]:
+    try:
+        magic, mesh_id, key, signature = data[: _MAX_LENGTH + 1].decode("ascii").split(" ")
+    except ValueError:
+        raise ValueError(_NONE) from None
+    return magic, mesh_id, key, signature
 
 
 def _message(mesh_id: str, key: str) -> bytes:
