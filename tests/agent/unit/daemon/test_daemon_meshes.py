@@ -103,7 +103,7 @@ def test_a_revocation_by_anybody_else_or_of_another_mesh_is_refused(run: Run) ->
     run(test)
 
 
-def test_only_who_is_down_can_be_forgotten(run: Run) -> None:
+def test_only_who_is_down_can_be_forgotten(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(make: Make) -> None:
         one, two = await pair(make)
         for name in ("p2", encode_key(two.keys.node_key)):
@@ -111,6 +111,9 @@ def test_only_who_is_down_can_be_forgotten(run: Run) -> None:
                 await one.ask(lambda api, asked=name: api.forget(MESH, asked))
         with pytest.raises(Refused, match="no member of mesh prod has the node key, name or alias p9"):
             await one.ask(lambda api: api.forget(MESH, "p9"))
+        assert two.daemon is not None
+        # It dies: who announces a restart is not down for twenty seconds.
+        monkeypatch.setattr(two.daemon._meshes[MESH].engine, "announce_restart", lambda _now: None)
         await two.stop()
         await eventually(lambda: one.mesh().members.down == 1, "it is down", within=15)
         assert (await one.ask(lambda api: api.forget(MESH, "p2")))["changed"]
