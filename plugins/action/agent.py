@@ -21,6 +21,7 @@ SPEC = {
     "wheelhouse": {"type": "path"},
     "cache": {"type": "path"},
     "keep": {"type": "int", "default": 1},
+    "version": {"type": "str"},
 }
 
 
@@ -40,7 +41,9 @@ class ActionModule(ActionBase):
         return result
 
     def _ensure(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
-        handed = {"_version": bundle.agent_version()} if options["state"] == "present" else {}
+        handed = {}
+        if options["state"] == "present":
+            handed["_version"] = options["version"] or bundle.agent_version()
         answer = self._module(options, variables, **handed)
         wanted = answer.pop("needs_bundle", None)
         if not wanted:

@@ -49,6 +49,11 @@ def user_exists():
     return True
 
 
+def versions():
+    """All that are installed, sorted."""
+    return sorted(os.listdir(VERSIONS)) if os.path.isdir(VERSIONS) else []
+
+
 def has_version(module, version):
     """Whether a version was installed to the end, and the Python it was installed for is still there.
 

@@ -43,6 +43,12 @@ options:
     description: How many older versions stay beside the current one.
     type: int
     default: 1
+  version:
+    description:
+      - A version that the host still has, to go back to it, as M(smegmesh.wireguard.agent_info) returned it.
+      - Left out, the version that comes with the collection, which is installed where it is missing.
+    type: str
+    version_added: 0.2.0
   _version:
     description: The version to install. The action plugin hands it over; a task cannot set it.
     type: str
@@ -67,6 +73,11 @@ seealso:
 EXAMPLES = r"""
 - name: Install the agent
   smegmesh.wireguard.agent:
+  become: true
+
+- name: Go back to the version before
+  smegmesh.wireguard.agent:
+    version: 0.1.0+5f2c11d0a9b3
   become: true
 
 - name: Remove it with all it made
@@ -97,6 +108,9 @@ def present(module, changes):
     """Install the version; returns what the action plugin has to send first, if anything."""
     version, bundle = module.params["_version"], module.params["_bundle"]
     there = installation.has_version(module, version)
+    if module.params["version"] and not (there and version in installation.versions()):
+        kept = ", ".join(installation.versions()) or "none"
+        raise agent.AgentError("version %s is not on this host, it has: %s" % (version, kept))
     if not there:
         if module.check_mode:
             changes.append("install version %s" % version)
@@ -127,6 +141,7 @@ def main():
             "wheelhouse": {"type": "path"},
             "cache": {"type": "path"},
             "keep": {"type": "int", "default": 1},
+            "version": {"type": "str"},
             "_version": {"type": "str"},
             "_bundle": {"type": "path"},
         },

@@ -12,7 +12,8 @@ version_added: 0.2.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
-  - Asks the agent on the host again and again until the mesh is up there and its members are alive.
+  - Asks the agent on the host again and again until the mesh is up there, its members are alive, and it once held the
+    same map as another member since it runs. The last does not apply where nobody else is alive.
   - If that takes longer than O(timeout), it fails and says who differs and in what.
   - What others see may be something else. Run it on all hosts to know that all of them agree.
 options:
@@ -106,7 +107,7 @@ differences:
     what:
       description:
         - V(agent) is whether the host's agent answers, V(state) that of the mesh on this host, V(liveness) that of a
-          member, V(digest) what this host knows.
+          member, V(digest) what this host knows, V(map) whether that ever was what another member knows.
       type: str
     expected:
       description: What was waited for.
@@ -150,6 +151,10 @@ def differ(status, mesh, members, names, digest):
             found.append(not_alive(own, []))
     else:
         found.extend(not_alive(name, [each for each in members if each["name"] == name]) for name in names)
+    others = any(member["liveness"] == "alive" and not member.get("own") for member in members)
+    # An agent of a version that does not say so is believed.
+    if others and not mesh.get("informed", True):
+        found.append(difference(own, "map", "equal to another member's", "not compared yet"))
     if digest is not None and mesh.get("digest") != digest:
         found.append(difference(own, "digest", digest, mesh.get("digest") or "none"))
     return [each for each in found if each]

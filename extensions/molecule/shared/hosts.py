@@ -69,6 +69,7 @@ class Pinging:
 
     def __init__(self, host: str, address: str, seconds: int) -> None:
         command = ["ping", "-6", "-n", "-D", "-i", "0.05", "-W", "1", "-w", str(seconds), address]
+        self._host, self._pattern = host, f"^{' '.join(command)}$"
         self._process = subprocess.Popen(
             [ENGINE, "exec", f"molecule-{host}", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -84,6 +85,15 @@ class Pinging:
 
     def gap(self) -> float:
         """Wait for its end; seconds of the longest time between two answers."""
-        output, _errors = self._process.communicate(timeout=60)
-        times = [self._first, *(float(line.split("]")[0][1:]) for line in output.splitlines() if line.startswith("["))]
+        times = [self._first, *(float(line.split("]")[0][1:]) for line in self._answers())]
         return max((after - before for before, after in pairwise(times)), default=float("inf"))
+
+    def lost(self) -> int:
+        """End it now; how many went unanswered before the last that was answered."""
+        run(self._host, "pkill", "-INT", "-f", self._pattern)
+        numbers = [int(line.split("icmp_seq=")[1].split()[0]) for line in self._answers()]
+        return numbers[-1] - numbers[0] + 1 - len(set(numbers))
+
+    def _answers(self) -> list[str]:
+        output, _errors = self._process.communicate(timeout=60)
+        return [line for line in output.splitlines() if line.startswith("[")]

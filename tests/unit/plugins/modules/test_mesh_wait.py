@@ -57,6 +57,12 @@ def test_what_the_host_knows():
     assert differ([OWN], digest="00fe") == [("a1", "digest", "00ff")]
 
 
+def test_a_host_that_hears_nobody_is_not_there_yet():
+    assert differ([OWN, member("a2")], informed=False) == [("a1", "map", "not compared yet")]
+    assert differ([OWN, member("a2")], informed=True) == []
+    assert differ([OWN, member("a2", "down")], ["a1"], informed=False) == [], "nobody is there to be compared with"
+
+
 def test_a_mesh_that_is_not_up():
     (undeclared,) = mesh_wait.differ(STATUS, None, [], None, None)
     assert undeclared == {"name": "a1", "what": "state", "expected": "up", "found": "not declared"}

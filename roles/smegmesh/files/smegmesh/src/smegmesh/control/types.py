@@ -38,7 +38,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
 
     `problem` says in one sentence why the state is not up (or what is wrong with
     the newest declaration of a mesh that is). `digest` (hex) is equal on two nodes
-    exactly when they know the same; `number` is the own entry's. `refusals` counts what others
+    exactly when they know the same; `informed` says whether that was so with some other one since
+    this agent runs. `number` is the own entry's. `refusals` counts what others
     sent and may not say, by what was wrong.
     """
 
@@ -55,6 +56,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     home: str | None = None
     backup: str | None = None
     digest: str | None = None
+    informed: bool = False
     links: int = 0
     number: int = 0
     alarms: list[str] = []

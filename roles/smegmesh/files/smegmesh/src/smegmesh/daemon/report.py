@@ -42,6 +42,7 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> 
         home=_name(view, own.entry.home) if own is not None else None,
         backup=_name(view, own.entry.backup) if own is not None else None,
         digest=view.digest.hex(),
+        informed=mesh.informed,
         links=links,
         number=own.number if own is not None else 0,
         alarms=list(mesh.alarms),
