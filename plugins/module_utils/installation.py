@@ -184,10 +184,16 @@ def _link(module, path, target):
     return True
 
 
-def remove_old(module, version, keep):
-    """Remove all versions but the current and the C(keep) that were installed last before it."""
+def current_version():
+    """The one that the agent starts from, empty if there is none."""
+    return os.path.basename(os.readlink(agent.CURRENT)) if os.path.islink(agent.CURRENT) else ""
+
+
+def remove_old(module, version, before, keep):
+    """Remove all versions but the current and C(keep) others: the one that was current before it, and those that were
+    installed last."""
     others = [name for name in os.listdir(VERSIONS) if name != version]
-    others.sort(key=lambda name: os.lstat(os.path.join(VERSIONS, name)).st_mtime, reverse=True)
+    others.sort(key=lambda name: (name == before, os.lstat(os.path.join(VERSIONS, name)).st_mtime), reverse=True)
     for name in others[keep:]:
         if not module.check_mode:
             shutil.rmtree(os.path.join(VERSIONS, name))

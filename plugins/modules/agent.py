@@ -40,7 +40,7 @@ options:
     description: Directory on the controller for what is built. Left out, C(smegmesh) in the user's cache directory.
     type: path
   keep:
-    description: How many older versions stay beside the current one.
+    description: How many other versions stay beside the current one, first of all the one that was current before.
     type: int
     default: 1
   version:
@@ -127,8 +127,9 @@ def present(module, changes):
         installation.install_version(module, version, bundle, python["path"], module.params["method"] == "index")
         changes.append("install version %s" % version)
     changes.extend(installation.apply_units(module, version))
+    before = installation.current_version()
     changes.extend(installation.make_current(module, version))
-    changes.extend(installation.remove_old(module, version, module.params["keep"]))
+    changes.extend(installation.remove_old(module, version, before, module.params["keep"]))
     return None
 
 

@@ -75,3 +75,12 @@ def test_an_agent_that_cannot_be_run_is_an_error_of_its_own(tmp_path, monkeypatc
     monkeypatch.setattr(agent, "SMEGCTL", str(tmp_path / "smegctl"))
     with pytest.raises(agent.AgentError, match=r"smegctl cannot be run \(No such file or directory\): run the role"):
         agent.smegctl(Module(), ["status"])
+
+
+def test_the_version_before_stays_whatever_was_tried_since(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "VERSIONS", str(tmp_path))
+    for age, name in enumerate(["new", "tried", "good", "old"]):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert installation.remove_old(Module(), "new", "good", 1) == ["remove version tried", "remove version old"]
+    assert installation.versions() == ["good", "new"]
