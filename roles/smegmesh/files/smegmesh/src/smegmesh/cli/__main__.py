@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("mesh", help="mesh id")
     command.add_argument("member", help="its name, alias or node key")
     command.set_defaults(command=_forget)
+    command = commands.add_parser("rotate", parents=[common, socket], help="replace this host's WireGuard key")
+    command.add_argument("--force", action="store_true", help="even if members would not learn of it at once")
+    command.set_defaults(command=_rotate)
     command = commands.add_parser(
         "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
     )
@@ -183,6 +186,13 @@ def _forget(options: argparse.Namespace) -> Answer:
     from smegmesh.control.client import Client
 
     return _removed(Client(options.socket).forget(options.mesh, options.member), "forgotten")
+
+
+def _rotate(options: argparse.Namespace) -> Answer:
+    from smegmesh.control.client import Client
+
+    answer = Client(options.socket).rotate(force=options.force)
+    return answer, f"the tunnel key is {answer['tunnel_key']} now; the node key and addresses are as before"
 
 
 def _removed(answer: dict[str, Any], word: str) -> Answer:

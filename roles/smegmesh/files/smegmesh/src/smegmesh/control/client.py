@@ -55,6 +55,11 @@ class Client:
         answer: dict[str, Any] = self._ask("DELETE", target)
         return answer
 
+    def rotate(self, *, force: bool) -> dict[str, Any]:
+        """Replace the host's tunnel key: `types.Rotated` as plain data; Refused if members would not learn of it."""
+        answer: dict[str, Any] = self._ask("POST", f"/v1/tunnel-key{'?force=true' if force else ''}")
+        return answer
+
     def reload(self) -> dict[str, Any]:
         """Have the declarations read again: `types.Reloaded` as plain data."""
         answer: dict[str, Any] = self._ask("POST", "/v1/reload", self._reload_timeout)

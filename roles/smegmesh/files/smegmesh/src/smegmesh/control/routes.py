@@ -96,6 +96,7 @@ class _Changing:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/reload", self.reload),
+            web.post("/v1/tunnel-key", self.rotate),
             web.post("/v1/meshes/{mesh}/revocations", self.revoke),
             web.delete("/v1/meshes/{mesh}/members/{member}", self.forget),
         ]
@@ -121,6 +122,14 @@ class _Changing:
             return _no_mesh(self._source, mesh)
         except Rejected as error:
             return _problem(422, "not forgotten", str(error), error.fix)
+
+    async def rotate(self, request: web.Request) -> web.Response:
+        if not self._may_change(request):
+            return _not_permitted()
+        try:
+            return _answer(await self._source.rotate(force=request.query.get("force") == "true"))
+        except Rejected as error:
+            return _problem(409, "not rotated", str(error), error.fix)
 
     async def reload(self, request: web.Request) -> web.Response:
         if not self._may_change(request):

@@ -10,6 +10,7 @@ from typing import Any
 
 import smegmesh
 from smegmesh.control import types
+from smegmesh.control.errors import Rejected
 from smegmesh.control.https import HttpsServer
 from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
@@ -32,7 +33,7 @@ from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
-from smegmesh.store.keys import HostKeys
+from smegmesh.store.keys import HostKeys, rotate_tunnel_key
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError
@@ -157,6 +158,7 @@ class Daemon:
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
             node_key=encode_key(self._host.keys.node_key),
+            tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
             problems=[problem for problem in (self._problem, api, *forwarding, *self._host_problems) if problem],
@@ -181,6 +183,27 @@ class Daemon:
     async def forget(self, mesh: str, member: str) -> types.Removed:
         """Take out a member that is down. KeyError as above; Rejected for any other."""
         return removals.forget(self._meshes[mesh], member)
+
+    async def rotate(self, *, force: bool) -> types.Rotated:
+        """Replace the host's tunnel key in all meshes. Rejected as the protocol says, and if it cannot be stored."""
+        async with self._reloading:
+            reasons = [reason for mesh in self._meshes.values() if (reason := mesh.unready_to_rotate())]
+            if reasons and not force:
+                fix = "mend that, or force it and be cut off from them until they hear of it"
+                raise Rejected("; ".join(reasons), fix)
+            before = self._host.keys
+            try:
+                self._host.keys = await asyncio.to_thread(rotate_tunnel_key, self._host.directories.state)
+            except StoreError as error:
+                raise Rejected("the key cannot be replaced", str(error)) from error
+            await asyncio.gather(*(mesh.rekey() for mesh in self._meshes.values()))
+            _log.warning("node=%s: has a new tunnel key", self._settings.node_name)
+        keys = self._host.keys
+        return types.Rotated(
+            node_key=encode_key(keys.node_key),
+            before=encode_key(before.tunnel_key),
+            tunnel_key=encode_key(keys.tunnel_key),
+        )
 
     async def reload(self) -> types.Reloaded:
         """Follow the declarations and certificates as they are on disk now."""

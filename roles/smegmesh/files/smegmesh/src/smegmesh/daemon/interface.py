@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 
@@ -32,8 +32,8 @@ _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is 
 
 class Interface:
     """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed, is as
-    planned again, or serves no more; `prepare` is awaited before one is made, and while it raises HookError there is
-    none.
+    planned again, or serves no more, `on_rotated` with the tunnel keys of peers that had another before; `prepare` is
+    awaited before one is made, and while it raises HookError there is none.
     `allowed` is what members carry beyond the mesh.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
@@ -51,6 +51,7 @@ class Interface:
         allowed: Callable[[], Allowed],
         on_up: Callable[[bool], None],
         on_state: Callable[[], None],
+        on_rotated: Callable[[Collection[bytes]], None],
         log: NodeLogger,
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
@@ -66,6 +67,7 @@ class Interface:
         self._allowed = allowed
         self._on_up = on_up
         self._on_state = on_state
+        self._on_rotated = on_rotated
         self._log = log
         self._prepare = prepare
         self._prepared = False  # for the interface that is to be made next
@@ -129,6 +131,17 @@ class Interface:
                 await in_thread(self._reconciler.renew, key)
             except (PlaneError, OSError) as error:
                 self._log.warning("session not renewed: %s", error)
+
+    async def rekey(self) -> None:
+        """Take the host's tunnel key of now; one that could not be set is set with the next repair."""
+        async with self._device_lock:
+            if self._reconciler is None:
+                return
+            try:
+                await in_thread(self._reconciler.rekey, self._host.keys.tunnel_private)
+            except (PlaneError, OSError) as error:
+                self._failed(str(error))
+                self._dirty.set()
 
     async def state(self) -> DeviceState | None:
         """The device as it is, None if there is none."""
@@ -239,6 +252,8 @@ class Interface:
             await in_thread(reconciler.apply, change, endpoints)
             repaired = [] if plan is None else await in_thread(reconciler.check, plan, endpoints)
         self._pending = unresolved
+        if change.successors:
+            self._on_rotated(change.successors.keys())
         for what in repaired:
             self._log.warning("repaired: %s", what)
 
@@ -283,8 +298,9 @@ class Interface:
     def _make_reconciler(self, endpoints: Mapping[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
-        settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port, fwmark=MARK)
-        return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu)
+        keys = self._host.keys
+        settings = DeviceSettings(private_key=keys.tunnel_private, listen_port=self.port, fwmark=MARK)
+        return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu, former=keys.former)
 
     def _note(self) -> None:
         if not self._recorded:

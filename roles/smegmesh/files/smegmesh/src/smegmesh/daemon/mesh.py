@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import partial
 from random import SystemRandom
 from typing import Any
@@ -100,6 +100,7 @@ class Mesh:
             partial(host.routes.allowed, self.mesh_id),
             self._interface_up,
             self._replaced,
+            self._rotated,
             log,
             self.hooks.prepare,
         )
@@ -221,6 +222,28 @@ class Mesh:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
+
+    # The host's tunnel key.
+
+    def unready_to_rotate(self) -> str | None:
+        """Why others would not learn of another tunnel key at once, and could not be reached until they do."""
+        view = self.view()
+        others = [member for key, member in view.members.items() if key != view.node_key]
+        mute = sorted(member.entry.name for member in others if member.liveness is Liveness.MUTE)
+        if mute:
+            return f"in mesh {self.mesh_id} the agents of {', '.join(mute)} do not answer"
+        if not self.engine.links() and any(member.liveness is Liveness.ALIVE for member in others):
+            return f"mesh {self.mesh_id} is not linked with anybody"
+        return None if self.writes else f"what mesh {self.mesh_id} says cannot be written down"
+
+    async def rekey(self) -> None:
+        """Take the host's tunnel key of now, and tell the others.
+
+        In this order: until they have heard, their packets come in under the old sessions, and what this host sends is
+        held back by WireGuard. The other way round they would refuse what it sends.
+        """
+        await self.interface.rekey()
+        self._speak()
 
     # Who is taken out.
 
@@ -485,18 +508,23 @@ class Mesh:
         self._replaced()
         self._watch_exits()
         if created:
-            self._greet()
+            self._greet(self.view().members.keys())
             if self.hooks.declared("post_up"):
                 self._begin(self.hooks.run("post_up"), "post_up")
 
-    def _greet(self) -> None:
-        """Ping everybody for a moment: a new interface has no sessions, and WireGuard peers that still
+    def _greet(self, members: Collection[bytes]) -> None:
+        """Ping these for a moment: a new interface has no sessions, and WireGuard peers that still
         hold ours from before send into the void for 15 s unless we begin a new one."""
         if self._greeting is not None:
             self._greeting.cancel()
-        self._greeted = frozenset(self.view().members) - {self._host.keys.node_key}
+        self._greeted = (self._greeted | frozenset(members)) - {self._host.keys.node_key}
         self._greeting = self._loop.call_later(_GREETING, self._end_greeting)
         self._watch()
+
+    def _rotated(self, tunnels: Collection[bytes]) -> None:
+        """Members have other tunnel keys. A session with them is begun from here: theirs was refused until now."""
+        members = self.view().members.items()
+        self._greet([key for key, member in members if member.entry.tunnel_key in tunnels])
 
     def _end_greeting(self) -> None:
         self._greeted = frozenset()
@@ -595,7 +623,7 @@ class Mesh:
         return Entry(
             name=self._credentials.certificate.grant.node_name,
             role=declaration.role,
-            tunnel_key=self._host.keys.node_key,
+            tunnel_key=self._host.keys.tunnel_key,
             endpoints=tuple(endpoints),
             links=tuple(links),
             alias=declaration.alias,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Interface, IPv6Network
+from types import MappingProxyType
 
 from smegmesh.dataplane.diff import WantedPeer, diff
 from smegmesh.dataplane.peer_table import PeerTable
@@ -22,6 +23,7 @@ from smegmesh.identity.keys import KEY_LENGTH, public_key
 from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
 _NO_KEY = bytes(KEY_LENGTH)
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Reconciler:
@@ -41,12 +43,15 @@ class Reconciler:
         settings: DeviceSettings,
         mtu: int,
         wall: Callable[[], float] = time.time,
+        former: Collection[bytes] = (),
     ) -> None:
+        """`former` are public keys that an interface of ours may have from before a rotation."""
         self.device = device
         self._plane = plane
         self._system = system
         self._settings = settings
         self._public_key = public_key(settings.private_key)
+        self._former = former
         self._mtu = mtu
         self._wall = wall  # the clock of handshakes
         self._ours = False
@@ -77,9 +82,19 @@ class Reconciler:
             return changes
         if reroute:
             self._system.ensure_routes(self.device, self._routes)
-        changes = self._set_peers(known, change.peers)
+        if change.successors:
+            known = PeerTable(self._plane.dump(self.device).peers)  # with the endpoints that were learned since
+        changes = self._set_peers(known, change.peers, successors=change.successors)
         self._known = known
         return changes
+
+    def rekey(self, private_key: bytes) -> None:
+        """Have another private key. What comes in under sessions of the one before is still taken, what goes out waits
+        for new ones: WireGuard holds up to 128 packets for a peer until its handshake is done.
+        """
+        self._settings = replace(self._settings, private_key=private_key)
+        self._former, self._public_key = (*self._former, self._public_key), public_key(private_key)
+        self._plane.configure(self.device, self._settings)
 
     def check(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[str]:
         """Compare the interface itself with the whole plan and repair it; what had to be repaired. O(peers)."""
@@ -169,18 +184,25 @@ class Reconciler:
         return created, changes
 
     def _check_ours(self, state: DeviceState) -> None:
-        """An interface that is there has our key, or none yet; any other is somebody else's."""
-        if state.public_key not in (self._public_key, _NO_KEY):
+        """An interface that is there has a key of ours, or none yet; any other is somebody else's."""
+        if state.public_key not in (self._public_key, _NO_KEY, *self._former):
             raise PlaneError(
                 f"interface {self.device}: there is one already, with another key: it is left alone; "
                 f"declare another name, or take it away (`ip link delete {self.device}`) if nobody needs it"
             )
 
     def _set_peers(
-        self, held: PeerTable, keys: Collection[bytes] | None = None, now: float | None = None
+        self,
+        held: PeerTable,
+        keys: Collection[bytes] | None = None,
+        now: float | None = None,
+        successors: Mapping[bytes, bytes] = _NONE,
     ) -> list[PeerChange]:
-        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`."""
-        changes = diff(self._wanted, held, keys, now)
+        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`.
+
+        A successor has the endpoint of the key before it.
+        """
+        changes = [_succeed(change, held, successors) for change in diff(self._wanted, held, keys, now)]
         if changes:
             self._plane.apply(self.device, changes)
             held.advance(changes)
@@ -215,3 +237,8 @@ class Reconciler:
         if self._system.ensure_routes(self.device, plan.routes):
             repaired.append(f"{self.device} had other routes")
         return repaired
+
+
+def _succeed(change: PeerChange, held: PeerTable, successors: Mapping[bytes, bytes]) -> PeerChange:
+    before = held.peers.get(successors.get(change.key, b""))
+    return change if before is None or before.endpoint is None else replace(change, endpoint=before.endpoint)

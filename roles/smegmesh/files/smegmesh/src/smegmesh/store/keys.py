@@ -1,4 +1,8 @@
-"""The host's private keys: two files of mode 0600, made on the host, never shown."""
+"""The host's private keys: two files of mode 0600, made on the host, never shown.
+
+A tunnel key that was rotated is gone. Of those before, the public halves are kept in a third file: the first is the
+node key for ever, and an interface may still have the last.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,28 @@ from smegmesh.store.errors import StoreError
 KEYS_DIRECTORY = "keys"
 _IDENTITY = "identity.key"
 _TUNNEL = "tunnel.key"
+_FORMER = "former.pub"
 _MAX_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeys:
-    """Who this host is. The node key is the public half of the tunnel key it was born with."""
+    """Who this host is. The node key is the public half of the tunnel key it was born with.
+
+    `former` are the public halves of tunnel keys before this one: the first, then the last; empty before a rotation.
+    """
 
     identity: IdentityKey
     tunnel_private: bytes = field(repr=False)
+    former: tuple[bytes, ...] = ()
 
     @property
     def node_key(self) -> bytes:
+        """32 bytes, public."""
+        return self.former[0] if self.former else self.tunnel_key
+
+    @property
+    def tunnel_key(self) -> bytes:
         """32 bytes, public."""
         return public_key(self.tunnel_private)
 
@@ -36,10 +50,12 @@ def load_keys(state: Path) -> HostKeys:
     directory = state / KEYS_DIRECTORY
     identity = _read(directory / _IDENTITY)
     tunnel = _read(directory / _TUNNEL)
+    former = _read(directory / _FORMER) if os.path.lexists(directory / _FORMER) else b""
     try:
-        return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()))
+        public = tuple(decode_key(line) for line in former.decode("ascii", "replace").split())
+        return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()), public)
     except ValueError as error:
-        fix = "restore both files from a copy, or remove both and have this host signed anew"
+        fix = "restore its files from a copy, or remove all and have this host signed anew"
         raise StoreError(f"{directory}: {error}; {fix}") from None
 
 
@@ -67,6 +83,23 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
     return load_keys(state), made_identity or made_tunnel
 
 
+def rotate_tunnel_key(state: Path) -> HostKeys:
+    """Replace the tunnel key by a new one; the node key stays. A crash leaves either, and both work.
+
+    Raises StoreError.
+    """
+    keys = load_keys(state)
+    directory = state / KEYS_DIRECTORY
+    former = dict.fromkeys((keys.node_key, keys.tunnel_key))
+    try:
+        owner = state.stat()
+        _write(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
+        _write(directory / _TUNNEL, owner, _new_tunnel_key(), os.replace)
+    except OSError as error:
+        raise StoreError(f"{error.filename or directory}: {error.strerror}: check the agent's disk") from None
+    return load_keys(state)
+
+
 def _new_tunnel_key() -> bytes:
     return f"{encode_key(generate_private_key())}\n".encode()
 
@@ -75,22 +108,28 @@ def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bo
     """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
     if os.path.lexists(path):
         return False
+    try:
+        _write(path, owner, content(), os.link)  # unlike a rename it never replaces a key another process just made
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write(path: Path, owner: os.stat_result, content: bytes, place: Callable[[Path, Path], None]) -> None:
+    """Write a file beside its place, and `place` it there once it is whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content())
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         _give(new, owner)
-        os.link(new, path)  # unlike a rename it never replaces a key another process just made
-    except FileExistsError:
-        return False
+        place(new, path)
     finally:
         new.unlink(missing_ok=True)
     sync(path.parent)
-    return True
 
 
 def _give(path: Path, owner: os.stat_result) -> None:
