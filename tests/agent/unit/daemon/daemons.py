@@ -24,7 +24,7 @@ from smegmesh.identity.keys import IdentityKey
 from smegmesh.identity.operator import issue_operator
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.store import open_store
-from smegmesh.store.keys import ensure_keys
+from smegmesh.store.keys import ensure_keys, load_keys
 
 DAY = 86400.0
 MESH = "prod"
@@ -115,6 +115,7 @@ class Agent:
         """A daemon that is not started."""
         settings = load_agent(self.directories.etc / "agent.yml")
         self.store, problem = open_store(self.directories.state / "state.db")
+        self.keys = load_keys(self.directories.state)
         platform = Platform(self.plane, self._plane_named, self.system, tunnels=False, run_hook=self._run_hook)
         self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
         self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)

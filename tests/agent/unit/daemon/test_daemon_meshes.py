@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 
@@ -10,7 +11,7 @@ from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
-from smegmesh.identity.keys import encode_key
+from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
 
@@ -243,6 +244,39 @@ def test_another_interface_name_takes_the_old_one_away(run: Run) -> None:
         assert two.plane.devices.keys() == {"wg7"}
         assert [device.name for device in two.store.devices()] == ["wg7"]
         assert two.mesh().state == "up"
+
+    run(test)
+
+
+def test_a_host_gets_another_tunnel_key_in_all_its_meshes(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        both = (one, two)
+        for agent in both:
+            agent.declare(one, mesh="office")
+            await agent.daemon.reload()  # type: ignore[union-attr]
+        await eventually(lambda: all(agent.mesh("office").members.alive == 2 for agent in both), "two meshes")
+        before, peers = two.daemon.status(), {mesh: two.mesh(mesh).address for mesh in ("prod", "office")}  # type: ignore[union-attr]
+        assert before.tunnel_key == before.node_key
+        client = Client(two.directories.run / "api.sock")
+        answer = await asyncio.to_thread(client.rotate, force=False)
+        assert answer["node_key"] == answer["before"] == before.node_key != answer["tunnel_key"]
+        new = decode_key(answer["tunnel_key"])
+
+        def followed() -> bool:
+            return all(
+                device.peers.keys() == {new} and two.plane.devices[name].public_key == new
+                for name, device in one.plane.devices.items()
+            )
+
+        await eventually(followed, "the other has the new key alone")
+        assert {mesh: two.mesh(mesh).address for mesh in peers} == peers
+        await two.stop()
+        await two.start()
+        await eventually(lambda: all(agent.mesh().members.alive == 2 for agent in both), "it is back")
+        assert followed()
+        after = two.daemon.status()  # type: ignore[union-attr]
+        assert (after.node_key, after.tunnel_key) == (before.node_key, answer["tunnel_key"])
 
     run(test)
 

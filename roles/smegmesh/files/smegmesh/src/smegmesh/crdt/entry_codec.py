@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | `n` | text | `name` |
 | `r` | text, `peer` or `client` | `role` |
-| `k`, `x` | 32 bytes | `tunnel_key`, `next_tunnel_key` |
+| `k` | 32 bytes | `tunnel_key` |
+| `q` | 96 bytes | `tunnel_proof` |
 | `e`, `l` | array of text, `host:port` | `endpoints`, `links` |
 | `h`, `b` | 32 bytes | `home`, `backup` |
 | `a`, `d` | text | `alias`, `description` |
@@ -34,6 +35,7 @@ from smegmesh.crdt.entry import ACCEPT_ALL, MAX_PATH, BridgedRoute, Entry, Role
 from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
 from smegmesh.identity.address import check_mesh_id
 from smegmesh.identity.grant import check_node_name
+from smegmesh.identity.possession import PROOF_LENGTH
 
 MAX_ROUTES = 256
 MAX_SERVICES = 64
@@ -53,7 +55,7 @@ _FIELDS = {
     "name": "n",
     "role": "r",
     "tunnel_key": "k",
-    "next_tunnel_key": "x",
+    "tunnel_proof": "q",
     "endpoints": "e",
     "links": "l",
     "home": "h",
@@ -79,7 +81,7 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
     name: str
     role: Role
     tunnel_key: _Key
-    next_tunnel_key: _Key | None = None
+    tunnel_proof: Annotated[bytes, msgspec.Meta(min_length=PROOF_LENGTH, max_length=PROOF_LENGTH)] | None = None
     endpoints: _Addresses = ()
     links: _Addresses = ()
     home: _Key | None = None

@@ -624,6 +624,7 @@ class Mesh:
             name=self._credentials.certificate.grant.node_name,
             role=declaration.role,
             tunnel_key=self._host.keys.tunnel_key,
+            tunnel_proof=self._host.keys.proof,
             endpoints=tuple(endpoints),
             links=tuple(links),
             alias=declaration.alias,

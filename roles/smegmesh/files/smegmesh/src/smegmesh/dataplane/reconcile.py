@@ -15,6 +15,7 @@ from smegmesh.dataplane.plane import (
     DeviceState,
     Endpoint,
     PeerChange,
+    PeerState,
     Plane,
     PlaneError,
 )
@@ -200,9 +201,9 @@ class Reconciler:
     ) -> list[PeerChange]:
         """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`.
 
-        A successor has the endpoint of the key before it.
+        A successor takes over from the key before it.
         """
-        changes = [_succeed(change, held, successors) for change in diff(self._wanted, held, keys, now)]
+        changes = _succeed(diff(self._wanted, held, keys, now), held, successors)
         if changes:
             self._plane.apply(self.device, changes)
             held.advance(changes)
@@ -239,6 +240,15 @@ class Reconciler:
         return repaired
 
 
-def _succeed(change: PeerChange, held: PeerTable, successors: Mapping[bytes, bytes]) -> PeerChange:
-    before = held.peers.get(successors.get(change.key, b""))
+def _succeed(changes: list[PeerChange], held: PeerTable, successors: Mapping[bytes, bytes]) -> list[PeerChange]:
+    """The same, with the endpoints that the keys before have; these go last, so that there is always an owner."""
+    if not successors:
+        return changes
+    going = {change.key for change in changes if change.remove} & set(successors.values())
+    first = [change for change in changes if change.key not in going]
+    last = [change for change in changes if change.key in going]
+    return [_placed(change, held.peers.get(successors.get(change.key, b""))) for change in first] + last
+
+
+def _placed(change: PeerChange, before: PeerState | None) -> PeerChange:
     return change if before is None or before.endpoint is None else replace(change, endpoint=before.endpoint)

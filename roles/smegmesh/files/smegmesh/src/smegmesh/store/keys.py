@@ -1,18 +1,23 @@
 """The host's private keys: two files of mode 0600, made on the host, never shown.
 
-A tunnel key that was rotated is gone. Of those before, the public halves are kept in a third file: the first is the
-node key for ever, and an interface may still have the last.
+A tunnel key that was rotated is gone; the new one has the proof of its possession in a second line.
+Of those before, the public halves are in a third file: the first is the node key for ever, and an
+interface may still have the last.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smegmesh.identity.keys import IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.identity.keys import KEY_LENGTH, IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.identity.possession import make_tunnel_key
 from smegmesh.store.durable import sync
 from smegmesh.store.errors import StoreError
 
@@ -28,11 +33,13 @@ class HostKeys:
     """Who this host is. The node key is the public half of the tunnel key it was born with.
 
     `former` are the public halves of tunnel keys before this one: the first, then the last; empty before a rotation.
+    `proof` is what `identity.possession` has of the one that is now, None for the first.
     """
 
     identity: IdentityKey
     tunnel_private: bytes = field(repr=False)
     former: tuple[bytes, ...] = ()
+    proof: bytes | None = None
 
     @property
     def node_key(self) -> bytes:
@@ -52,8 +59,9 @@ def load_keys(state: Path) -> HostKeys:
     tunnel = _read(directory / _TUNNEL)
     former = _read(directory / _FORMER) if os.path.lexists(directory / _FORMER) else b""
     try:
+        private, proof = _read_tunnel(tunnel)
         public = tuple(decode_key(line) for line in former.decode("ascii", "replace").split())
-        return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()), public)
+        return HostKeys(IdentityKey.from_pem(identity), private, public, proof)
     except ValueError as error:
         fix = "restore its files from a copy, or remove all and have this host signed anew"
         raise StoreError(f"{directory}: {error}; {fix}") from None
@@ -74,6 +82,8 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
             directory.mkdir(0o700)
             _give(directory, owner)
         made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
+        if not os.path.lexists(directory / _TUNNEL):
+            (directory / _FORMER).unlink(missing_ok=True)  # whoever has lost the tunnel key is another node
         made_tunnel = _make(directory / _TUNNEL, owner, _new_tunnel_key)
     except PermissionError:
         raise
@@ -91,13 +101,24 @@ def rotate_tunnel_key(state: Path) -> HostKeys:
     keys = load_keys(state)
     directory = state / KEYS_DIRECTORY
     former = dict.fromkeys((keys.node_key, keys.tunnel_key))
+    private, proof = make_tunnel_key(secrets.token_bytes(KEY_LENGTH), keys.node_key)
+    content = f"{encode_key(private)}\n{base64.b64encode(proof).decode()}\n".encode()
     try:
         owner = state.stat()
         _write(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
-        _write(directory / _TUNNEL, owner, _new_tunnel_key(), os.replace)
+        _write(directory / _TUNNEL, owner, content, os.replace)
     except OSError as error:
         raise StoreError(f"{error.filename or directory}: {error.strerror}: check the agent's disk") from None
     return load_keys(state)
+
+
+def _read_tunnel(content: bytes) -> tuple[bytes, bytes | None]:
+    """Private key and proof; ValueError, which quotes nothing of it, if it is none."""
+    key, _, proof = content.decode("ascii", "replace").strip().partition("\n")
+    try:
+        return decode_key(key), base64.b64decode(proof, validate=True) if proof else None
+    except binascii.Error:
+        raise ValueError("the second line of the tunnel key is no proof") from None
 
 
 def _new_tunnel_key() -> bytes:
