@@ -77,7 +77,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
 
 POLL_SECONDS = 0.25
-PING_SECONDS = 3
 
 
 def troubles(status, wanted):
@@ -109,15 +108,6 @@ def wait(module, wanted, seconds):
         time.sleep(POLL_SECONDS)
 
 
-def ping(module, members):
-    """Whether each other member answers one ICMPv6 echo over the mesh, all asked at once."""
-    others = [member for member in members if not member.get("own")]
-    script = 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS
-    _code, out, _err = module.run_command(["sh", "-c", script, "ping"] + [member["address"] for member in others])
-    answered = set(out.split())
-    return {member["name"]: member["address"] in answered for member in others}
-
-
 def journal(module):
     """The end of the agent's journal, for an error."""
     command = ["journalctl", "--unit", agent.SERVICE, "--lines", "20", "--no-pager", "--output", "cat"]
@@ -142,7 +132,7 @@ def main():
         if module.params["members"] or module.params["ping"]:
             result["members"] = agent.smegctl(module, ["members"])
         if module.params["ping"]:
-            result["pings"] = {mesh: ping(module, members) for mesh, members in result["members"].items()}
+            result["pings"] = {mesh: agent.ping(module, members) for mesh, members in result["members"].items()}
     except agent.AgentError as error:
         module.fail_json(msg="%s\nThe end of the agent's journal:\n%s" % (error, journal(module)))
     module.exit_json(**result)
