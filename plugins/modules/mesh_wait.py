@@ -166,7 +166,9 @@ def differ(status, mesh, members, names, digest):
 
 def silent(module, members, names):
     """The differences of members that are alive and do not answer a ping."""
-    alive = [member for member in members if member["liveness"] == "alive" and (names is None or member["name"] in names)]
+    alive = [
+        member for member in members if member["liveness"] == "alive" and (names is None or member["name"] in names)
+    ]
     answers = agent.ping(module, alive)
     return [difference(name, "ping", "answered", "not answered") for name in sorted(answers) if not answers[name]]
 

@@ -84,7 +84,9 @@ class Module:
     """As much of AnsibleModule as a wait needs."""
 
     def __init__(self, **params):
-        self.params = dict({"mesh": "prod", "members": None, "digest": None, "timeout": 5, "sleep": 0.0, "ping": False}, **params)
+        self.params = dict(
+            {"mesh": "prod", "members": None, "digest": None, "timeout": 5, "sleep": 0.0, "ping": False}, **params
+        )
 
 
 @pytest.fixture
