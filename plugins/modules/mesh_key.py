@@ -12,12 +12,12 @@ version_added: 0.2.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
-  - Has the agent make another tunnel key, the one that WireGuard uses, take it in all meshes, and tell the other members.
-    The one before is gone from the host.
+  - Has the agent make another tunnel key, the one that WireGuard uses, take it in all meshes, and tell the other
+    members. The one before is gone from the host.
   - Who the host is stays the same. The node key is the first tunnel key that it ever had, and its addresses, its
     certificates and what others declared of it follow from that.
-  - No packet is lost. What the host sends is held back by WireGuard until the others have heard of the new key, for some
-    tenths of a second.
+  - No packet is lost. What the host sends is held back by WireGuard until the others have heard of the new key, for
+    some tenths of a second.
   - It is refused while a member's agent does not answer though its host does, because that one would not learn of it.
 options:
   older_than:

@@ -111,7 +111,8 @@ differences:
     what:
       description:
         - V(agent) is whether the host's agent answers, V(state) that of the mesh on this host, V(liveness) that of a
-          member, V(ping) whether that one answers, V(digest) what this host knows, V(map) whether that ever was what another member knows.
+          member, V(ping) whether that one answers, V(digest) what this host knows, V(map) whether that ever was what
+          another member knows.
       type: str
     expected:
       description: What was waited for.
