@@ -11,6 +11,7 @@ from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
+from smegmesh.identity.certificate import Authority
 from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
@@ -420,6 +421,45 @@ def test_under_another_authority_it_is_another_mesh(run: Run) -> None:
         two.certify()
         await two.start()
         await eventually(lambda: one.alive(2) and two.alive(2), "together again")
+
+    run(test)
+
+
+def test_an_authority_takes_over_from_another(run: Run) -> None:
+    """Host after host in each step, and at no time is one out of the mesh."""
+
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        both, old, new = (one, two), one.operator, Operator()
+        stranger = make("p3").keys.node_key
+
+        async def knows(operator: Operator) -> None:
+            """One is told of the revocation, and the other has it then."""
+            assert (await one.ask(lambda client: client.revoke(MESH, operator.revoke(stranger))))["changed"]
+            await eventually(lambda: one.mesh().digest == two.mesh().digest, "equal maps")
+            assert not (await two.ask(lambda client: client.revoke(MESH, operator.revoke(stranger))))["changed"]
+
+        await knows(old)
+        sessions = [dict(agent.plane.devices) for agent in both]
+
+        async def step(*trusted: Operator, certify: bool = False) -> None:
+            for agent in both:
+                if certify:
+                    agent.certify(new)
+                agent.trust(*trusted)
+                assert (await agent.daemon.reload()).problems == {}  # type: ignore[union-attr]
+                await eventually(lambda: all(each.alive(2) and each.mesh().links for each in both), "all are there")
+
+        await step(old, new)
+        await step(new, old, certify=True)
+        await eventually(lambda: one.mesh().digest == two.mesh().digest, "all know the new certificates")
+        await step(new)
+        assert [dict(agent.plane.devices) for agent in both] == sessions
+        with pytest.raises(Refused, match="not signed"):
+            await one.ask(lambda client: client.revoke(MESH, old.revoke(stranger)))
+        await knows(new)  # anew: with its authority went all that the old one said
+        held = one.store.load(MESH, one.keys.node_key).certificates.values()
+        assert len(held) == 2 and all(Authority(new.authority).verify(der) for der in held)
 
     run(test)
 

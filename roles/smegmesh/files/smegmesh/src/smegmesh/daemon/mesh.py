@@ -159,7 +159,7 @@ class Mesh:
         """Whether only a new start can take this; that keeps the interface and its sessions."""
         return (
             port != self.interface.port
-            or not self.has_authority(credentials)
+            or credentials.authority.fingerprints != self._credentials.authority.fingerprints
             or credentials.certificate.grant != self._credentials.certificate.grant
             or any(getattr(self.declaration, name) != getattr(declaration, name) for name in _RESTARTING)
         )
@@ -170,8 +170,8 @@ class Mesh:
         return self._credentials
 
     def has_authority(self, credentials: Credentials) -> bool:
-        """Whether they are of the mesh's authority; under another one it is another mesh."""
-        return credentials.authority.fingerprint == self._credentials.authority.fingerprint
+        """Whether they share an authority with the mesh, as while one takes over; else it is another mesh."""
+        return bool(credentials.authority.fingerprints & self._credentials.authority.fingerprints)
 
     def update(self, declaration: Declaration, credentials: Credentials) -> bool:
         """Follow what needs no restart; whether the declaration differs. New links use new credentials, old ones stay.
@@ -314,11 +314,16 @@ class Mesh:
             self._host.clock(),
         )
         try:
-            return make(Stored(state.records, state.certificates, state.number))
-        except ValueError as error:  # of another authority, or damaged: the others know it all
+            engine = make(Stored(state.records, state.certificates, state.number))
+        except ValueError as error:  # damaged: the others know it all
             self._log.warning("starting without what was stored: %s", error)
             self._host.store.forget(self.mesh_id)
             return make(Stored(number=state.number))
+        left_out = engine.left_out
+        if left_out.records or left_out.certificates:
+            self._log.warning("dropped what was stored under an authority that is not trusted any more")
+            self._host.store.drop(self.mesh_id, left_out.records, left_out.certificates)
+        return engine
 
     def _set_links(self, credentials: Credentials) -> None:
         tls = MeshTls(

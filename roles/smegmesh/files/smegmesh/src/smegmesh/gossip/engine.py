@@ -90,6 +90,7 @@ class Engine:
         sharing = sharing or Sharing()
         known = sharing.loaded(stored, partial(load, settings, authority, stored, sharing), Knowledge.copy)
         self.counters: Counter[str] = Counter()
+        self.left_out = known.left_out
         self._settings = settings
         self._authority = authority
         self._own = certificate.grant.node_key
