@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         request = certificates.read_request(found["request"], wanted)
         current = certificates.read_certificate(authority, found["certificate"])
         now = time.time()
-        reason = certificates.reason_to_issue(current, found["certificate"], request, wanted, now)
+        reason = certificates.reason_to_issue(authority, current, found["certificate"], request, wanted, now)
         pem = found["certificate"]
         if reason:
             purpose = f"host {wanted.node_name} needs a new certificate ({reason})"
@@ -112,7 +112,7 @@ class ActionModule(ActionBase):
         if on_host and not options["replace_authority"]:
             where = f"authority.pem of host {options['node_name']}"
             other = certificates.read_authority(on_host.encode("ascii"), where)
-            if other.fingerprint != authority.fingerprint:
+            if not other.fingerprints & authority.fingerprints:
                 raise certificates.CertificateProblem(
                     f"host {options['node_name']} belongs to another authority {options['authority']!r} "
                     f"({other.fingerprint.hex()[:16]}) than {path} ({authority.fingerprint.hex()[:16]}): "

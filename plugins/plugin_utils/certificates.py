@@ -74,12 +74,16 @@ def read_certificate(authority: t.Any, pem: str) -> t.Any:
         return None
 
 
-def reason_to_issue(current: t.Any, pem: str, request: t.Any, wanted: Wanted, now: float) -> str | None:
+def reason_to_issue(
+    authority: t.Any, current: t.Any, pem: str, request: t.Any, wanted: Wanted, now: float
+) -> str | None:
     """Why the host needs another certificate than C(current); None if it is good."""
     if not pem:
         return "there is none"
     if current is None:
         return "it is damaged or of another authority"
+    if not authority.issued(current.der):
+        return "another authority takes over"
     if current.identity_key != request.identity_key:
         return "the host's identity key changed"
     if current.grant.node_key != request.node_key:

@@ -348,6 +348,14 @@ class Authority:
                 raise NotIssued(f"the certificate is of another authority than {self.name!r}") from None
             raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
 
+    def issued(self, der: bytes) -> bool:
+        """Whether this authority itself issued a certificate that `verify` accepts, not the other one."""
+        try:
+            x509.load_der_x509_certificate(der).verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, *PARSE_ERRORS):
+            return False
+        return True
+
     def verify_signature(self, signature: bytes, message: bytes) -> bool:
         """Whether the authority's own key made the signature."""
         if verify(self.public, signature, message):
