@@ -184,4 +184,4 @@ class ActionModule(ActionBase):
 
 def _revokes(replaced: issued.Keys) -> dict[str, t.Any]:
     """What a diff says of keys that are replaced; nothing where none is."""
-    return {"revokes": {key: list(meshes) for key, meshes in replaced.items()}} if replaced else {}
+    return {"revokes": replaced} if replaced else {}

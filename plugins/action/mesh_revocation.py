@@ -59,7 +59,8 @@ class ActionModule(ActionBase):
                     return done
                 if done.get("failed"):
                     self._display.warning(
-                        f"the revocation of {each.node_key} in mesh {each.mesh} waits for another run: {done['msg']}"
+                        f"{variables['inventory_hostname']} did not take the revocation of {each.node_key} in mesh "
+                        f"{each.mesh}, which waits for another run: {done['msg']}"
                     )
                     left.append(each)
                 else:

@@ -23,7 +23,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certific
 ANY_MESH = "*"
 _FINGERPRINT = 16  # digits, as results show it
 
-Keys = Mapping[str, t.Tuple[str, ...]]
+Keys = Mapping[str, t.List[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Record:
     def granted(self, node_key: bytes, meshes: Iterable[str]) -> Record:
         """With the meshes of another certificate of a key."""
         text = _text(node_key)
-        united = tuple(sorted({*self.issued.get(text, ()), *meshes}))
+        united = sorted({*self.issued.get(text, ()), *meshes})
         return dataclasses.replace(self, issued={**self.issued, text: united})
 
     def granted_by(self, certificate: t.Any, node_name: str) -> Record:
@@ -66,7 +66,7 @@ def decode(content: bytes, where: str) -> Record:
     """A record as C(Record.encode) wrote it; CertificateProblem for anything else."""
     try:
         parts = json.loads(content)
-        return Record(*({str(key): tuple(parts[part][key]) for key in parts[part]} for part in ("issued", "replaced")))
+        return Record(*({str(key): list(parts[part][key]) for key in parts[part]} for part in ("issued", "replaced")))
     except (ValueError, TypeError, KeyError) as error:
         raise certificates.CertificateProblem(
             f"{where} is damaged: restore it from a backup, or remove it and revoke by hand what it may have named"
@@ -103,7 +103,7 @@ class Book:
         self._loader = loader
         self._authority = authority
         self._issued = os.path.join(here, "issued", name)
-        self.revocations = os.path.join(here, "revocations", name)
+        self._revocations = os.path.join(here, "revocations", name)
 
     def read(self, node_name: str) -> Record:
         path = self._path(node_name)
@@ -117,16 +117,16 @@ class Book:
 
     def keep(self, mesh: str, node_key: str, line: bytes) -> None:
         """Have a revocation wait; OSError if it cannot be written."""
-        os.makedirs(self.revocations, mode=0o700, exist_ok=True)
+        os.makedirs(self._revocations, mode=0o700, exist_ok=True)
         name = f"{mesh}-{identity.load('keys').decode_key(node_key).hex()}"
-        controller_files.write(os.path.join(self.revocations, name), line, 0o644)
+        controller_files.write(os.path.join(self._revocations, name), line, 0o644)
 
     def waiting(self, meshes: Iterable[str]) -> list[Waiting]:
         """What waits for a member of these meshes; CertificateProblem for a file that is no revocation."""
-        if not os.path.isdir(self.revocations):
+        if not os.path.isdir(self._revocations):
             return []
-        names = sorted(name for name in os.listdir(self.revocations) if name.rpartition("-")[0] in meshes)
-        found = [self._read(os.path.join(self.revocations, name)) for name in names]
+        names = sorted(name for name in os.listdir(self._revocations) if name.rpartition("-")[0] in meshes)
+        found = [self._read(os.path.join(self._revocations, name)) for name in names]
         return [each for each in found if each is not None]
 
     def discard(self, waiting: Waiting) -> None:

@@ -216,7 +216,7 @@ def test_a_host_that_is_installed_anew_has_its_old_key_revoked_wherever_that_was
     assert site.waiting() == []
     host.install_anew()
     answer = site.run(host)
-    assert answer["replaced"] == {old: ("office", "prod")}
+    assert answer["replaced"] == {old: ["office", "prod"]}
     assert answer["diff"]["after"]["revokes"] == {old: ["office", "prod"]}
     assert site.waiting() == [("office", old), ("prod", old)]
     again = site.run(host)
@@ -224,7 +224,7 @@ def test_a_host_that_is_installed_anew_has_its_old_key_revoked_wherever_that_was
     assert site.waiting() == [("office", old), ("prod", old)]
     second = text(host.node_key)
     host.install_anew()
-    assert site.run(host)["replaced"] == {second: ("prod",)}
+    assert site.run(host)["replaced"] == {second: ["prod"]}
 
 
 def test_new_keys_beside_a_certificate_older_than_the_record_replace_those_in_it(site, host):
@@ -234,7 +234,7 @@ def test_new_keys_beside_a_certificate_older_than_the_record_replace_those_in_it
             path.unlink()
     old = text(host.node_key)
     host.node_key = Host().node_key
-    assert site.run(host)["replaced"] == {old: ("prod",)}
+    assert site.run(host)["replaced"] == {old: ["prod"]}
 
 
 def test_what_hosts_had_before_there_was_a_record_is_recorded_by_the_next_run(site, host):
@@ -298,7 +298,7 @@ def test_check_mode_predicts_what_is_revoked_and_signs_nothing(site, host):
     host.install_anew()
     before = site.files()
     site.check_mode = True
-    assert site.run(host)["replaced"] == {old: ("prod",)}
+    assert site.run(host)["replaced"] == {old: ["prod"]}
     host.has_agent = False
     assert site.run(host)["diff"]["after"]["revokes"] == {old: ["prod"]}
     assert site.run(host, revoke_replaced=False)["replaced"] == {}

@@ -53,7 +53,9 @@ class Site:
         action._loader = DataLoader()
         action._display = types.SimpleNamespace(warning=self.warnings.append)
         action._module = self.module
-        return action._ensure({"authority_certificate": str(self.certificate), "meshes": list(meshes)}, {})
+        return action._ensure(
+            {"authority_certificate": str(self.certificate), "meshes": list(meshes)}, {"inventory_hostname": "a1"}
+        )
 
 
 @pytest.fixture
@@ -72,7 +74,8 @@ def test_what_an_agent_refuses_waits_for_another_run(site):
     site.refusal = {"failed": True, "msg": "the agent is not running"}
     assert site.run("prod") == {"changed": False, "revoked": [], "waiting": [PROD]}
     assert site.warnings == [
-        f"the revocation of {KEYS[1]} in mesh prod waits for another run: the agent is not running"
+        f"a1 did not take the revocation of {KEYS[1]} in mesh prod, which waits for another run: "
+        "the agent is not running"
     ]
     site.refusal = None
     assert site.run("prod")["revoked"] == [PROD]
