@@ -38,8 +38,7 @@ def drift(hosts: Hosts, declared: Declared) -> dict[str, dict[str, str]]:
     """By mesh id and name, who is not as the inventory says.
 
     C(absent), C(down) or C(mute) is who is declared, and not alive as the others see it; C(undeclared) is who lives in
-    the mesh, and is not declared. Meshes of which no host told its members are not judged, nor is anything if nothing is
-    declared.
+    the mesh, and is not declared. What no host told of is not judged, and nothing is if nothing is declared.
     """
     if not declared:
         return {}
