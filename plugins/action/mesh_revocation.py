@@ -43,12 +43,12 @@ class ActionModule(ActionBase):
         path = options["authority_certificate"]
         pem = controller_files.read(self._loader, path)
         if pem is None:
-            return _answer([], [])
+            return _answer(False, [], [])
         book = issued.Book(self._loader, path, certificates.read_authority(pem, path))
         waiting = book.waiting(options["meshes"])
         if self._task.check_mode or not waiting:
-            return _answer(waiting, [])
-        taken, left = [], []
+            return _answer(bool(waiting), waiting, [])
+        taken, left, changed = [], [], False
         for each in waiting:
             claimed = controller_files.claim(each.path)
             if claimed is None:
@@ -62,11 +62,11 @@ class ActionModule(ActionBase):
                         f"{variables['inventory_hostname']} did not take the revocation of {each.node_key} in mesh "
                         f"{each.mesh}, which waits for another run: {done['msg']}"
                     )
-                    left.append(each)
-                else:
+                elif done["told"]:
                     book.discard(each)
-                    taken.append(each)
-        return _answer(taken, left)
+            (taken if done.get("told") else left).append(each)
+            changed = changed or bool(done.get("changed"))
+        return _answer(changed, taken, left)
 
     def _module(self, each: issued.Waiting, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         return t.cast(
@@ -79,6 +79,6 @@ class ActionModule(ActionBase):
         )
 
 
-def _answer(taken: list[issued.Waiting], left: list[issued.Waiting]) -> dict[str, t.Any]:
+def _answer(changed: bool, taken: list[issued.Waiting], left: list[issued.Waiting]) -> dict[str, t.Any]:
     described = [[{"mesh": each.mesh, "node_key": each.node_key} for each in part] for part in (taken, left)]
-    return {"changed": bool(taken), "revoked": described[0], "waiting": described[1]}
+    return {"changed": changed, "revoked": described[0], "waiting": described[1]}

@@ -15,7 +15,8 @@ author:
 description:
   - When M(smegmesh.wireguard.mesh_certificate) replaces a node key, the old one's revocation waits in C(revocations)
     beside the authority's certificate. This hands what waits to the agent of the host, which tells all other members.
-  - One member that takes a revocation is enough. What an agent refuses waits for the next run, with a warning.
+  - One member that takes a revocation is enough, if it sees another one alive. Till then it waits, and is handed over
+    again in the next run. So does what an agent refuses, with a warning.
   - Where nothing waits, the host is not contacted.
 options:
   authority_certificate:
@@ -32,9 +33,10 @@ extends_documentation_fragment:
   - smegmesh.wireguard.attributes.host
 attributes:
   check_mode:
-    support: full
+    support: partial
     details:
-      - It predicts that the host takes what waits now. What M(smegmesh.wireguard.mesh_certificate) predicts does not.
+      - It predicts a change for what waits now, even if the agent may know it already. What
+        M(smegmesh.wireguard.mesh_certificate) only predicts does not wait.
   diff_mode:
     support: none
   idempotent:
@@ -54,13 +56,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 revoked:
-  description: What the agent took.
+  description: What the agent took, and the mesh knows.
   type: list
   elements: dict
   returned: success
   sample: [{mesh: prod, node_key: 5bW2H5nVPXpVnp6y0E9LYY0c5mLmzQdNf3cY3sFJx3Q=}]
 waiting:
-  description: What it refused, which waits for the next run.
+  description: What waits for the next run, since the agent refused it, or sees nobody else alive.
   type: list
   elements: dict
   returned: success

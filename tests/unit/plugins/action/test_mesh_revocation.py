@@ -34,6 +34,8 @@ class Site:
         self.book = issued.Book(DataLoader(), str(self.certificate), self.authority)
         self.check_mode = False
         self.refusal = None
+        self.alone = False
+        self.known = set()
         self.handed = []
         self.warnings = []
         for each in (OFFICE, PROD):
@@ -45,7 +47,11 @@ class Site:
     def module(self, each, variables):
         self.handed.append((each.mesh, each.node_key))
         identity.load("revocation").read_revocation(self.authority, each.line.encode("ascii"))
-        return self.refusal or {"changed": True, "node_key": each.node_key}
+        if self.refusal:
+            return self.refusal
+        changed = each.node_key not in self.known
+        self.known.add(each.node_key)
+        return {"changed": changed, "node_key": each.node_key, "told": not self.alone}
 
     def run(self, *meshes):
         action = ActionModule.__new__(ActionModule)
@@ -79,6 +85,16 @@ def test_what_an_agent_refuses_waits_for_another_run(site):
     ]
     site.refusal = None
     assert site.run("prod")["revoked"] == [PROD]
+
+
+def test_what_only_a_lone_host_knows_waits_till_it_has_company(site):
+    site.alone = True
+    assert site.run("prod") == {"changed": True, "revoked": [], "waiting": [PROD]}
+    assert site.run("prod") == {"changed": False, "revoked": [], "waiting": [PROD]}
+    assert site.warnings == []
+    site.alone = False
+    assert site.run("prod") == {"changed": False, "revoked": [PROD], "waiting": []}
+    assert site.run("prod") == {"changed": False, "revoked": [], "waiting": []}
 
 
 def test_a_host_that_is_lost_meanwhile_is_unreachable_and_nothing_is_lost(site):
