@@ -9,7 +9,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SMEGMESH_LAB_ENGINE ?= docker
 SMEGMESH_LAB_IMAGE ?= smegmesh-host:bookworm
-export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE
+SMEGMESH_LAB_BASE_IMAGE ?= debian:bookworm
+export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE SMEGMESH_LAB_BASE_IMAGE
 
 PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -36,7 +37,7 @@ venv: ## .venv from the locked requirements
 
 image: ## the container engine, started if none answers, and the image of a lab host
 	@scripts/engine start
-	@roles/smegmesh_lab/files/image $(SMEGMESH_LAB_ENGINE) $(SMEGMESH_LAB_IMAGE)
+	@roles/smegmesh_lab/files/image $(SMEGMESH_LAB_ENGINE) $(SMEGMESH_LAB_IMAGE) $(SMEGMESH_LAB_BASE_IMAGE)
 
 engine-stop: ## stop the engine, if it was started from here
 	@scripts/engine stop

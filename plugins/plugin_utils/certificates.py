@@ -129,6 +129,15 @@ def sign(authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, da
     return t.cast(bytes, pem).decode("ascii")
 
 
+def revoke(key_pem: bytes, mesh: str, node_key: str, purpose: str) -> bytes:
+    """A revocation of a node key in a mesh, signed in this process. C(purpose) is for CertificateProblem."""
+    try:
+        key = identity.load("keys").decode_key(node_key)
+        return t.cast(bytes, identity.load("revocation").make_revocation(key_pem, mesh, key))
+    except ValueError as error:
+        raise CertificateProblem(f"{purpose}: {error}") from error
+
+
 def describe(authority: t.Any, certificate: t.Any) -> dict[str, t.Any]:
     """What a certificate says, for people; keys as fingerprints or public text."""
     return {
