@@ -144,5 +144,8 @@ class StatusSource(Protocol):
     async def forget(self, mesh: str, member: str) -> Removed:
         """Take out a member that is down, by name, alias or node key; KeyError as above, Rejected if it is not down."""
 
+    async def metrics(self) -> str:
+        """What is measured, as `exposition` has it."""
+
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""
