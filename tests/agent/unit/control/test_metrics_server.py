@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from https_hosts import LOOPBACK, free_port
 
 from smegmesh.control.exposition import CONTENT_TYPE
@@ -78,6 +81,13 @@ async def test_nothing_else_is_there(request_: bytes, status: bytes) -> None:
         answer = await say(port, request_)
         assert answer.split(b" ")[:2] == [b"HTTP/1.1", status]
         assert b"ask GET /metrics" in answer
+
+
+@given(head=st.one_of(st.binary(max_size=200), st.from_regex(rb"[A-Z]{3,6} /[ -~]* HTTP/1.1\r\n(.*\r\n)*\r\n")))
+def test_whatever_is_said_has_an_answer(head: bytes) -> None:
+    answer = asyncio.run(MetricsServer("127.0.0.1:1", measure)._answer(head))
+    assert re.match(rb"HTTP/1.1 (200|400|404|405|431) [A-Z]", answer)
+    assert b"\r\nConnection: close\r\n\r\n" in answer
 
 
 async def test_who_is_slow_or_many_has_its_bounds() -> None:
