@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from https_hosts import LOOPBACK, free_port
 from hypothesis import given
 from hypothesis import strategies as st
-from https_hosts import LOOPBACK, free_port
 
 from smegmesh.control.exposition import CONTENT_TYPE
 from smegmesh.control.metrics_server import Limits, MetricsServer
@@ -129,5 +129,8 @@ async def test_what_is_wrong_is_told() -> None:
 
 def test_it_does_without_aiohttp() -> None:
     """Its memory is what makes a server of its own worth while."""
-    program = "import sys, smegmesh.control.metrics_server; print('aiohttp' in sys.modules)"
+    program = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "import smegmesh.control.metrics_server; print('aiohttp' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
