@@ -73,6 +73,7 @@ test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, ansible-test
 	@scripts/lint
 
 test-unit: setup ## unit and property tests, of the agent and of the plugins
+	@scripts/promtool
 	$(PYTEST) $(SELECTED) tests/agent/unit tests/agent/property
 	@scripts/collection copy
 	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)

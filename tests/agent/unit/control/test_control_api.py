@@ -60,6 +60,9 @@ class Agent:
             raise Rejected(f"{member} is not down", "revoke it")
         return types.Removed(mesh=mesh, node_key="key", changed=True)
 
+    async def metrics(self) -> str:
+        return 'smegmesh_mesh_up{mesh="prod"} 1\n'
+
     async def reload(self) -> types.Reloaded:
         self.reloads += 1
         return types.Reloaded(changed=["prod"], problems={"office": "port 51820 is in use"})

@@ -112,6 +112,11 @@ class Agent:
         with (self.directories.etc / "agent.yml").open("a") as file:
             file.write(f'api: {{listen: "{listen}"}}\n')
 
+    def offer_metrics(self, *settings: str) -> None:
+        """Have the agent's settings say how it offers metrics."""
+        with (self.directories.etc / "agent.yml").open("a") as file:
+            file.write(f"metrics: {{{', '.join(settings)}}}\n")
+
     def file(self, mesh: str = MESH) -> Path:
         return self.meshes_directory / f"{mesh}.yml"
 

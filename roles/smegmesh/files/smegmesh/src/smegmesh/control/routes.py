@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
+from smegmesh.control import exposition
 from smegmesh.control.access import may_change, peer_credentials
 from smegmesh.control.errors import Rejected
 from smegmesh.control.types import Problem, StatusSource
@@ -72,6 +73,7 @@ class _Reading:
             web.get("/v1/status", self.status),
             web.get("/v1/meshes", self.meshes),
             web.get("/v1/meshes/{mesh}/members", self.members),
+            web.get("/metrics", self.metrics),
         ]
 
     async def status(self, _request: web.Request) -> web.Response:
@@ -86,6 +88,10 @@ class _Reading:
             return _answer(await self._source.members(mesh))
         except KeyError:
             return _no_mesh(self._source, mesh)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        body = (await self._source.metrics()).encode()
+        return web.Response(body=body, headers={"Content-Type": exposition.CONTENT_TYPE})
 
 
 class _Changing:

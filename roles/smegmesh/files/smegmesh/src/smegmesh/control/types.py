@@ -158,5 +158,8 @@ class StatusSource(Protocol):
     async def rotate(self, *, force: bool) -> Rotated:
         """Replace the host's tunnel key. Rejected if members would not learn of it, unless that is to be forced."""
 
+    async def metrics(self) -> str:
+        """What is measured, as `exposition` has it."""
+
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import smegmesh
 from smegmesh.control import types
 from smegmesh.control.errors import Rejected
 from smegmesh.control.https import HttpsServer
+from smegmesh.control.metrics_server import MetricsServer
 from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon import removals
@@ -22,9 +24,11 @@ from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
+from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
+from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
@@ -79,6 +83,7 @@ class Daemon:
         self.failure: StoreDamaged | None = None
         self._settings = settings
         self._started = loop.time()
+        self._started_wall = time.time()
         self._problem = problem
         self._plane_named = platform.plane_named
         self._links = Links(
@@ -112,6 +117,9 @@ class Daemon:
         self._forwarding = self._make_forwarding() if platform.tunnels else None
         listen = settings.api_listen
         self._api = HttpsServer(listen, self, self._api_tls) if listen is not None else None
+        self._scrape = Scrape(self._read_metrics, per_peer=settings.metrics_per_peer, clock=loop.time)
+        listen = settings.metrics_listen
+        self._metrics = MetricsServer(listen, self.metrics) if listen is not None else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -120,6 +128,8 @@ class Daemon:
             self._forwarding.start()
         if self._api is not None:
             self._api.start()
+        if self._metrics is not None:
+            self._metrics.start()
         await self.reload()
 
     def _give_up(self, failure: StoreDamaged) -> None:
@@ -131,6 +141,8 @@ class Daemon:
         self.stopping.set()
         if self._api is not None:
             await self._api.stop()
+        if self._metrics is not None:
+            await self._metrics.stop()
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
         self._host.routes.close()
@@ -153,7 +165,7 @@ class Daemon:
             if name not in self._meshes
         ]
         forwarding = [self._forwarding.problem, *self._forwarding.obstacles] if self._forwarding is not None else []
-        api = self._api.problem if self._api is not None else None
+        listeners = [each.problem for each in (self._api, self._metrics) if each is not None]
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
@@ -161,7 +173,7 @@ class Daemon:
             tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, api, *forwarding, *self._host_problems) if problem],
+            problems=[problem for problem in (self._problem, *listeners, *forwarding, *self._host_problems) if problem],
         )
 
     def summary(self) -> str:
@@ -203,6 +215,22 @@ class Daemon:
             node_key=encode_key(keys.node_key),
             before=encode_key(before.tunnel_key),
             tunnel_key=encode_key(keys.tunnel_key),
+        )
+
+    async def metrics(self) -> str:
+        """What is measured, for Prometheus."""
+        return await self._scrape.text()
+
+    async def _read_metrics(self) -> AgentReading:
+        failed = [name for name in self._problems if name not in self._meshes]
+        meshes = await asyncio.gather(*(read_mesh(mesh, self._host.clock) for mesh in self._meshes.values()))
+        return AgentReading(
+            version=smegmesh.__version__,
+            failed=failed,
+            link_counters=dict(self._links.counters),
+            meshes=meshes,
+            process=read_process(self._started_wall),
+            wall=time.time(),
         )
 
     async def reload(self) -> types.Reloaded:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+from smegmesh.control.exposition import Histogram
 from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
@@ -27,6 +28,7 @@ from smegmesh.store import Device, StoreError
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
+_APPLY_TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds, for metrics
 _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is until the view is that of the others
 
 
@@ -58,6 +60,7 @@ class Interface:
         self.device = declaration.interface
         self.port = port
         self.problem: str | None = None
+        self.apply_times = Histogram(_APPLY_TIMES)  # of what was planned otherwise: how long until the device had it
         self._host = host
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
@@ -248,8 +251,11 @@ class Interface:
         self._pending = change.peers
         plan = planner.plan if checking else None
         endpoints, unresolved = await self._resolve(change.peers if plan is None else plan.peers, change.routes)
+        begun = self._host.clock()
         async with self._device_lock:
             await in_thread(reconciler.apply, change, endpoints)
+            if change.peers:
+                self.apply_times.observe(self._host.clock() - begun)
             repaired = [] if plan is None else await in_thread(reconciler.check, plan, endpoints)
         self._pending = unresolved
         if change.successors:

@@ -72,6 +72,7 @@ class Mesh:
         self.declaration = declaration
         self.alarms: deque[str] = deque(maxlen=_KEPT_ALARMS)
         self.dial_problem: str | None = None
+        self.began = host.clock()
         self._dial_failures: set[str] = set()  # those that were logged
         self._host = host
         self._credentials = credentials

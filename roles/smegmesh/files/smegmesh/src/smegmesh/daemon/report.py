@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Literal
 
 from smegmesh.control import types
@@ -11,7 +10,7 @@ from smegmesh.crdt.entry import Role
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState
-from smegmesh.gossip.view import Member, View
+from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.host import network_of
 from smegmesh.routing.plan import way_to
@@ -109,8 +108,8 @@ def mesh_state(mesh: Mesh) -> State:
 
 
 def _count(view: View) -> types.Members:
-    counted = Counter(member.liveness.value for member in view.members.values())
-    return types.Members(alive=counted["alive"], mute=counted["mute"], down=counted["down"])
+    counted = view.liveness()
+    return types.Members(**{each.value: counted[each] for each in Liveness})
 
 
 def _name(view: View, node_key: bytes | None) -> str | None:
