@@ -58,6 +58,7 @@ _raw:
   elements: raw
 """
 
+import textwrap
 import typing as t
 
 from ansible.errors import AnsibleLookupError
@@ -104,5 +105,5 @@ def _search(expression: t.Any, live: dict[str, t.Any]) -> t.Any:
 
 
 def _mistake(term: str, error: Exception) -> AnsibleLookupError:
-    said = " ".join(str(error).split())
+    said = textwrap.shorten(str(error), 300, placeholder=" …")  # it may hold all that was searched
     return AnsibleLookupError(f"mesh_query: the expression {term!r} does not hold: {said}: see https://jmespath.org")

@@ -1,0 +1,108 @@
+"""JMESPath over what an agent knows, and the program that searches: `python -m smegmesh.control.query`.
+
+A line of JMESPath can ask for more than any host has (`[@, @] | [@, @] | …`), and once begun it cannot be called off.
+So the agent has it searched by a process of its own (`searching.py`), which ends for certain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import textwrap
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import IncompleteExpressionError, JMESPathError, LexerError
+
+FOUND, BAD, TOO_MUCH = 0, 2, 3  # exit status
+SECONDS = 5  # of computing
+MEMORY = 512 << 20  # bytes of address space
+ANSWER = 16 << 20  # bytes
+_SAID = 200  # characters of what is wrong
+_EXPRESSION = 2048  # bytes: quoted, it must fit into the first line of a request
+
+
+class BadExpression(ValueError):
+    """One line on what is wrong with an expression; `position` is where, in characters from 0, if it is in its text."""
+
+    def __init__(self, why: str, position: int | None = None) -> None:
+        super().__init__(why if position is None else f"{why}, at column {position + 1}")
+        self.position = position
+
+
+def check(expression: str) -> Any:
+    """The compiled expression; BadExpression if it is none."""
+    try:
+        if len(expression.encode()) > _EXPRESSION:
+            raise BadExpression(f"is longer than {_EXPRESSION} bytes")
+        return jmespath.compile(expression)
+    except UnicodeEncodeError:
+        raise BadExpression("is not UTF-8") from None
+    except JMESPathError as error:
+        raise _bad(error) from None
+    except RecursionError:
+        raise BadExpression("is nested too deeply") from None
+
+
+def search(expression: str, picture: Any) -> Any:
+    """What the expression finds in plain data, None for nothing; BadExpression if it does not hold there."""
+    compiled = check(expression)
+    try:
+        return compiled.search(picture)
+    except JMESPathError as error:
+        raise _bad(error) from None
+    except RecursionError:
+        raise BadExpression("is nested too deeply") from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # which it forgets to check, as a step of 0
+        raise BadExpression(f"does not fit what is searched ({error})") from None
+
+
+def caret(expression: str, position: int) -> str:
+    """The expression, and below it a caret at the position, for a terminal."""
+    shown = "".join(character if character.isprintable() else "?" for character in expression)
+    return f"  {shown}\n  {' ' * position}^"
+
+
+def _bad(error: JMESPathError) -> BadExpression:
+    """In one line of bounded length: what the library says may hold whatever was searched."""
+    if isinstance(error, IncompleteExpressionError):
+        said = "is not complete"
+    elif isinstance(error, LexerError):
+        said = error.message
+    else:
+        said = getattr(error, "msg", None) or str(error)
+    return BadExpression(
+        textwrap.shorten(said.rstrip("."), _SAID, placeholder=" …"), getattr(error, "lex_position", None)
+    )
+
+
+def main() -> int:
+    """`[expression, picture]` as JSON on standard input -> `{"result": …}`, or why not, on standard output."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        expression, picture = json.load(sys.stdin.buffer)
+        answer = json.dumps({"result": search(expression, picture)})
+    except BadExpression as error:
+        print(error)
+        return BAD
+    except MemoryError:
+        return TOO_MUCH
+    if len(answer) > ANSWER:
+        return TOO_MUCH
+    print(answer)
+    return FOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())
