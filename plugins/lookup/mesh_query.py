@@ -80,7 +80,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[t.Any]:
         if JMESPATH_ERROR is not None:
             raise AnsibleLookupError(f"mesh_query: {missing_required_lib('jmespath')}") from JMESPATH_ERROR
-        self.set_options(var_options=variables, direct=kwargs)
+        self.set_options(var_options=api.variables(variables, self._templar), direct=kwargs)
         expressions = [_compile(term) for term in terms]
         try:
             with api.Client(api.Connection.from_options(self.get_option)) as client:

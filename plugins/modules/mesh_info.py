@@ -34,10 +34,10 @@ options:
     default: false
   query:
     description:
-      - An expression of JMESPath (U(https://jmespath.org)), searched by the agent for each of O(meshes), or for each mesh
-        of the host if O(meshes) is empty.
-      - It is over the same mapping as that of the lookup P(smegmesh.wireguard.mesh_query#lookup), with the members of the
-        one mesh alone.
+      - An expression of JMESPath (U(https://jmespath.org)), searched by the agent for each of O(meshes), or for each
+        mesh of the host if O(meshes) is empty.
+      - It is over the same mapping as that of the lookup P(smegmesh.wireguard.mesh_query#lookup), with the members of
+        the one mesh alone.
     type: str
     version_added: 0.2.0
 extends_documentation_fragment:
