@@ -88,6 +88,7 @@ def main() -> int:
     """`[expression, picture]` as JSON on standard input -> `{"result": …}`, or why not, on standard output."""
     with contextlib.suppress(OSError):
         os.nice(10)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
