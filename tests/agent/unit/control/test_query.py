@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smegmesh.control import searching, types
-from smegmesh.control.query import BadExpression, caret, check, search
+from smegmesh.control.query import BadExpression, caret, check, encode, search
 from smegmesh.control.searching import NotSearched, Searcher
 
 PICTURE = {"status": {"node_name": "a1"}, "meshes": [], "members": {"prod": [{"name": "a1"}, {"name": "a2"}]}}
@@ -45,6 +45,12 @@ def test_what_is_wrong_is_one_line_with_its_column(expression: str, why: str, po
     with pytest.raises(BadExpression, match=why) as caught:
         search(expression, PICTURE)
     assert "\n" not in str(caught.value) and caught.value.position == position
+
+
+def test_what_is_found_is_json() -> None:
+    assert encode(search("[`1`, status.nothing]", PICTURE)) == '{"result": [1, null]}'
+    with pytest.raises(BadExpression, match="JSON"):
+        encode(search("to_number('inf')", PICTURE))
 
 
 def test_a_caret_is_below_what_is_wrong() -> None:

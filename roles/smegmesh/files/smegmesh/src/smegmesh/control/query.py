@@ -26,10 +26,14 @@ _EXPRESSION = 2048  # bytes: quoted, it must fit into the first line of a reques
 
 
 class BadExpression(ValueError):
-    """One line on what is wrong with an expression; `position` is where, in characters from 0, if it is in its text."""
+    """One line on what is wrong with an expression; `position` is where, in characters from 0, if it is in its text.
+
+    The line is bounded: what the library says may hold whatever was searched.
+    """
 
     def __init__(self, why: str, position: int | None = None) -> None:
-        super().__init__(why if position is None else f"{why}, at column {position + 1}")
+        said = textwrap.shorten(why, _SAID, placeholder=" …")
+        super().__init__(said if position is None else f"{said}, at column {position + 1}")
         self.position = position
 
 
@@ -56,12 +60,7 @@ def search(expression: str, picture: Any) -> Any:
         raise _bad(error) from None
     except RecursionError:
         raise BadExpression("is nested too deeply") from None
-    except (
-        ArithmeticError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # which it forgets to check, as a step of 0
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:  # what it does not check, as a step of 0
         raise BadExpression(f"does not fit what is searched ({error})") from None
 
 
@@ -72,16 +71,21 @@ def caret(expression: str, position: int) -> str:
 
 
 def _bad(error: JMESPathError) -> BadExpression:
-    """In one line of bounded length: what the library says may hold whatever was searched."""
     if isinstance(error, IncompleteExpressionError):
         said = "is not complete"
     elif isinstance(error, LexerError):
         said = error.message
     else:
         said = getattr(error, "msg", None) or str(error)
-    return BadExpression(
-        textwrap.shorten(said.rstrip("."), _SAID, placeholder=" …"), getattr(error, "lex_position", None)
-    )
+    return BadExpression(said.rstrip("."), getattr(error, "lex_position", None))
+
+
+def encode(found: Any) -> str:
+    """`{"result": …}` in JSON; BadExpression for a number that JSON has not."""
+    try:
+        return json.dumps({"result": found}, allow_nan=False)
+    except ValueError:
+        raise BadExpression("finds a number that JSON has not") from None
 
 
 def main() -> int:
@@ -93,7 +97,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         expression, picture = json.load(sys.stdin.buffer)
-        answer = json.dumps({"result": search(expression, picture)})
+        answer = encode(search(expression, picture))
     except BadExpression as error:
         print(error)
         return BAD
