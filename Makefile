@@ -19,7 +19,7 @@ LAYERS := lint unit integration simulation fuzz kernel netns molecule
 SCENARIOS := default bridge
 LONG_SCENARIOS := exits clients
 
-.PHONY: help setup packages venv image engine-stop lock demo demo-down \
+.PHONY: help setup packages venv image engine-stop lock docs demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
 
 help: ## show this list
@@ -46,6 +46,9 @@ lock: venv ## bring requirements.txt up to requirements.in, keeping what it pins
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
+docs: venv ## the pages of plugins and roles, from what the code says of them
+	@scripts/docs
+
 demo: setup ## five hosts, one playbook, a mesh: status and pings
 	ansible-playbook -i inventories/lab playbooks/lab.yml
 	ansible-playbook -i inventories/lab playbooks/site.yml
@@ -69,7 +72,7 @@ test-all: ## the long tests too
 # Without SMEGMESH_TEST_LONG, the long ones stay out.
 SELECTED = $(if $(SMEGMESH_TEST_LONG),,-m "not long")
 
-test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, ansible-test sanity
+test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, pages, galaxy-importer, ansible-test sanity
 	@scripts/lint
 
 test-unit: setup ## unit and property tests, of the agent and of the plugins

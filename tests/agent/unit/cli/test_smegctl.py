@@ -30,7 +30,7 @@ from smegmesh.identity.keys import encode_key
 from smegmesh.store.keys import ensure_keys
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
-_ASKING = ("status", "members", "revoke", "forget")
+_ASKING = ("status", "members", "query", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
 HTTPS = {"mesh": "prod", "name": "service-https", "services": {"https": "tcp/443"}}
 ROUTE = {"mesh": "prod", "name": "route-lab", "advertise": ["2001:db8:10::/48"]}
@@ -146,6 +146,7 @@ class Host:
         places = {
             "status": "socket",
             "members": "socket",
+            "query": "socket",
             "apply": "socket state etc",
             "request": "state",
             "revoke": "socket",
@@ -238,6 +239,25 @@ def test_members_as_text_and_as_json(host: Host, agent: Agent) -> None:
         assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(MEMBERS)})
     code, _, err = host.run("members", "other")
     assert (code, err) == (1, "smegctl: this host is not in mesh other: its meshes are: prod, office\n")
+
+
+def test_what_an_expression_finds_is_json(host: Host, agent: Agent) -> None:
+    assert host.run("query", "prod", "members.prod[?role=='client'].name") == (0, '[\n  "c1"\n]\n', "")
+    assert host.run("query", "prod", "members.prod[0].alias") == (0, '"web\\u001b[31m"\n', "")
+    assert host.run("query", "prod", "nothing", "--json") == (0, '{"result": null}\n', "")
+
+
+def test_a_wrong_expression_is_shown_where_it_is_wrong(host: Host, agent: Agent) -> None:
+    code, out, error = host.run("query", "prod", "members..prod")
+    assert (code, out) == (2, "")
+    assert error.splitlines()[1:] == ["  members..prod", "          ^"]
+    assert error.startswith("smegctl: expression ") and ", at column 9: see https://jmespath.org" in error
+    code, out, error = host.run("query", "prod", "members[", "--json")
+    said = {"message": "expression is not complete, at column 9", "path": "", "fix": "see https://jmespath.org"}
+    assert (code, json.loads(out), error) == (2, {"error": said}, "")
+    code, _out, error = host.run("query", "prod", "nosuch(@)")
+    assert (code, error) == (2, "smegctl: expression Unknown function: nosuch(): see https://jmespath.org\n")
+    assert host.run("query", "other", "status")[0] == 1
 
 
 def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:

@@ -98,6 +98,24 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert agent.reloads == 1
 
 
+async def test_an_expression_finds_what_the_members_are(path: Path) -> None:
+    async with running(path):
+        assert await ask(Client(path).query, "prod", "[status.node_name, members.prod[?own].name, 'ü&?']") == [
+            "a1",
+            ["a1"],
+            "ü&?",
+        ]
+        for expression, why in (
+            ("members[", "expression is not complete, at column 9: see https"),
+            ("", "cannot be empty"),
+        ):
+            with pytest.raises(Refused, match=why) as caught:
+                await ask(Client(path).query, "prod", expression)
+            assert caught.value.status == 400
+        with pytest.raises(Refused, match="its meshes are: prod, office"):
+            await ask(Client(path).query, "other", "status")
+
+
 async def test_a_node_is_taken_out(path: Path) -> None:
     removed = {"mesh": "prod", "node_key": "key", "changed": True}
     async with running(path):

@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("members", parents=[common, socket], help="the members of a mesh, or of all")
     command.add_argument("mesh", nargs="?", help="mesh id")
     command.set_defaults(command=_members)
+    command = commands.add_parser("query", parents=[common, socket], help="what a JMESPath expression finds in a mesh")
+    command.add_argument("mesh", help="mesh id")
+    command.add_argument("expression", help="over status, meshes and members, as members.MESH[?liveness=='down'].name")
+    command.set_defaults(command=_query)
     command = commands.add_parser(
         "apply", parents=[common, socket, state], help="write the declarations that come as JSON on standard input"
     )
@@ -139,6 +143,24 @@ def _members(options: argparse.Namespace) -> Answer:
 
     members = collect_members(Client(options.socket), options.mesh)
     return members, members_text(members, use_colour())
+
+
+def _query(options: argparse.Namespace) -> Answer:
+    from smegmesh.control import query
+    from smegmesh.control.client import Client
+    from smegmesh.control.errors import Refused
+
+    fix = "see https://jmespath.org"
+    try:
+        query.check(options.expression)
+        found = Client(options.socket).query(options.mesh, options.expression)
+    except query.BadExpression as error:
+        if error.position is not None and not options.json:
+            fix += f"\n{query.caret(options.expression, error.position)}"
+        raise _Failure(BAD_INPUT, f"expression {error}", fix=fix) from error
+    except Refused as error:
+        raise _Failure(BAD_INPUT if error.status == 400 else FAILED, str(error)) from error
+    return {"result": found}, json.dumps(found, indent=2)
 
 
 def _apply(options: argparse.Namespace) -> Answer:

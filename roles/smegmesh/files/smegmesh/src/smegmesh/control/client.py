@@ -43,6 +43,11 @@ class Client:
         answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/members")
         return answer
 
+    def query(self, mesh: str, expression: str) -> Any:
+        """What a JMESPath expression finds, as plain data; Refused for one that is none, or another mesh."""
+        target = f"/v1/meshes/{quote(mesh, safe='')}/query?expression={quote(expression, safe='')}"
+        return self._ask("GET", target)["result"]
+
     def revoke(self, mesh: str, revocation: str) -> dict[str, Any]:
         """Hand over a revocation: `types.Removed` as plain data; Refused for what is none of the mesh."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/revocations"

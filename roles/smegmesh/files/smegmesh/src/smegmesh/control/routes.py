@@ -12,6 +12,7 @@ from aiohttp import web
 from smegmesh.control import exposition
 from smegmesh.control.access import may_change, peer_credentials
 from smegmesh.control.errors import Rejected
+from smegmesh.control.searching import NotSearched, Searcher
 from smegmesh.control.types import Problem, StatusSource
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
 class _Reading:
     def __init__(self, source: StatusSource) -> None:
         self._source = source
+        self._searcher = Searcher()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -74,6 +76,7 @@ class _Reading:
             web.get("/v1/meshes", self.meshes),
             web.get("/v1/meshes/{mesh}/members", self.members),
             web.get("/metrics", self.metrics),
+            web.get("/v1/meshes/{mesh}/query", self.query),
         ]
 
     async def status(self, _request: web.Request) -> web.Response:
@@ -92,6 +95,17 @@ class _Reading:
     async def metrics(self, _request: web.Request) -> web.Response:
         body = (await self._source.metrics()).encode()
         return web.Response(body=body, headers={"Content-Type": exposition.CONTENT_TYPE})
+
+    async def query(self, request: web.Request) -> web.Response:
+        mesh, expression = request.match_info["mesh"], request.query.get("expression", "")
+        try:
+            members = {mesh: await self._source.members(mesh)}
+            found = await self._searcher.search(expression, self._source.status(), members)
+        except KeyError:
+            return _no_mesh(self._source, mesh)
+        except NotSearched as error:
+            return _problem(400, "bad expression", f"expression {error}", "see https://jmespath.org")
+        return web.Response(body=found, content_type="application/json")
 
 
 class _Changing:
