@@ -17,7 +17,7 @@ PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info
 LAYERS := lint unit integration simulation fuzz kernel netns molecule
 
 SCENARIOS := default bridge inventory
-LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall
+LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
 
 .PHONY: help setup packages venv image engine-stop lock demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
