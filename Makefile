@@ -16,8 +16,8 @@ PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LAYERS := lint unit integration simulation fuzz kernel netns molecule
 
-SCENARIOS := default bridge
-LONG_SCENARIOS := exits clients
+SCENARIOS := default bridge inventory
+LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
 
 .PHONY: help setup packages venv image engine-stop lock docs demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
