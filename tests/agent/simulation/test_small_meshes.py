@@ -84,3 +84,11 @@ def test_half_of_the_hosts_at_once(peers: int) -> None:
 def test_all_but_one(peers: int) -> None:
     simulation = _mesh(peers)
     _kill_and_start(simulation, tuple(simulation.running()[1:]))
+
+
+def test_timers_that_were_set_anew_do_not_pile_up() -> None:
+    simulation = _mesh(6)
+    waiting = len(simulation.clock._calls)
+    for _round in range(3):
+        _kill_and_start(simulation, ("p0", "p1"))
+    assert len(simulation.clock._calls) <= waiting + 2 * len(simulation.nodes)

@@ -55,6 +55,17 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     assert all(list(map(list, one.walks(key))) == list(map(list, other.walks(key))) for key in _KEYS)
 
 
+def test_a_copy_and_what_it_is_of_go_their_own_ways() -> None:
+    rings = _rings(_KEYS[:8])
+    copy = rings.copy()
+    again = copy.copy()
+    copy.add(_KEYS[8])
+    rings.remove(_KEYS[0])
+    for found, keys in ((rings, _KEYS[1:8]), (copy, _KEYS[:9]), (again, _KEYS[:8])):
+        assert found.keys == sorted(keys)
+        assert [found.nearest(key) for key in _KEYS] == [_rings(keys).nearest(key) for key in _KEYS]
+
+
 def test_who_is_on_no_ring_has_neighbours_too() -> None:
     rings = _rings(_KEYS[:11])
     outside = _KEYS[11]

@@ -114,11 +114,8 @@ class Dialler:
 
     def next_timer(self) -> float:
         """When `due` may have something next."""
-        times = (
-            self._targets[target].due if self._targets[target].dial is None else self._targets[target].timeout
-            for target in self._wishes
-        )
-        return min(times, default=float("inf"))
+        attempts = map(self._targets.__getitem__, self._wishes)
+        return min([each.due if each.dial is None else each.timeout for each in attempts], default=float("inf"))
 
     def _pause(self, target: Target, attempts: _Attempts, now: float) -> None:
         longest = self._wishes[target].longest if target in self._wishes else _MEMORY

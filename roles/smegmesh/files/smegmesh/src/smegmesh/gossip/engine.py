@@ -105,6 +105,8 @@ class Engine:
         self._concluded = float("-inf")  # when conclusions from who is near whom were last drawn
         self._pause = settings.conclude_pause  # until they are drawn again
         self._near_version = -1
+        self._observed: list[bytes] = []
+        self._observed_version = (-1, -1)  # of the judgement and of the observers, when that was worked out
         self._probed: frozenset[bytes] = frozenset()
         self._probed_version = -1
         self._map = known.map
@@ -498,10 +500,14 @@ class Engine:
         """Observe whom the rings say; what else is stale then."""
         version = self._observers.version
         self._observers.step(now)
-        observed = self._judgement.observed(self._own, self._observers.accuses)
-        for key in self._observers.keys() - observed:
-            self._observers.forget(key)
-        for key in sorted(observed):
+        versions = self._judgement.version, self._observers.version
+        if self._judgement.pending or self._observed_version != versions:  # somebody was pruned just now
+            observed = self._judgement.observed(self._own, self._observers.accuses)
+            for key in self._observers.keys() - observed:
+                self._observers.forget(key)
+            self._observed = sorted(observed)
+            self._observed_version = self._judgement.version, self._observers.version
+        for key in self._observed:
             link = self._links.to(key)
             presumed = _FAILED.get(self._judgement.liveness(key))
             heard = None if link is None else link.heard

@@ -18,7 +18,7 @@ without it the dead would come to life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from types import MappingProxyType
 
 from smegmesh.crdt.entry import Role
@@ -36,6 +36,7 @@ _REACH = 64
 #: beyond the last that it found down or mute itself. Who is only said to be down may not be.
 _AHEAD = 4
 _NOTHING: Mapping[bytes, Accusation] = MappingProxyType({})
+_NEVER = float("-inf")
 
 
 class Judgement:
@@ -52,14 +53,16 @@ class Judgement:
         self._accusations = Accusations()
         self._quarantine = quarantine
         self._patience = patience
+        # Of thousands of writers; so what is kept is since when, one object for all of a moment, and not until when.
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
-        self._back: dict[bytes, float] = {}  # until when a writer counts as just back; in order of time
-        self._fell: dict[bytes, int | None] = {}  # the number of its entry under which a member was found down last
+        self._back: dict[bytes, float] = {}  # when a writer came back, if that is just now; in order of time
         self._suspects: set[bytes] = set()  # whom anybody accuses
-        self._failed: dict[bytes, Liveness] = {}
-        self._down: set[bytes] = set()
+        # Each with the number of its entry under which it was found down last; None if it was not, or has answered.
+        self._down: dict[bytes, int | None] = {}
+        self._mute: dict[bytes, int | None] = {}
+        self._rose: dict[bytes, int] = {}  # of those who are alive
         self._unaccused = Subset(directory.rings, self._suspects)
-        self._live = Subset(directory.rings, self._down)
+        self._live = Subset(directory.rings, self._down.keys())
         self._snapshot: Mapping[bytes, Liveness] | None = None
         # What the next `update` is to look at.
         self._accused: set[bytes] = set()  # who is accused otherwise, or answered
@@ -81,10 +84,13 @@ class Judgement:
         if key not in self._directory.rings:  # for a peer `update` sees to it; who is none is known now, and no home
             self._clients.update(self._directory.clients.get(key, ()))
         accused = key in self._suspects or self._accusations.any_against(key)
-        if effect.members or effect.peers or accused or key in self._failed:
+        if effect.members or effect.peers or accused or self._has_failed(key):
             self._accused.add(key)
         if effect.members:  # what it wrote counts now, or no more
-            self._fell.pop(key, None)
+            self._rose.pop(key, None)
+            for failed in (self._down, self._mute):
+                if key in failed:
+                    failed[key] = None
             self._accused.update(self._accusations.by(key))
 
     def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> set[bytes]:
@@ -94,17 +100,16 @@ class Judgement:
         """
         if writer in self._down:
             self._deferred.pop(writer, None)
-        until, waiting = self._deferred.get(writer, (now + self._quarantine, _NOTHING))
-        doubted = self._quarantine and (writer in self._down or now < self._back.get(writer, now))
+        since, waiting = self._deferred.get(writer, (now, _NOTHING))
+        doubted = self._quarantine and (writer in self._down or now < self._back.get(writer, _NEVER) + self._patience)
         counted = self._accusations.by(writer)
         waits = {
             key
             for key, said in accused.items()
-            if said != counted.get(key)
-            and (said == waiting.get(key) or (doubted and said.number != self._fell.get(key)))
+            if said != counted.get(key) and (said == waiting.get(key) or (doubted and said.number != self._fell(key)))
         }
         if waits:
-            self._deferred[writer] = until, accused
+            self._deferred[writer] = since, accused
             accused = {key: said for key, said in accused.items() if key not in waits}
         else:
             self._deferred.pop(writer, None)
@@ -114,21 +119,23 @@ class Judgement:
     def release(self, now: float) -> None:
         """Let verdicts count that have waited long enough."""
         while self._deferred:
-            writer, (until, accused) = next(iter(self._deferred.items()))
-            if now < until:
+            writer, (since, accused) = next(iter(self._deferred.items()))
+            if now < since + self._quarantine:
                 break
             del self._deferred[writer]
             self._accused |= self._accusations.replace(writer, accused)
-        while self._back and next(iter(self._back.values())) <= now:
+        while self._back and next(iter(self._back.values())) + self._patience <= now:
             del self._back[next(iter(self._back))]
 
     def next_timer(self) -> float:
         """When `release` has something next."""
-        return next(iter(self._deferred.values()))[0] if self._deferred else float("inf")
+        return next(iter(self._deferred.values()))[0] + self._quarantine if self._deferred else float("inf")
 
     def liveness(self, key: bytes) -> Liveness:
         """As of the last `update`."""
-        return self._failed.get(key, Liveness.ALIVE)
+        if key in self._down:
+            return Liveness.DOWN
+        return Liveness.MUTE if key in self._mute else Liveness.ALIVE
 
     def is_peer(self, key: bytes) -> bool:
         """Whether a node is a member that others can go through."""
@@ -137,34 +144,34 @@ class Judgement:
     def failed(self) -> Mapping[bytes, Liveness]:
         """Who is down or mute, as of the last `update`; an immutable value."""
         if self._snapshot is None:
-            self._snapshot = MappingProxyType(dict(self._failed))
+            down, mute = dict.fromkeys(self._down, Liveness.DOWN), dict.fromkeys(self._mute, Liveness.MUTE)
+            self._snapshot = MappingProxyType(down | mute)
         return self._snapshot
 
     @property
-    def down(self) -> set[bytes]:
-        """Who is down, as of the last `update`; to be read only."""
-        return self._down
+    def down(self) -> Set[bytes]:
+        """Who is down, as of the last `update`; a live view."""
+        return self._down.keys()
 
     def update(self, now: float = 0.0) -> set[bytes]:
         """Judge anew whom a change may concern; returns the nodes whose liveness changed."""
         if not self.pending:
             return set()
-        until = now + self._patience
         for key in self._moved:
             self._unaccused.changed(key)
             self._live.changed(key)
         flipped = {key for key in self._accused if self._suspect(key)} | self._moved
         concerned = self._accused | self._clients | self._around(flipped)
         peers = {key for key in concerned if key in self._directory.rings}
-        down = self._down & concerned
+        down = self._down.keys() & concerned
         changed = {key for key in peers if self._settle(key)}
         clients = concerned - peers  # after the peers: they are down with their homes
         for home in changed | self._moved:
             clients.update(self._directory.clients.get(home, ()))
         changed |= {client for client in clients if self._settle(client)}
-        for key in down - self._down:
+        for key in down - self._down.keys():
             self._back.pop(key, None)
-            self._back[key] = until
+            self._back[key] = now
         self.version += bool(flipped or changed)
         self._accused, self._moved, self._clients = set(), set(), set()
         return changed
@@ -183,7 +190,8 @@ class Judgement:
         """Who may call this member down, as of the last `update`."""
         member = self._map.member(key)
         if member is not None and member.entry.role is Role.CLIENT:
-            return {home for home in named(member.entry) if home in self._directory.rings and home not in self._failed}
+            homes = named(member.entry)
+            return {home for home in homes if home in self._directory.rings and not self._has_failed(home)}
         return self._unaccused.rings.nearest(key)
 
     def observed(self, own: bytes, confirmed: Callable[[bytes], bool] = lambda _key: True) -> set[bytes]:
@@ -229,23 +237,32 @@ class Judgement:
     def _settle(self, key: bytes) -> bool:
         """Judge a node; says whether that changes anything."""
         after = self._judge(key)
-        if after is self._failed.get(key, Liveness.ALIVE):
+        if after is self.liveness(key):
             return False
-        if after is Liveness.ALIVE:
-            del self._failed[key]
-        else:
-            self._failed[key] = after
+        number, fell = self._number(key), self._fell(key)
+        was_down = key in self._down
+        for table in (self._down, self._mute, self._rose):
+            table.pop(key, None)
         if after is Liveness.DOWN:
-            self._fell[key] = self._number(key)
-            self._down.add(key)
+            self._down[key] = number
+        elif after is Liveness.MUTE:
+            self._mute[key] = fell if fell == number else None
+        elif fell is not None and fell == number:
+            self._rose[key] = fell
+        if was_down != (after is Liveness.DOWN):
             self._live.changed(key)
-        elif key in self._down:
-            self._down.discard(key)
-            self._live.changed(key)
-            if self._number(key) != self._fell.get(key):
-                self._fell.pop(key, None)
         self._snapshot = None
         return True
+
+    def _has_failed(self, key: bytes) -> bool:
+        return key in self._down or key in self._mute
+
+    def _fell(self, key: bytes) -> int | None:
+        """The number of its entry under which a member was found down last, if it has not come back under another."""
+        for failed in (self._down, self._mute):
+            if key in failed:
+                return failed[key]
+        return self._rose.get(key)
 
     def _number(self, key: bytes) -> int | None:
         member = self._map.member(key)

@@ -249,7 +249,7 @@ class Observers:
 
     def next_timer(self) -> float:
         """When `step` may change something next."""
-        return min((self._due(node) for node in self._nodes.values()), default=float("inf"))
+        return min(map(self._due, self._nodes.values()), default=float("inf"))
 
     def _set_pace(self, now: float) -> None:
         self.pace = 1.0 + (self.pace - 1.0) * exp((self._paced - now) / _FORGOTTEN)

@@ -30,13 +30,14 @@ class Rings:
 
     def __init__(self, count: int) -> None:
         self._rings: list[list[bytes]] = [[] for _ring in range(count)]
+        self._shared = False  # with a copy, until either changes
         self.keys: list[bytes] = []  # ascending; to be read only
 
     def copy(self) -> Rings:
-        """The same peers, going their own way."""
+        """The same peers, going their own way; costs nothing before it does."""
         copy = Rings(0)
-        copy._rings = [ring.copy() for ring in self._rings]
-        copy.keys = self.keys.copy()
+        copy._rings, copy.keys = self._rings, self.keys
+        copy._shared = self._shared = True
         return copy
 
     def __contains__(self, key: bytes) -> bool:
@@ -49,6 +50,7 @@ class Rings:
     def add(self, key: bytes) -> None:
         """Put a peer on every ring."""
         if key not in self:
+            self._part()
             insort(self.keys, key)
             for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 insort(ring, place)
@@ -56,9 +58,16 @@ class Rings:
     def remove(self, key: bytes) -> None:
         """Take a peer off every ring."""
         if key in self:
+            self._part()
             del self.keys[bisect_left(self.keys, key)]
             for ring, place in zip(self._rings, _places(len(self._rings), key), strict=True):
                 del ring[bisect_left(ring, place)]
+
+    def _part(self) -> None:
+        """Have lists of its own, to change them."""
+        if self._shared:
+            self._rings, self.keys = [ring.copy() for ring in self._rings], self.keys.copy()
+            self._shared = False
 
     def walks(self, key: bytes) -> Iterator[Iterator[bytes]]:
         """For each ring and direction, the other peers from the nearest outward."""

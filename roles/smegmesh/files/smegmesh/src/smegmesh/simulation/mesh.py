@@ -210,7 +210,8 @@ class Simulation:
         """
         engines = [node.engine for node in self.nodes.values() if node.engine is not None and not node.hung]
         alive = {node.key for node in self.nodes.values() if node.engine is not None and not node.frozen}
-        first, *others = (engine.view() for engine in engines)
+        first = engines[0].view()
+        others = (engine.view() for engine in engines[1:])  # made one by one: as a rule the first few differ
         if any(view.digest != first.digest or view.leader != first.leader for view in others):
             return False
         return not any(engine.failed().keys() & alive for engine in engines)
@@ -299,11 +300,11 @@ class Simulation:
         due = node.engine.next_timer() - node.ahead
         if due < node.timer:
             node.timer = due
-            self.clock.at(due + _LATE, self._on_timer, node, node.process)
+            self.clock.at(due + _LATE, self._on_timer, node, due)
 
-    def _on_timer(self, node: Node, process: int) -> None:
-        if node.engine is None or node.process != process:
-            return
+    def _on_timer(self, node: Node, due: float) -> None:
+        if node.engine is None or node.timer != due:
+            return  # an earlier one was set since: it has gone off, and set the next
         node.timer = float("inf")
         if node.hung:
             return

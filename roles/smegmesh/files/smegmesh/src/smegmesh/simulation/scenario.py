@@ -243,8 +243,10 @@ class _Run:
         if node in self._waiting and self._knows(engine):
             self._waiting.discard(node)
             self._times.append(self.simulation.clock.now - self._start)
+        if not self._counts_downs:
+            return
         failed = engine.failed()
-        if failed and self._counts_downs:
+        if failed:
             suspects = failed.keys() - self._rightly_down - self._falsely_down
             self._falsely_down.update(key for key in suspects if failed[key] is Liveness.DOWN)
 
