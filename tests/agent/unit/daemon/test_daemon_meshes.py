@@ -61,6 +61,7 @@ def test_who_is_revoked_through_one_member_is_out_for_all_and_stays_out(run: Run
         assert answer == {"mesh": MESH, "node_key": gone, "changed": True}
         await eventually(lambda: one.alive(2) and two.alive(2), "it is out, for the other too")
         await eventually(lambda: three.mesh().alarms, "it knows itself")
+        assert three.mesh().state == "failed" and "revoked this node" in three.mesh().problem
         assert not (await two.ask(lambda api: api.revoke(MESH, revocation)))["changed"]
         await one.stop()
         await one.start()

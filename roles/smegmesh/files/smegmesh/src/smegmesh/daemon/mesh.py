@@ -45,6 +45,7 @@ _KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
 _PROBE_PAUSE = 1.0  # seconds between pings until the engine asks for others
 _RESOLUTION = 0.01  # seconds
+_REVOKED = "its authority has revoked this node, for good: give the host new keys, with uninstall and site"
 _RESTARTING = (
     "interface",
     "role",
@@ -127,11 +128,17 @@ class Mesh:
         return self._informed
 
     @property
+    def revoked(self) -> bool:
+        """Whether its authority has taken this node out of it."""
+        return self.engine.revoked(self._host.keys.node_key)
+
+    @property
     def problems(self) -> list[str]:
         """What keeps it from working as it should, but for the interface's own."""
+        revoked = _REVOKED if self.revoked else None
         unfound = self._discovery.problem if self._discovery is not None and not self.declaration.endpoint else None
-        problems = (self._effects.problem, self._probe_problem, self._speak_problem, unfound, *self.hooks.problems)
-        return [problem for problem in problems if problem]
+        own = (self._effects.problem, self._probe_problem, self._speak_problem)
+        return [problem for problem in (revoked, *own, unfound, *self.hooks.problems) if problem]
 
     @property
     def pace(self) -> float:

@@ -101,7 +101,9 @@ def _member_report(view: View, role: Role, member: Member, device: DeviceState |
 
 
 def mesh_state(mesh: Mesh) -> State:
-    """Whether its interface is as it should be."""
+    """Whether it takes part, on an interface that is as it should be."""
+    if mesh.revoked:
+        return "failed"
     if mesh.interface.up:
         return "up"
     return "failed" if mesh.interface.problem else "starting"

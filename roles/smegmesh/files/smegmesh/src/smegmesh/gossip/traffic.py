@@ -35,5 +35,5 @@ def traffic_class(message: Message) -> TrafficClass:
         return _BY_TYPE.get(type(message), "anti_entropy")
     if message.sync:
         return "anti_entropy"
-    alive_only = message.records and not message.removals and all(body == _NOBODY for *_, body in message.records)
+    alive_only = message.records and not message.removals and all(record[-1] == _NOBODY for record in message.records)
     return "refresh" if alive_only else "flood"

@@ -114,7 +114,7 @@ def rotate_tunnel_key(state: Path) -> HostKeys:
 
 def _read_tunnel(content: bytes) -> tuple[bytes, bytes | None]:
     """Private key and proof; ValueError, which quotes nothing of it, if it is none."""
-    key, _, proof = content.decode("ascii", "replace").strip().partition("\n")
+    key, _newline, proof = content.decode("ascii", "replace").strip().partition("\n")
     try:
         return decode_key(key), base64.b64decode(proof, validate=True) if proof else None
     except binascii.Error:
