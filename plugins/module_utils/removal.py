@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
 
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, installation
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, host, installation
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
@@ -95,6 +94,5 @@ def _interfaces(module):
         # Where it does not run, its interfaces are found by name.
         with contextlib.suppress(agent.AgentError):
             named = {mesh.get("interface") for mesh in agent.smegctl(module, ["status"])["meshes"]}
-    code, out = _attempt(module, "ip", "-json", "link", "show")
-    links = [link["ifname"] for link in json.loads(out)] if code == 0 and out.strip() else []
+    links = [link["ifname"] for link in host.ip_json(module, ["link", "show"])]
     return [name for name in links if name in named or name.startswith("smeg-")]
