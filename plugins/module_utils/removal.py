@@ -24,16 +24,15 @@ def remove(module):
     found = [path for path in list(TREES) + units if os.path.lexists(path)]
     if installation.is_our_command():
         found.append(agent.COMMAND)
-    interfaces = _interfaces(module)
+    interfaces = mesh_interfaces(module)
     changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
     if installation.user_exists():
         changes.append("remove the system user %s" % agent.USER)
     if module.check_mode or not changes:
         return changes
     _leave(module)
-    _stop(module)
-    for name in interfaces:
-        _attempt(module, "ip", "link", "delete", name)
+    _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
+    stop(module, interfaces)
     _attempt(module, "nft", "delete", "table", "inet", "smegmesh")
     with contextlib.suppress(OSError):
         os.rmdir("/run/wireguard")  # sockets of others may be in it
@@ -78,16 +77,18 @@ def _leave(module):
     module.warn("the agent did not leave its meshes within %d s" % LEAVE_SECONDS)
 
 
-def _stop(module):
+def stop(module, interfaces):
+    """Stop the agent and its devices in user space, and take these interfaces away."""
     units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
     units.append(r"system-smegmesh\x2dwg.slice")
-    _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
     # Nothing runs in an image that is being built.
     if os.path.isdir("/run/systemd/system"):
         installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
+    for name in interfaces:
+        _attempt(module, "ip", "link", "delete", name)
 
 
-def _interfaces(module):
+def mesh_interfaces(module):
     """Mesh interfaces that are there: those the agent names, and those with the names it gives by itself."""
     named = set()
     if agent.installed():
