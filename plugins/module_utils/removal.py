@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, host, installation
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, firewall, host, installation
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
@@ -26,6 +26,8 @@ def remove(module):
         found.append(agent.COMMAND)
     interfaces = mesh_interfaces(module)
     changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
+    marked = firewall.marked_rules(module)
+    changes += ["remove the rule %r from chain %s" % (comment, chain) for chain, comment, _handle in marked]
     if installation.user_exists():
         changes.append("remove the system user %s" % agent.USER)
     if module.check_mode or not changes:
@@ -33,6 +35,7 @@ def remove(module):
     _leave(module)
     _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
     stop(module, interfaces)
+    firewall.remove_marked(module)
     _attempt(module, "nft", "delete", "table", "inet", "smegmesh")
     with contextlib.suppress(OSError):
         os.rmdir("/run/wireguard")  # sockets of others may be in it

@@ -68,6 +68,13 @@ options:
         description: The IP address.
         type: str
         default: "::"
+  firewall_chains:
+    description:
+      - Chains of the host's own firewall in which the ports of O(claims) and O(listeners) are to be opened, as
+        V(inet filter input). Why they cannot be is in RV(conflicts).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.info_module
@@ -106,7 +113,8 @@ stale:
   type: bool
   returned: always
 conflicts:
-  description: What the agent would take and something else has, each with what to do about it.
+  description:
+    - What the agent would take and something else has, and why ports cannot be opened, each with what to do about it.
   type: list
   elements: str
   returned: always
@@ -120,7 +128,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, conflicts, host
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, conflicts, firewall, host
 
 # A change of any of these takes a restart.
 STARTED_FROM = (agent.CURRENT, agent.CONFIGURATION + "/agent.yml", "/etc/systemd/system/smegd.service")
@@ -153,6 +161,12 @@ def changed_since(moment):
     return any(os.path.lexists(path) and os.lstat(path).st_mtime > moment for path in STARTED_FROM)
 
 
+def ports(module):
+    """What has to be open, for people; a port that the agent chooses is not known here."""
+    udp = [str(claim["port"] or "WIREGUARD-PORT") for claim in module.params["claims"]]
+    return ["tcp %d" % item["port"] for item in module.params["listeners"]] + ["udp " + port for port in udp]
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -160,6 +174,7 @@ def main():
             "plane": {"type": "str", "choices": ["auto", "kernel", "userspace"], "default": "auto"},
             "claims": {"type": "list", "elements": "dict", "default": [], "options": CLAIM},
             "listeners": {"type": "list", "elements": "dict", "default": [], "options": LISTENER},
+            "firewall_chains": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -167,6 +182,7 @@ def main():
     moment = started(module)
     try:
         found = conflicts.find(module, module.params["claims"], module.params["listeners"])
+        found += firewall.problems(module, module.params["firewall_chains"], ports(module))
     except ValueError as error:
         module.fail_json(msg="claims or listeners: %s" % error)
     module.exit_json(

@@ -65,7 +65,7 @@ class Agent:
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
             path.mkdir(parents=True)
-        (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
+        self.set_up({})
         while not fits(ensure_keys(self.state)[0].node_key):
             shutil.rmtree(self.state / KEYS_DIRECTORY)
         made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
@@ -75,6 +75,11 @@ class Agent:
         self.request = made["request"].encode()
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    def set_up(self, settings: dict[str, object]) -> None:
+        """Write agent.yml, with these settings beside the usual; an agent reads it when it starts."""
+        usual = {"node_name": self.host.name, "plane": "userspace"}
+        (self.etc / "agent.yml").write_text(json.dumps({**usual, **settings}))
 
     def install_certificate(self, operator: Operator, certificate: bytes) -> None:
         directory = self.etc / "authorities/default"
