@@ -26,6 +26,7 @@ options:
     description:
       - What the host's meshes will take of it, as M(smegmesh.wireguard.mesh_plan) works it out. What of that something
         else has is in RV(conflicts).
+    version_added: 0.2.0
     type: list
     elements: dict
     default: []
@@ -52,6 +53,7 @@ options:
         default: []
   listeners:
     description: What the agent itself will listen on. What of that something else has is in RV(conflicts).
+    version_added: 0.2.0
     type: list
     elements: dict
     default: []
@@ -72,6 +74,7 @@ options:
     description:
       - Chains of the host's own firewall in which the ports of O(claims) and O(listeners) are to be opened, as
         V(inet filter input). Why they cannot be is in RV(conflicts).
+    version_added: 0.2.0
     type: list
     elements: str
     default: []

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: agent_key
 short_description: Give this host a WireGuard key that there is already
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - The smegmesh maintainers (@smegmesh)
 description:
@@ -16,6 +16,8 @@ description:
     from an older WireGuard setup or from Ansible Vault, so that the host has the same address in its meshes again.
   - The key goes to the agent's command line by its standard input, and from there into a file of mode 0600 that
     belongs to the agent. Keys are compared, shown and returned by their public halves alone.
+  - Given is the key that the host is born with, from which its node key and address follow. One that was rotated later
+    by M(smegmesh.wireguard.mesh_key) is still that host's.
   - Use it before M(smegmesh.wireguard.mesh_certificate), which certifies the key that the host has.
 options:
   private_key:
@@ -25,7 +27,7 @@ options:
   replace:
     description:
       - Whether another key of the host gives way. The host is a new node then, with another address, and needs a new
-        certificate. The old node stays in the list of members as down, and is forgotten later.
+        certificate, with which M(smegmesh.wireguard.mesh_certificate) has the old key revoked.
       - The agent is stopped for it, and its interfaces are taken away. It has to be started again.
     type: bool
     default: false
@@ -46,6 +48,7 @@ attributes:
 seealso:
   - module: smegmesh.wireguard.agent
   - module: smegmesh.wireguard.mesh_certificate
+  - module: smegmesh.wireguard.mesh_key
 """
 
 EXAMPLES = r"""
