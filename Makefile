@@ -19,7 +19,7 @@ LAYERS := lint unit integration simulation fuzz kernel netns molecule
 SCENARIOS := default bridge inventory
 LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
 
-.PHONY: help setup packages venv image engine-stop lock docs demo demo-down \
+.PHONY: help setup packages venv image engine-stop lock docs bundle demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
 
 help: ## show this list
@@ -48,6 +48,13 @@ lock: venv ## bring requirements.txt up to requirements.in, keeping what it pins
 
 docs: venv ## the pages of plugins and roles, from what the code says of them
 	@scripts/docs
+
+# What a controller without a package index takes as smegmesh_wheelhouse. A wheel for an older libc runs on newer ones.
+WHEELHOUSE ?= dist/wheelhouse
+HOSTS ?= $(foreach python,3.10 3.11 3.12 3.13 3.14,$(foreach machine,x86_64 aarch64,cp$(python)-$(machine)-glibc-2.34))
+
+bundle: venv ## the agent's dependencies for HOSTS into the directory WHEELHOUSE, for a controller without an index
+	@scripts/bundle $(WHEELHOUSE) $(HOSTS)
 
 demo: setup ## five hosts, one playbook, a mesh: status and pings
 	ansible-playbook -i inventories/lab playbooks/lab.yml

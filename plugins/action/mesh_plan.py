@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import identity
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import claims, identity
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.declarations import (
     DeclarationProblems,
     Inventory,
@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
                 ),
                 variables["inventory_hostname"],
             )
+            choose = identity.load_alone("declaration/choose.py")
         except identity.IdentityUnavailable as error:
             raise AnsibleActionFail(str(error)) from error
         except AnsibleUndefinedVariable as error:
@@ -60,6 +61,10 @@ class ActionModule(ActionBase):
             )
             return result
         result.update(
-            changed=False, declarations=plan.declarations, certificates=plan.certificates, replaced=plan.replaced
+            changed=False,
+            declarations=plan.declarations,
+            certificates=plan.certificates,
+            claims=claims.claims(plan.declarations, address.mesh_prefix, choose.default_interface),
+            replaced=plan.replaced,
         )
         return result

@@ -90,3 +90,12 @@ def missing(module, python, plane):
     if not in_kernel and not shutil.which("wireguard-go", path=path):
         lacks.append("wireguard-go")
     return lacks
+
+
+def ip_json(module, arguments):
+    """What C(ip -json ARGUMENTS) lists; nothing where it fails or is not there."""
+    program = module.get_bin_path("ip", opt_dirs=["/usr/sbin", "/sbin"])
+    if not program:
+        return []
+    code, out, _err = module.run_command([program, "-json"] + arguments)
+    return json.loads(out) if code == 0 and out.strip() else []

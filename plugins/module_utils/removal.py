@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
 
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, installation
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, firewall, host, installation
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
@@ -25,16 +24,18 @@ def remove(module):
     found = [path for path in list(TREES) + units if os.path.lexists(path)]
     if installation.is_our_command():
         found.append(agent.COMMAND)
-    interfaces = _interfaces(module)
+    interfaces = mesh_interfaces(module)
     changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
+    marked = firewall.marked_rules(module)
+    changes += ["remove the rule %r from chain %s" % (comment, chain) for chain, comment, _handle in marked]
     if installation.user_exists():
         changes.append("remove the system user %s" % agent.USER)
     if module.check_mode or not changes:
         return changes
     _leave(module)
-    _stop(module)
-    for name in interfaces:
-        _attempt(module, "ip", "link", "delete", name)
+    _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
+    stop(module, interfaces)
+    firewall.remove_marked(module)
     _attempt(module, "nft", "delete", "table", "inet", "smegmesh")
     with contextlib.suppress(OSError):
         os.rmdir("/run/wireguard")  # sockets of others may be in it
@@ -79,22 +80,23 @@ def _leave(module):
     module.warn("the agent did not leave its meshes within %d s" % LEAVE_SECONDS)
 
 
-def _stop(module):
+def stop(module, interfaces):
+    """Stop the agent and its devices in user space, and take these interfaces away."""
     units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
     units.append(r"system-smegmesh\x2dwg.slice")
-    _attempt(module, "systemctl", "disable", "smegd.service", "smegmesh-devices.path")
     # Nothing runs in an image that is being built.
     if os.path.isdir("/run/systemd/system"):
         installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
+    for name in interfaces:
+        _attempt(module, "ip", "link", "delete", name)
 
 
-def _interfaces(module):
+def mesh_interfaces(module):
     """Mesh interfaces that are there: those the agent names, and those with the names it gives by itself."""
     named = set()
     if agent.installed():
         # Where it does not run, its interfaces are found by name.
         with contextlib.suppress(agent.AgentError):
             named = {mesh.get("interface") for mesh in agent.smegctl(module, ["status"])["meshes"]}
-    code, out = _attempt(module, "ip", "-json", "link", "show")
-    links = [link["ifname"] for link in json.loads(out)] if code == 0 and out.strip() else []
+    links = [link["ifname"] for link in host.ip_json(module, ["link", "show"])]
     return [name for name in links if name in named or name.startswith("smeg-")]

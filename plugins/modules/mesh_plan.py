@@ -68,6 +68,17 @@ certificates:
   elements: dict
   returned: success
   sample: [{authority: default, meshes: [prod], bridges: [], prefixes: []}]
+claims:
+  description: What these meshes take of the host, as M(smegmesh.wireguard.agent_info) takes it.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - mesh: prod
+      interface: smeg-prod
+      port: null
+      prefix: "fd94:2a49:680b:debe::/64"
+      routes: []
 replaced:
   description: Which settings gave way to a later one, and where each was written.
   type: list

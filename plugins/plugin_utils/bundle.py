@@ -70,7 +70,9 @@ def _pack(
 def _wheels(
     cache: pathlib.Path, requirements: str, platform: wheelhouse.Platform, source: str | None
 ) -> list[pathlib.Path]:
-    """The dependencies' wheels, fetched once for each lock and kind of host."""
+    """The dependencies' wheels, from the directory or fetched once for each lock and kind of host."""
+    if source:
+        return wheelhouse.choose(requirements, platform, pathlib.Path(source))
     digest = hashlib.sha256(requirements.encode()).hexdigest()[:12]
     target = cache / "wheelhouses" / f"{platform.key}-{digest}"
     if not target.exists():
@@ -79,7 +81,7 @@ def _wheels(
             work = pathlib.Path(directory)
             (work / "requirements.txt").write_text(requirements, "utf-8")
             (work / "wheels").mkdir()
-            wheelhouse.download(work / "requirements.txt", platform, work / "wheels", source)
+            wheelhouse.download(work / "requirements.txt", platform, work / "wheels")
             (work / "wheels").rename(target)
     return sorted(target.glob("*.whl"))
 

@@ -11,6 +11,7 @@ role's files that the hosts run. Nothing is copied, so nothing can drift.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pathlib
 import sys
 import types
@@ -39,3 +40,17 @@ def load(module: str) -> types.ModuleType:
         ) from error
     finally:
         sys.path.remove(str(SOURCE))
+
+
+def load_alone(path: str) -> types.ModuleType:
+    """A module of the agent that needs nothing else of it, by its path in the package.
+
+    Raises IdentityUnavailable if the collection is incomplete.
+    """
+    file = SOURCE / "smegmesh" / path
+    spec = importlib.util.spec_from_file_location("_smegmesh_" + file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise IdentityUnavailable(f"{file} is missing: install the collection again")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -25,10 +26,23 @@ class Platform:
     machine: str
     libc: str
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"Python {self.python} on {self.machine} ({self.libc})"
+
     @property
     def key(self) -> str:
         """A name for a directory."""
         return f"cp{self.python}-{self.machine}-{self.libc.replace(' ', '-')}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Platform:
+        """The opposite of C(key); ValueError for what is none."""
+        found = re.fullmatch(r"cp(3\.\d+)-(\w+)-(glibc|musl)-(\d+(?:\.\d+)+)", key)
+        if not found:
+            raise ValueError(f"{key!r} names no kind of host: write it as cp3.11-x86_64-glibc-2.36")
+        python, machine, libc, version = found.groups()
+        return cls(python, machine, f"{libc} {version}")
 
     @property
     def tags(self) -> list[str]:
@@ -39,6 +53,25 @@ class Platform:
             return [f"musllinux_{major}_{step}_{self.machine}" for step in range(minor, -1, -1)]
         tags = [f"manylinux_{major}_{step}_{self.machine}" for step in range(minor, 4, -1)]
         return [*tags, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
+
+    def takes(self, wheel: str) -> bool:
+        """Whether a wheel of that file name can be installed there (PEP 425)."""
+        from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # as in requirements_for
+
+        try:
+            tags = parse_wheel_filename(wheel)[3]
+        except InvalidWheelFilename:
+            return False
+        return any(tag.platform in ("any", *self.tags) and self._runs(tag.interpreter, tag.abi) for tag in tags)
+
+    def _runs(self, interpreter: str, abi: str) -> bool:
+        own = "cp" + self.python.replace(".", "")
+        if abi == "none":
+            return interpreter in ("py3", own)
+        if abi == "abi3":
+            oldest = re.fullmatch(r"cp3(\d+)", interpreter)
+            return oldest is not None and int(oldest.group(1)) <= int(self.python.split(".")[1])
+        return interpreter == abi == own
 
     @property
     def markers(self) -> dict[str, str]:
@@ -75,8 +108,8 @@ def requirements_for(lock: str, platform: Platform) -> str:
     return "\n".join(chosen) + "\n"
 
 
-def download(requirements: pathlib.Path, platform: Platform, target: pathlib.Path, source: str | None) -> None:
-    """Fetch the wheels of a requirements file into C(target), from the index or a directory C(source).
+def download(requirements: pathlib.Path, platform: Platform, target: pathlib.Path) -> None:
+    """Fetch the wheels of a requirements file from the index into C(target).
 
     Raises WheelhouseError with pip's own last words.
     """
@@ -86,13 +119,37 @@ def download(requirements: pathlib.Path, platform: Platform, target: pathlib.Pat
     command += ["--abi", "cp" + platform.python.replace(".", ""), "--abi", "abi3", "--abi", "none"]
     for tag in platform.tags:
         command += ["--platform", tag]
-    if source:
-        command += ["--no-index", "--find-links", source]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise WheelhouseError(
-            f"no wheels for Python {platform.python} on {platform.machine} ({platform.libc}): "
-            f"{(done.stderr or done.stdout).strip()[-800:]}\n"
-            "On a controller without a package index, set smegmesh_wheelhouse to a directory with the wheels of "
-            "roles/smegmesh/files/requirements.txt; or set smegmesh_install_method: index to let the hosts fetch them"
+            f"no wheels for {platform}: {(done.stderr or done.stdout).strip()[-800:]}\n"
+            "On a controller without a package index, set smegmesh_wheelhouse to a directory that `make bundle` "
+            "filled; or set smegmesh_install_method: index to let the hosts fetch them"
         )
+
+
+def choose(requirements: str, platform: Platform, source: pathlib.Path) -> list[pathlib.Path]:
+    """The wheels in a directory that fit such a host and have a hash of these requirements, sorted.
+
+    Raises WheelhouseError that names every requirement without one.
+    """
+    if not source.is_dir():
+        raise WheelhouseError(f"smegmesh_wheelhouse: {source} is no directory on the controller")
+    fitting: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(source.glob("*.whl")):
+        if platform.takes(path.name):
+            fitting.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(path)
+    chosen, missing = [], []
+    for line in requirements.splitlines():
+        requirement, *hashes = line.split(" --hash=sha256:")
+        found = [path for digest in hashes for path in fitting.get(digest.strip(), [])]
+        chosen += found
+        if not found:
+            missing.append(requirement.replace("==", " "))
+    if missing:
+        raise WheelhouseError(
+            f"smegmesh_wheelhouse: {source} lacks wheels for {platform}, with the hashes that the agent is locked to: "
+            f"{', '.join(missing)}. In a checkout of the collection, where there is a package index: "
+            f"make bundle WHEELHOUSE={source} HOSTS={platform.key}"
+        )
+    return sorted(set(chosen))

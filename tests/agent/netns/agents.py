@@ -23,7 +23,7 @@ from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Grant, issue, make_authority, read_request
-from smegmesh.identity.keys import decode_key
+from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store.keys import KEYS_DIRECTORY, ensure_keys
 
 MESH = "prod"
@@ -65,16 +65,30 @@ class Agent:
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
             path.mkdir(parents=True)
-        (self.etc / "agent.yml").write_text(f"node_name: {host.name}\nplane: userspace\n")
+        self.set_up({})
         while not fits(ensure_keys(self.state)[0].node_key):
             shutil.rmtree(self.state / KEYS_DIRECTORY)
-        made = json.loads(self._smegctl("request", "--node-name", host.name, "--json", "--state", str(self.state)))
-        self.node_key = decode_key(made["node_key"])
-        self.address = self.address_in(MESH)
-        self.install_certificate(operator, operator.certify(made["request"].encode(), **grants))
-        self.request = made["request"].encode()
+        self._certify(operator, **grants)
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    def import_key(self, private: bytes, operator: Operator) -> None:
+        """Give the host another tunnel key, and a certificate for it."""
+        options = ("--replace", "--json", "--state", str(self.state))
+        self._smegctl("import-key", *options, stdin=encode_key(private))
+        self._certify(operator)
+
+    def _certify(self, operator: Operator, **grants: tuple[str, ...]) -> None:
+        made = json.loads(self._smegctl("request", "--node-name", self.host.name, "--json", "--state", str(self.state)))
+        self.request = made["request"].encode()
+        self.node_key = decode_key(made["node_key"])
+        self.address = self.address_in(MESH)
+        self.install_certificate(operator, operator.certify(self.request, **grants))
+
+    def set_up(self, settings: dict[str, object]) -> None:
+        """Write agent.yml, with these settings beside the usual; an agent reads it when it starts."""
+        usual = {"node_name": self.host.name, "plane": "userspace"}
+        (self.etc / "agent.yml").write_text(json.dumps({**usual, **settings}))
 
     def install_certificate(self, operator: Operator, certificate: bytes) -> None:
         directory = self.etc / "authorities/default"

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agents import Agent, eventually
+from agents import Agent, Operator, eventually
 from test_agents import Pinging, complete
+
+from smegmesh.identity.keys import decode_key, generate_private_key, public_key
 
 pytestmark = pytest.mark.netns
 
@@ -46,6 +48,28 @@ def test_an_interface_nobody_declares_any_more_is_taken_away_at_the_start(make: 
     eventually(lambda: "wg7" not in agent.host.run("ip", "link"), 10, "it is gone")
     eventually(lambda: agent.host.run("nft", "list", "tables").strip() == "", 10, "the table too")
     assert agent.host.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").strip() == "0"
+
+
+def test_a_host_that_was_given_another_key_is_a_new_node(make: Callable[[str], Agent], operator: Operator) -> None:
+    one, two = make("p1"), make("p2")
+    for agent in (one, two):
+        agent.declare("peer", [one.host, two.host])
+        agent.start()
+    eventually(lambda: complete(one, 2) and complete(two, 2), 20, "both know each other")
+    old, key = two.node_key, generate_private_key()
+    # As the module agent_key does it.
+    two.stop()
+    two.host.run("ip", "link", "delete", "smeg-prod")
+    two.import_key(key, operator)
+    two.start()
+
+    def seen() -> dict[bytes, str]:
+        return {decode_key(member["node_key"]): member["liveness"] for member in one.client().members("prod")}
+
+    wanted = {one.node_key: "alive", public_key(key): "alive", old: "down"}
+    eventually(lambda: one.host.pings(two.address), 20, "it has the address of its key")
+    # The old one said that it would be back.
+    eventually(lambda: seen() == wanted, 60, "the old node and the new one are told apart")
 
 
 def test_hooks_run_around_the_life_of_an_interface_and_a_bad_one_keeps_it_from_coming(

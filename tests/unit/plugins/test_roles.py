@@ -36,3 +36,10 @@ def test_every_option_is_described_and_named_for_its_role(role):
     for name, option in options.items():
         assert name.startswith(role + "_"), name
         assert option["description"] and option["type"], name
+
+
+@pytest.mark.parametrize("role", ["smegmesh", "smegmesh_authority"])
+def test_every_option_is_told_to_operators(role):
+    options = read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    told = (ROLES.parent / "docs" / "inventory.md").read_text()
+    assert [name for name in options if f"| `{name}` |" not in told] == []

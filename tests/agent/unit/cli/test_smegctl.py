@@ -26,8 +26,8 @@ from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
-from smegmesh.identity.keys import encode_key
-from smegmesh.store.keys import ensure_keys
+from smegmesh.identity.keys import encode_key, generate_private_key, public_key
+from smegmesh.store.keys import ensure_keys, rotate_tunnel_key
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 _ASKING = ("status", "members", "query", "revoke", "forget")
@@ -149,6 +149,7 @@ class Host:
             "query": "socket",
             "apply": "socket state etc",
             "request": "state",
+            "import-key": "state",
             "revoke": "socket",
             "forget": "socket",
         }
@@ -571,6 +572,68 @@ def test_request_makes_keys_once_and_shows_none(host: Host) -> None:
     assert json.loads(out) == {**answer, "changed": False}
     code, out, _ = host.run("request", "--node-name", "a1")
     assert (code, out) == (0, answer["request"])
+
+
+def import_key(host: Host, private: bytes, *options: str) -> tuple[int, dict[str, Any]]:
+    code, out, err = host.run("import-key", "--json", *options, stdin=f"{encode_key(private)}\n")
+    assert encode_key(private) not in out + err
+    answer: dict[str, Any] = json.loads(out)
+    return code, answer
+
+
+def test_a_key_that_is_imported_is_the_hosts(host: Host) -> None:
+    private = generate_private_key()
+    public = encode_key(public_key(private))
+    found = {"changed": True, "node_key": public, "before": ""}
+    assert import_key(host, private, "--check") == (0, found)
+    assert not list(host.state.iterdir())
+    assert import_key(host, private) == (0, found)
+    assert import_key(host, private) == (0, {"changed": False, "node_key": public, "before": public})
+    assert (host.state / "keys" / "tunnel.key").stat().st_mode & 0o777 == 0o600
+    assert json.loads(host.run("request", "--node-name", "a1", "--json")[1])["node_key"] == public
+
+
+def test_another_key_is_replaced_only_when_asked(host: Host) -> None:
+    first, second = generate_private_key(), generate_private_key()
+    import_key(host, first)
+    before = encode_key(public_key(first))
+    for options in ((), ("--check",)):
+        code, answer = import_key(host, second, *options)
+        assert code == 1 and f"another key already, {before}" in answer["error"]["message"]
+    replaced = {"changed": True, "node_key": encode_key(public_key(second)), "before": before}
+    assert import_key(host, second, "--check", "--replace") == (0, replaced)
+    assert import_key(host, first) == (0, {"changed": False, "node_key": before, "before": before})
+    assert import_key(host, second, "--replace") == (0, replaced)
+    assert [path.name for path in (host.state / "keys").iterdir()] == ["tunnel.key"], "no copy of the old one"
+
+
+def test_a_key_that_was_rotated_since_is_still_the_hosts(host: Host) -> None:
+    first, other = generate_private_key(), generate_private_key()
+    import_key(host, first)
+    ensure_keys(host.state)
+    rotated = rotate_tunnel_key(host.state)
+    public = encode_key(public_key(first))
+    assert import_key(host, first, "--replace") == (0, {"changed": False, "node_key": public, "before": public})
+    assert ensure_keys(host.state) == (rotated, False)
+    assert import_key(host, other, "--replace")[0] == 0
+    keys, _made = ensure_keys(host.state)
+    assert keys.node_key == keys.tunnel_key == public_key(other) and keys.identity.public == rotated.identity.public
+
+
+@pytest.mark.parametrize("text", ["", "secret", encode_key(bytes(32)), encode_key(b"x" * 32) + "x"])
+def test_what_is_no_key_is_refused_and_not_repeated(host: Host, text: str) -> None:
+    code, out, err = host.run("import-key", "--json", stdin=text)
+    error = json.loads(out)["error"]
+    assert (code, error["path"]) == (2, "standard input") and "wg genkey" in error["fix"]
+    assert not text or text not in out + err
+    assert not list(host.state.iterdir())
+
+
+def test_a_damaged_key_is_not_taken_for_none(host: Host) -> None:
+    host.run("request", "--node-name", "a1")
+    (host.state / "keys" / "tunnel.key").write_text("half of a ke")
+    code, answer = import_key(host, generate_private_key())
+    assert code == 1 and "restore its files from a copy, or remove tunnel.key" in answer["error"]["message"]
 
 
 def test_a_bad_node_name_makes_no_keys(host: Host) -> None:

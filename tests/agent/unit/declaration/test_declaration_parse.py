@@ -280,6 +280,8 @@ def test_agent_settings(tmp_path: Path) -> None:
     assert load_agent(path) == AgentSettings("a1", metrics_listen="127.0.0.1:4081", metrics_per_peer=True)
     path.write_text("node_name: a1\nmetrics: {per_peer: true}\n")
     assert load_agent(path) == AgentSettings("a1", metrics_per_peer=True)
+    path.write_text("node_name: a1\nfirewall: {chains: [inet filter input]}\n")
+    assert load_agent(path) == AgentSettings("a1", firewall_chains=("inet filter input",))
 
 
 @pytest.mark.parametrize(
@@ -295,6 +297,8 @@ def test_agent_settings(tmp_path: Path) -> None:
         ("node_name: a1\napi: true", "api", "the API over TLS"),
         ("node_name: a1\nmetrics: {per_peers: true}", "metrics.per_peers", "did you mean `per_peer`?"),
         ("node_name: a1\nmetrics: {listen: 4081}", "metrics.listen", 'write it in quotes: "4081"'),
+        ("node_name: a1\nfirewall: {chains: []}", "firewall.chains", "inet filter input"),
+        ("node_name: a1\nfirewall: {chains: [input]}", "firewall.chains[0]", "inet filter input"),
     ],
 )
 def test_bad_agent_settings(tmp_path: Path, text: str, where: str, fix: str) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import bundle, 
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.wheelhouse import (
     Platform,
     WheelhouseError,
+    choose,
     download,
     requirements_for,
 )
@@ -112,18 +113,65 @@ def test_a_bundle_without_dependencies_holds_wheel_requirements_and_units(tmp_pa
     assert path.stat().st_mtime_ns == before
 
 
+def locked(*wheels):
+    """Requirements that are locked to these wheels."""
+    hashes = {}
+    for path in wheels:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashes.setdefault(path.name.split("-")[0], []).append(f" --hash=sha256:{digest}")
+    return "".join(f"{name}==1{''.join(found)}\n" for name, found in hashes.items())
+
+
 def test_a_directory_of_wheels_stands_in_for_an_index(tmp_path):
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.mkdir()
-    made = wheel.write_wheel(bundle.SOURCE, "9", source)
-    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    names = {
+        "a-1-cp311-cp311-manylinux_2_28_x86_64.whl": True,
+        "a-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl": True,
+        "a-1-cp311-cp311-manylinux_2_37_x86_64.whl": False,
+        "a-1-cp311-cp311-musllinux_1_2_x86_64.whl": False,
+        "a-1-cp311-cp311-manylinux_2_17_aarch64.whl": False,
+        "a-1-cp312-cp312-manylinux_2_17_x86_64.whl": False,
+        "b-1-cp37-abi3-manylinux_2_28_x86_64.whl": True,
+        "b-1-cp312-abi3-manylinux_2_28_x86_64.whl": False,
+        "c-1-py3-none-any.whl": True,
+        "c-1-py2-none-any.whl": False,
+        "nonsense.whl": False,
+    }
+    for name in names:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "a-1-cp311-cp311-manylinux_2_5_x86_64.whl").write_text("another hash")
+    requirements = locked(*(tmp_path / name for name in names if "-" in name))
+    found = choose(requirements, DEBIAN, tmp_path)
+    assert [path.name for path in found] == sorted(name for name, fits in names.items() if fits)
+
+
+def test_all_that_a_directory_lacks_is_named(tmp_path):
+    for name in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl", "c-1-cp312-cp312-linux_x86_64.whl"):
+        (tmp_path / name).write_text(name)
+    requirements = locked(*sorted(tmp_path.iterdir())) + f"d==2.5 --hash=sha256:{'0' * 64}\n"
+    (tmp_path / "b-1-py3-none-any.whl").write_text("something else")
+    wanted = r"lacks wheels for Python 3\.11 on x86_64 \(glibc 2\.36\), .*: b 1, c 1, d 2\.5\. .*HOSTS=cp3\.11-x86"
+    with pytest.raises(WheelhouseError, match=wanted):
+        choose(requirements, DEBIAN, tmp_path)
+    with pytest.raises(WheelhouseError, match=r"smegmesh_wheelhouse: .*/nowhere is no directory"):
+        choose(requirements, DEBIAN, tmp_path / "nowhere")
+
+
+def test_the_index_has_the_last_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text(f"smegmesh==9 --hash=sha256:{digest}\n")
-    download(requirements, DEBIAN, target, str(source))
-    assert [path.name for path in target.iterdir()] == [made.name]
     requirements.write_text(f"smegmesh==9 --hash=sha256:{'0' * 64}\n")
-    with pytest.raises(WheelhouseError, match=r"(?s)no wheels for Python 3\.11 on x86_64 .*smegmesh_wheelhouse"):
-        download(requirements, DEBIAN, tmp_path / "other", str(source))
+    with pytest.raises(WheelhouseError, match=r"(?s)no wheels for Python 3\.11 .*smegmesh==9.*smegmesh_wheelhouse"):
+        download(requirements, DEBIAN, tmp_path / "target")
+
+
+def test_kinds_of_hosts_are_told_apart_by_python_machine_and_libc():
+    kinds = [DEBIAN, Platform("3.12", "x86_64", "glibc 2.36"), Platform("3.11", "aarch64", "glibc 2.36")]
+    kinds += [Platform("3.11", "x86_64", "glibc 2.39"), Platform("3.11", "x86_64", "musl 1.2")]
+    assert len({kind.key for kind in kinds}) == len(kinds)
+    assert [Platform.from_key(kind.key) for kind in kinds] == kinds
+    with pytest.raises(ValueError, match="'debian12' names no kind of host: write it as cp3"):
+        Platform.from_key("debian12")
 
 
 def test_the_bundle_is_made_from_the_role_beside_the_plugin():

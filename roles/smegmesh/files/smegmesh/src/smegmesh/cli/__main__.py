@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--node-name", required=True, help="the name this host has in its meshes")
     command.set_defaults(command=_request)
     command = commands.add_parser(
+        "import-key", parents=[common, state], help="make a WireGuard private key from standard input this host's"
+    )
+    command.add_argument("--check", action="store_true", help="say what would change, change nothing")
+    command.add_argument("--replace", action="store_true", help="also where the host has another: a new node then")
+    command.set_defaults(command=_import_key)
+    command = commands.add_parser(
         "revoke", parents=[common, socket], help="take a node out for good: its revocation comes on standard input"
     )
     command.set_defaults(command=_revoke)
@@ -262,6 +268,33 @@ def _request(options: argparse.Namespace) -> Answer:
         raise _Failure(FAILED, str(error)) from error
     request = make_request(keys.identity, name, keys.node_key).decode()
     return {"changed": made, "request": request, "node_key": encode_key(keys.node_key)}, request.rstrip("\n")
+
+
+def _import_key(options: argparse.Namespace) -> Answer:
+    from smegmesh.identity.keys import KEY_LENGTH, decode_key, encode_key, public_key
+    from smegmesh.store.errors import StoreError
+    from smegmesh.store.keys import held_node_key, put_first_tunnel_key
+
+    try:
+        private = decode_key(_read_input().strip())
+    except ValueError as error:
+        raise _Failure(BAD_INPUT, str(error), "standard input", "give it what `wg genkey` made") from None
+    if private == bytes(KEY_LENGTH):
+        raise _Failure(BAD_INPUT, "a key of zeros alone is none", "standard input", "give it what `wg genkey` made")
+    node_key = encode_key(public_key(private))
+    try:
+        held = held_node_key(options.state)
+        before = encode_key(held) if held is not None else ""
+        changed = before != node_key
+        if changed and before and not options.replace:
+            fix = "give --replace, with the agent stopped and its interfaces gone, if it is to be a new node"
+            what = f"has another key already, {before}, which certificate and address depend on"
+            raise _Failure(FAILED, what, str(options.state), fix)
+        if changed and not options.check:
+            put_first_tunnel_key(options.state, private)
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    return {"changed": changed, "node_key": node_key, "before": before}, node_key
 
 
 if __name__ == "__main__":

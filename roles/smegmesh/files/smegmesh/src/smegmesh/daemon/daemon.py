@@ -25,11 +25,13 @@ from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
+from smegmesh.daemon.opening import Opening
 from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
 from smegmesh.daemon.threads import in_thread
+from smegmesh.dataplane.opening import Port
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
 from smegmesh.declaration import AgentSettings, Declaration, Hook, choose_ports, read_meshes
@@ -115,6 +117,7 @@ class Daemon:
         self._host_problems: list[str] = []
         self._reloading = asyncio.Lock()
         self._forwarding = self._make_forwarding() if platform.tunnels else None
+        self._opening = Opening(settings.firewall_chains, self._open_ports) if platform.tunnels else None
         listen = settings.api_listen
         self._api = HttpsServer(listen, self, self._api_tls) if listen is not None else None
         self._scrape = Scrape(self._read_metrics, per_peer=settings.metrics_per_peer, clock=loop.time)
@@ -126,6 +129,8 @@ class Daemon:
         await self._links.start(self._settings.listen, self._settings.link_port)
         if self._forwarding is not None:
             self._forwarding.start()
+        if self._opening is not None:
+            self._opening.start()
         if self._api is not None:
             self._api.start()
         if self._metrics is not None:
@@ -143,6 +148,8 @@ class Daemon:
             await self._api.stop()
         if self._metrics is not None:
             await self._metrics.stop()
+        if self._opening is not None:
+            await self._opening.close()  # before it would find no mesh, and close the ports
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
         self._host.routes.close()
@@ -164,7 +171,8 @@ class Daemon:
             for name, problem in self._problems.items()
             if name not in self._meshes
         ]
-        forwarding = [self._forwarding.problem, *self._forwarding.obstacles] if self._forwarding is not None else []
+        kernel = [each for each in (self._forwarding, self._opening) if each is not None]
+        found = [problem for each in kernel for problem in (each.problem, *each.obstacles)]
         listeners = [each.problem for each in (self._api, self._metrics) if each is not None]
         return types.Status(
             version=smegmesh.__version__,
@@ -173,7 +181,7 @@ class Daemon:
             tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, *listeners, *forwarding, *self._host_problems) if problem],
+            problems=[problem for problem in (self._problem, *listeners, *found, *self._host_problems) if problem],
         )
 
     def summary(self) -> str:
@@ -400,6 +408,9 @@ class Daemon:
         if self._forwarding is not None:
             self._forwarding.changed()
             waits.append(self._forwarding.settled())
+        if self._opening is not None:
+            self._opening.changed()
+            waits.append(self._opening.settled())
         await self._unless_stopping(waits, _SETTLE)
 
     async def _unless_stopping(
@@ -436,6 +447,12 @@ class Daemon:
 
     def _forwarding_devices(self) -> list[str]:
         return [mesh.interface.device for mesh in self._meshes.values() if _forwards(mesh.declaration)]
+
+    def _open_ports(self) -> list[Port]:
+        """What has to be reached from outside: of the meshes in which this host is a peer."""
+        peers = [mesh for mesh in self._meshes.values() if mesh.declaration.role is Role.PEER]
+        ports = [Port("udp", mesh.interface.port) for mesh in peers]
+        return [*ports, Port("tcp", self._settings.link_port)] if peers else []
 
     # The API over TLS
 

@@ -10,19 +10,16 @@ The table is replaced as a whole in one transaction; other tables are not touche
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv6Network
 from typing import Any
 
-from smegmesh.dataplane.plane import PlaneError
+from smegmesh.dataplane.nft import listed, nft, run
 from smegmesh.dataplane.ranges import Range, longest_matches, union
 from smegmesh.routing.tables import MARK, Forwarding
 
 TABLE = "smegmesh"
-PROGRAM = "nft"
-_TIMEOUT = 10.0
+_WHAT = f"the table {TABLE}"
 
 # Where the meshes' own addresses are. A shorter prefix, `::/0` above all, does not stand for them.
 _MESHES = IPv6Network("fd00::/8")
@@ -152,18 +149,18 @@ def _names(devices: Iterable[str]) -> str:
 
 def install(plan: Mapping[str, Forwarding]) -> None:
     """Put the table in place for these mesh interfaces, in one step. PlaneError if nft refuses it."""
-    _nft(["-f", "-"], ruleset(plan))
+    nft(["-f", "-"], ruleset(plan), _WHAT)
 
 
 def listing() -> str:
     """The table as nft lists it, to see whether somebody changed it; empty if there is none."""
-    done = _run(["list", "table", "inet", TABLE])
+    done = run(["list", "table", "inet", TABLE])
     return "" if done.returncode else done.stdout
 
 
 def remove() -> None:
     """Take the table away; nothing happens if there is none."""
-    _nft(["-f", "-"], f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n")
+    nft(["-f", "-"], f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n", _WHAT)
 
 
 def foreign_drops() -> list[str]:
@@ -171,7 +168,7 @@ def foreign_drops() -> list[str]:
 
     Our accept does not outrank them, so their owner must be told.
     """
-    return find_drops(json.loads(_nft(["-j", "list", "chains"])))
+    return find_drops(listed(["list", "chains"]))
 
 
 def find_drops(listing: dict[str, Any]) -> list[str]:
@@ -185,27 +182,3 @@ def find_drops(listing: dict[str, Any]) -> list[str]:
         and chain["family"] in ("ip6", "inet")
         and (chain["family"], chain["table"]) != ("inet", TABLE)
     ]
-
-
-def _nft(arguments: list[str], text: str = "") -> str:
-    done = _run(arguments, text)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise PlaneError(f"nft refused the table {TABLE}: {said[0] if said else 'it said nothing'}")
-    return done.stdout
-
-
-def _run(arguments: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            [PROGRAM, *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise PlaneError("nft is not installed: install the package nftables") from error
-    except subprocess.TimeoutExpired as error:
-        raise PlaneError(f"nft did not answer within {_TIMEOUT:g} s") from error

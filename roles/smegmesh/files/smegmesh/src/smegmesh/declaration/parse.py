@@ -57,9 +57,10 @@ def load_agent(path: Path) -> AgentSettings:
     """Read agent.yml; DeclarationError for anything wrong."""
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
-    grouped = ("api", "metrics")
+    grouped = ("api", "metrics", "firewall")
     plain = {key: value for key, value in data.items() if key not in grouped}
     within = {f"{group}_{key}": value for group in grouped for key, value in data.get(group, {}).items()}
+    within["firewall_chains"] = tuple(within.get("firewall_chains", ()))
     settings = AgentSettings(**plain, **within)
     try:
         check_node_name(settings.node_name)

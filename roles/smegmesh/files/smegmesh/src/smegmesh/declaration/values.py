@@ -23,7 +23,8 @@ class AgentSettings:
 
     `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS, `metrics_listen` without
     metrics over plain HTTP; what they say is looked at by who listens there: a mistake in it stops no mesh.
-    `metrics_per_peer`: metrics name members.
+    `metrics_per_peer`: metrics name members. `firewall_chains` are chains of the host's own firewall, in which the
+    agent's ports are opened.
     """
 
     node_name: str
@@ -34,6 +35,7 @@ class AgentSettings:
     api_listen: str | None = None
     metrics_listen: str | None = None
     metrics_per_peer: bool = False
+    firewall_chains: tuple[str, ...] = ()
 
 
 class HostPort(NamedTuple):

@@ -12,7 +12,8 @@ import binascii
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,11 +58,10 @@ def load_keys(state: Path) -> HostKeys:
     directory = state / KEYS_DIRECTORY
     identity = _read(directory / _IDENTITY)
     tunnel = _read(directory / _TUNNEL)
-    former = _read(directory / _FORMER) if os.path.lexists(directory / _FORMER) else b""
+    former = _read_if_there(directory / _FORMER)
     try:
         private, proof = _read_tunnel(tunnel)
-        public = tuple(decode_key(line) for line in former.decode("ascii", "replace").split())
-        return HostKeys(IdentityKey.from_pem(identity), private, public, proof)
+        return HostKeys(IdentityKey.from_pem(identity), private, _read_former(former), proof)
     except ValueError as error:
         fix = "restore its files from a copy, or remove all and have this host signed anew"
         raise StoreError(f"{directory}: {error}; {fix}") from None
@@ -74,23 +74,36 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
     Raises PermissionError for any other user, StoreError for the rest that can go wrong.
     """
     directory = state / KEYS_DIRECTORY
-    try:
-        owner = state.stat()
-        if directory.is_symlink():
-            raise StoreError(f"{directory}: is a symbolic link: put the directory itself there")
-        if not directory.is_dir():
-            directory.mkdir(0o700)
-            _give(directory, owner)
+    with _writing(state) as owner:
         made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
         if not os.path.lexists(directory / _TUNNEL):
             (directory / _FORMER).unlink(missing_ok=True)  # whoever has lost the tunnel key is another node
-        made_tunnel = _make(directory / _TUNNEL, owner, _new_tunnel_key)
-    except PermissionError:
-        raise
-    except OSError as error:
-        fix = "give the agent's state directory, and check its disk"
-        raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
+        made_tunnel = _make(directory / _TUNNEL, owner, lambda: _first_tunnel(generate_private_key()))
     return load_keys(state), made_identity or made_tunnel
+
+
+def held_node_key(state: Path) -> bytes | None:
+    """The node key by the files under the state directory, None without a tunnel key. Raises as `load_keys`."""
+    directory = state / KEYS_DIRECTORY
+    if not os.path.lexists(directory / _TUNNEL):
+        return None
+    tunnel, former = _read(directory / _TUNNEL), _read_if_there(directory / _FORMER)
+    try:
+        private, _proof = _read_tunnel(tunnel)
+        return (*_read_former(former), public_key(private))[0]
+    except ValueError as error:
+        raise StoreError(f"{directory}: {error}; restore its files from a copy, or remove {_TUNNEL}") from None
+
+
+def put_first_tunnel_key(state: Path, private: bytes) -> None:
+    """Make a key that was made elsewhere the one that this host was born with; what it had is gone.
+
+    The agent must not run: an interface with the old key is not its own any more. Raises as `ensure_keys`.
+    """
+    directory = state / KEYS_DIRECTORY
+    with _writing(state) as owner:
+        (directory / _FORMER).unlink(missing_ok=True)
+        _write(directory / _TUNNEL, owner, _first_tunnel(private), os.replace)
 
 
 def rotate_tunnel_key(state: Path) -> HostKeys:
@@ -121,8 +134,31 @@ def _read_tunnel(content: bytes) -> tuple[bytes, bytes | None]:
         raise ValueError("the second line of the tunnel key is no proof") from None
 
 
-def _new_tunnel_key() -> bytes:
-    return f"{encode_key(generate_private_key())}\n".encode()
+def _read_former(content: bytes) -> tuple[bytes, ...]:
+    return tuple(decode_key(line) for line in content.decode("ascii", "replace").split())
+
+
+def _first_tunnel(private: bytes) -> bytes:
+    return f"{encode_key(private)}\n".encode()
+
+
+@contextmanager
+def _writing(state: Path) -> Iterator[os.stat_result]:
+    """The keys' directory is there, made if it is missing; whose its files are to be. Raises as `ensure_keys`."""
+    directory = state / KEYS_DIRECTORY
+    try:
+        owner = state.stat()
+        if directory.is_symlink():
+            raise StoreError(f"{directory}: is a symbolic link: put the directory itself there")
+        if not directory.is_dir():
+            directory.mkdir(0o700)
+            _give(directory, owner)
+        yield owner
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "give the agent's state directory, and check its disk"
+        raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
 
 
 def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
@@ -156,6 +192,10 @@ def _write(path: Path, owner: os.stat_result, content: bytes, place: Callable[[P
 def _give(path: Path, owner: os.stat_result) -> None:
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _read_if_there(path: Path) -> bytes:
+    return _read(path) if os.path.lexists(path) else b""
 
 
 def _read(path: Path) -> bytes:
