@@ -16,6 +16,7 @@ from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.carriers import Carriers
 from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, make_plan
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.static_peers import StaticPeer, StaticPeers
 from smegmesh.routing.tunnels import Tunnels
 
 MESH = "prod"
@@ -23,9 +24,14 @@ KEYS = [bytes([number + 1]) * 32 for number in range(7)]
 OWN, FIRST, SECOND = KEYS[:3]
 # FIRST and SECOND hash to one address: a view shows the one or the other.
 ADDRESSES = {key: node_address(MESH, FIRST if key == SECOND else key) for key in KEYS}
+STATIC = [bytes([number]) * 32 for number in (91, 92)]
 BEYOND = [mesh_prefix("office"), IPv6Network("2001:db8:10::/48"), IPv6Network("::/0")]
 Members = Mapping[bytes, Member]
 Step = tuple[View, LocalPolicy, Allowed]
+
+
+# Some that are nobody's, and some that members were born with.
+static_keys = st.lists(st.sampled_from([*STATIC, *STATIC, *KEYS]), max_size=2, unique=True)
 
 
 @st.composite
@@ -40,6 +46,7 @@ def entries(draw: st.DrawFn, key: bytes) -> Entry:
         endpoints=draw(st.sampled_from([(), ("a:1",), ("b:2", "a:1"), ("[::7]:1", "9.9.9.9:1")])),
         home=draw(named),
         backup=draw(named),
+        static_peers={str(number): static for number, static in enumerate(draw(static_keys))},
     )
 
 
@@ -78,7 +85,8 @@ def courses(draw: st.DrawFn) -> list[Step]:
         unreachable = draw(st.frozensets(st.sampled_from(KEYS), max_size=2))
         view = View(MESH, OWN, shown, None, b"", unreachable)
         families = frozenset(draw(st.sampled_from(["46", "46", "4", "6"])))
-        policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)))
+        static = tuple(StaticPeer(key, draw(st.sampled_from([None, "a:1"]))) for key in draw(static_keys))
+        policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)), static)
         course.append((view, policy, draw(beyond)))
         known = draw(steps(known))
     return course
@@ -103,13 +111,15 @@ def test_the_plan_is_that_of_the_view_and_a_change_says_no_more_than_what_change
 @given(courses())
 @settings(max_examples=200, deadline=None)
 def test_nothing_is_kept_of_what_is_over(course: list[Step]) -> None:
-    carriers, tunnels = Carriers(course[0][0]), Tunnels(course[0][0])
+    carriers, tunnels, static = Carriers(course[0][0]), Tunnels(course[0][0]), StaticPeers(course[0][0])
     for (before, *_), (view, *_) in pairwise(course):
         changed = view.changed_since(before)
         carriers.follow(before, view, changed)
         tunnels.follow(before, view, changed)
+        static.follow(before, view, changed)
         assert vars(carriers) == vars(Carriers(view))
         assert vars(tunnels) == vars(Tunnels(view))
+        assert vars(static) == vars(StaticPeers(view))
 
 
 def differences(before: Plan, after: Plan) -> dict[bytes, PeerPlan | None]:

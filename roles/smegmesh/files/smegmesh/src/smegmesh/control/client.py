@@ -43,6 +43,11 @@ class Client:
         answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/members")
         return answer
 
+    def static_peers(self, mesh: str) -> list[dict[str, Any]]:
+        """`types.StaticPeer` of each that the host declares, as plain data; Refused for a mesh the host is not in."""
+        answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/static_peers")
+        return answer
+
     def revoke(self, mesh: str, revocation: str) -> dict[str, Any]:
         """Hand over a revocation: `types.Removed` as plain data; Refused for what is none of the mesh."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/revocations"

@@ -42,7 +42,8 @@ class Entry:
     `advertise` are prefixes in canonical text, `routes` what a bridge reaches through
     other meshes. Without `masquerade` what goes to these prefixes keeps its source, so
     that all must use one exit. `accept` is what a client's home shall carry for it:
-    prefixes outside the overlay, or `ACCEPT_ALL`. `unknown` holds fields of newer
+    prefixes outside the overlay, or `ACCEPT_ALL`. `static_peers` are the public keys, by name, of WireGuard
+    peers without an agent that a peer carries. `unknown` holds fields of newer
     agents, name -> MessagePack value, kept so that they survive.
     """
 
@@ -62,5 +63,6 @@ class Entry:
     routes: tuple[BridgedRoute, ...] = ()
     masquerade: bool = True
     accept: tuple[str, ...] = ()
+    static_peers: Mapping[str, bytes] = field(default_factory=dict)
     agent: str = ""
     unknown: Mapping[str, bytes] = field(default_factory=dict)

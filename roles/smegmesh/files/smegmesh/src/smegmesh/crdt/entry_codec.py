@@ -14,6 +14,7 @@
 | `p` | array of [prefix or nil, array of mesh ids] | `routes` |
 | `m` | boolean | `masquerade` |
 | `c` | array of text, canonical prefixes or `*` | `accept` |
+| `t` | map of text to 32 bytes | `static_peers` |
 | `w` | text | `agent` |
 
 What is at its default is left out. Every other field belongs to a newer agent: it is
@@ -38,6 +39,7 @@ from smegmesh.identity.grant import check_node_name
 MAX_ROUTES = 256
 MAX_SERVICES = 64
 MAX_ENDPOINTS = 16  # of a kind
+MAX_STATIC_PEERS = 64
 MAX_ALIAS = 63
 MAX_TEXT = 255  # bytes of a description, agent version or a service's value
 MAX_DEPTH = 8
@@ -66,6 +68,7 @@ _FIELDS = {
     "routes": "p",
     "masquerade": "m",
     "accept": "c",
+    "static_peers": "t",
     "agent": "w",
 }
 
@@ -92,6 +95,9 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
     routes: Annotated[tuple[_Route, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
     masquerade: bool = True
     accept: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
+    static_peers: Annotated[dict[str, _Key], msgspec.Meta(max_length=MAX_STATIC_PEERS)] = msgspec.field(
+        default_factory=dict
+    )
     agent: str = ""
 
 
@@ -108,8 +114,9 @@ def encode_entry(entry: Entry) -> bytes:
     if clash:
         raise RecordError(f"entry: {sorted(clash)} are no unknown fields")
     known = _Body(
-        **{name: getattr(entry, name) for name in _FIELDS if name not in ("services", "routes")},
+        **{name: getattr(entry, name) for name in _FIELDS if name not in ("services", "routes", "static_peers")},
         services=dict(sorted(entry.services.items())),
+        static_peers=dict(sorted(entry.static_peers.items())),
         routes=tuple(_Route(route.prefix, route.path) for route in entry.routes),
     )
     fields = _field_decoder.decode(_encoder.encode(known))
@@ -159,6 +166,7 @@ def _check(entry: Entry) -> None:
         _check_route(route)
     if len(set(entry.routes)) != len(entry.routes):
         raise RecordError("entry: a route is there twice")
+    _check_static_peers(entry)
     for accepted in entry.accept:
         if accepted != ACCEPT_ALL:
             _check_prefix(accepted)
@@ -189,6 +197,16 @@ def _check_services(services: Mapping[str, str]) -> None:
         if not _LABEL.fullmatch(name):
             raise RecordError(f"entry: service {name!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
         _check_text(f"service {name}", value)
+
+
+def _check_static_peers(entry: Entry) -> None:
+    if entry.static_peers and entry.role is Role.CLIENT:
+        raise RecordError("entry: a client carries nobody, and so no static peers")
+    for name in entry.static_peers:
+        if not _LABEL.fullmatch(name):
+            raise RecordError(f"entry: static peer {name!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
+    if len(set(entry.static_peers.values())) != len(entry.static_peers):
+        raise RecordError("entry: two static peers have one key")
 
 
 def _check_endpoint(field: str, text: str) -> None:

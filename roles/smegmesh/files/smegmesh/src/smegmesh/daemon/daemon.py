@@ -21,7 +21,7 @@ from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
-from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
+from smegmesh.daemon.report import member_reports, mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.threads import in_thread
@@ -173,6 +173,12 @@ class Daemon:
         running = self._meshes[mesh]
         device = await running.interface.state()
         return member_reports(running.view(), running.declaration.role, device)
+
+    async def static_peers(self, mesh: str) -> list[types.StaticPeer]:
+        """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""
+        running = self._meshes[mesh]
+        device = await running.interface.state()
+        return static_peer_reports(running.view(), running.declaration.static_peers, device)
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""

@@ -606,6 +606,7 @@ class Mesh:
             routes=self._announced if declaration.bridge else (),
             masquerade=declaration.masquerade,
             accept=_accept(declaration) if declaration.role is Role.CLIENT else (),
+            static_peers={peer.name: peer.public_key for peer in declaration.static_peers},
             agent=smegmesh.__version__,
         )
 

@@ -25,9 +25,11 @@ from smegmesh.declaration.values import (
     Hook,
     HostPort,
     Prefix,
+    StaticPeer,
 )
 from smegmesh.identity.address import check_mesh_id, mesh_prefix
 from smegmesh.identity.grant import check_node_name
+from smegmesh.identity.keys import decode_key
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _MAX_DESCRIPTION = 255
@@ -100,6 +102,7 @@ def parse_declaration(document: Document) -> Declaration:
         health=_health(document, mesh, data),
         accept_routes=() if accept_all else _accepted(document, accepted),
         accept_all=accept_all,
+        static_peers=_static_peers(document, data.get("static_peers", {})),
         pre_up=_hook(document, "pre_up", data),
         post_up=_hook(document, "post_up", data),
         pre_down=_hook(document, "pre_down", data),
@@ -128,6 +131,9 @@ def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None
     if role is Role.CLIENT and data.get("bridge"):
         what = "a client cannot be a bridge: bridges forward for others"
         raise DeclarationError(document.file, "bridge", what, "make it `role: peer` or `bridge: false`")
+    if role is Role.CLIENT and data.get("static_peers"):
+        what = "a client carries no static peers: all it sends goes through its home"
+        raise DeclarationError(document.file, "static_peers", what, "declare them on a peer")
 
 
 def _hook(document: Document, hook: Hook, data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,6 +152,23 @@ def _bootstrap(document: Document, items: Iterable[Mapping[str, str]]) -> tuple[
         Bootstrap(item["name"], _host_port(document, f"bootstrap[{index}].address", item["address"]).text(LINK_PORT))
         for index, item in enumerate(items)
     )
+
+
+def _static_peers(document: Document, items: Mapping[str, Mapping[str, Any]]) -> tuple[StaticPeer, ...]:
+    peers: list[StaticPeer] = []
+    for name, item in sorted(items.items()):
+        where = f"static_peers.{name}"
+        try:
+            key = decode_key(item["public_key"])
+        except ValueError as error:
+            raise _from_identity(document, f"{where}.public_key", error) from None
+        twin = next((peer.name for peer in peers if peer.public_key == key), None)
+        if twin is not None:
+            what = f"is the key of static peer {twin} too, and an address has one owner"
+            raise DeclarationError(document.file, f"{where}.public_key", what, "give each its own key")
+        endpoint = _host_port(document, f"{where}.endpoint", item["endpoint"]) if "endpoint" in item else None
+        peers.append(StaticPeer(name, key, endpoint, item.get("keepalive", 0), item.get("preshared_key", False)))
+    return tuple(peers)
 
 
 def _host_port(document: Document, where: str, text: str) -> HostPort:

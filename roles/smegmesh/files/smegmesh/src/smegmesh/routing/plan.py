@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
+from smegmesh.routing.static_peers import StaticPeer, StaticPeers, static_network
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
 NOTHING_BEYOND: Allowed = MappingProxyType({})
@@ -22,12 +23,16 @@ CLIENT_KEEPALIVE = 25
 
 @dataclass(frozen=True, slots=True)
 class PeerPlan:
-    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too."""
+    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too.
+
+    `preshared_key` is 32 bytes, in no repr.
+    """
 
     endpoint: str | None
     allowed_ips: frozenset[IPv6Network]
     keepalive: int = 0
     others: tuple[str, ...] = ()
+    preshared_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,14 @@ class PlanChange:
 class LocalPolicy:
     """What a plan depends on besides the view.
 
-    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay.
+    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay;
+    `static_peers` are those that this node declares.
     """
 
     role: Role
     keepalive: int = 0
     families: frozenset[int] = FAMILIES
+    static_peers: tuple[StaticPeer, ...] = ()
 
 
 def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
@@ -78,10 +85,22 @@ def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND
 
     This is the definition; `Planner` follows views at the cost of what changed.
     """
-    carried, beyond = _carried(view), beyond_by_peer(view, policy, allowed)
+    carried, beyond, static = _carried(view), beyond_by_peer(view, policy, allowed), StaticPeers(view)
+    owners = _owners(view)
     peers = {
-        tunnel: plan_peer(view, policy, key, carried.get(key, frozenset()), beyond.get(key, frozenset()))
-        for tunnel, key in _owners(view).items()
+        tunnel: plan_peer(
+            view,
+            policy,
+            key,
+            carried.get(key, frozenset()) | static.carried(view, key),
+            beyond.get(key, frozenset()),
+        )
+        for tunnel, key in owners.items()
+    }
+    peers |= {
+        peer.public_key: plan_static_peer(view, peer, static)
+        for peer in policy.static_peers
+        if peer.public_key not in owners
     }
     return Plan(
         mesh_id=view.mesh_id,
@@ -123,6 +142,14 @@ def plan_peer(
     usable = usable_endpoints(member.entry.endpoints, policy.families)
     keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
     return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:])
+
+
+def plan_static_peer(view: View, peer: StaticPeer, static: StaticPeers) -> PeerPlan | None:
+    """A static peer of this node; None while somebody else has its address."""
+    if static.carrier(view, peer.public_key) != view.node_key:
+        return None
+    allowed = frozenset({static_network(view.mesh_id, peer.public_key)})
+    return PeerPlan(peer.endpoint, allowed, peer.keepalive, preshared_key=peer.preshared_key)
 
 
 def carrier_of(view: View, key: bytes) -> bytes | None:

@@ -34,8 +34,8 @@ class HostKeys:
 def load_keys(state: Path) -> HostKeys:
     """Read the keys under the state directory; StoreError if one is missing, open to others or no key."""
     directory = state / KEYS_DIRECTORY
-    identity = _read(directory / _IDENTITY)
-    tunnel = _read(directory / _TUNNEL)
+    identity = read_secret(directory / _IDENTITY)
+    tunnel = read_secret(directory / _TUNNEL)
     try:
         return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()))
     except ValueError as error:
@@ -57,8 +57,8 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
         if not directory.is_dir():
             directory.mkdir(0o700)
             _give(directory, owner)
-        made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
-        made_tunnel = _make(directory / _TUNNEL, owner, _new_tunnel_key)
+        made_identity = make_secret(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
+        made_tunnel = make_secret(directory / _TUNNEL, owner, _new_tunnel_key)
     except PermissionError:
         raise
     except OSError as error:
@@ -71,7 +71,7 @@ def _new_tunnel_key() -> bytes:
     return f"{encode_key(generate_private_key())}\n".encode()
 
 
-def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
+def make_secret(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
     """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
     if os.path.lexists(path):
         return False
@@ -98,7 +98,8 @@ def _give(path: Path, owner: os.stat_result) -> None:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _read(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """What such a file holds; StoreError if it is missing, open to others or no file of its own."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
