@@ -95,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("member", help="its name, alias or node key")
     command.set_defaults(command=_forget)
     command = commands.add_parser(
+        "static-peers", parents=[common, socket], help="the peers without an agent that this host carries"
+    )
+    command.add_argument("mesh", nargs="?", help="mesh id")
+    command.set_defaults(command=_static_peers)
+    command = commands.add_parser(
+        "export-client", parents=[common, socket, state], help="the configuration of a static peer, for wg-quick"
+    )
+    command.add_argument("mesh", help="mesh id")
+    command.add_argument("name", help="name of the static peer")
+    command.add_argument("--routes", action="store_true", help="also send what this host uses beyond the mesh")
+    command.add_argument("--preshared-key", action="store_true", help="with the preshared key, a secret; for root")
+    command.add_argument("--output", type=Path, help="a new file for it, of mode 0600")
+    command.set_defaults(command=_export_client)
+    command = commands.add_parser(
         "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
     )
     simulate_options.add_arguments(command)
@@ -136,6 +150,43 @@ def _members(options: argparse.Namespace) -> Answer:
 
     members = collect_members(Client(options.socket), options.mesh)
     return members, members_text(members, use_colour())
+
+
+def _static_peers(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import use_colour
+    from smegmesh.cli.static_peers import collect_static_peers, static_peers_text
+    from smegmesh.control.client import Client
+
+    peers = collect_static_peers(Client(options.socket), options.mesh)
+    return peers, static_peers_text(peers, use_colour())
+
+
+def _export_client(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.static_peers import NoExport, export, write_secret
+    from smegmesh.control.client import Client
+    from smegmesh.store.errors import StoreError
+
+    if options.preshared_key and options.output is None and os.geteuid() != 0:
+        raise _Failure(NOT_PERMITTED, "only root sees a preshared key", "", "use sudo")
+    secret, routes = options.preshared_key, options.routes
+    try:
+        text = export(
+            Client(options.socket), options.state, options.mesh, options.name, preshared_key=secret, routes=routes
+        )
+    except NoExport as error:
+        raise _Failure(FAILED, str(error), "", error.fix) from error
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    if options.output is None:
+        return {"config": text}, text
+    try:
+        write_secret(options.output, text)
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "name a new file in a directory that is there"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(options.output), fix) from error
+    return {"file": str(options.output)}, f"written: {options.output}"
 
 
 def _apply(options: argparse.Namespace) -> Answer:
