@@ -57,6 +57,11 @@ def reach(host: Host, address: IPv6Address) -> Callable[[], bool]:
     return lambda: host.pings(address, 2)
 
 
+def knows(agent: Agent, count: int) -> bool:
+    mesh = agent.mesh()
+    return mesh is not None and mesh["members"]["alive"] == count
+
+
 def test_a_phone_is_in_the_mesh_through_the_host_that_declares_it(
     lab: Lab, make: Callable[..., Agent], tmp_path: Path
 ) -> None:
@@ -70,14 +75,7 @@ def test_a_phone_is_in_the_mesh_through_the_host_that_declares_it(
     client.declare("client", [peer.host])
     for agent in (carrier, peer, client):
         agent.start()
-    eventually(
-        lambda: all(
-            len((agent.mesh() or {}).get("members", {})) and agent.mesh()["members"]["alive"] == 3
-            for agent in (carrier, peer, client)
-        ),
-        30,
-        "all know all",
-    )
+    eventually(lambda: all(knows(agent, 3) for agent in (carrier, peer, client)), 30, "all know all")
 
     file = tmp_path / "phone.conf"
     assert "PresharedKey = (" in smegctl(carrier, "export-client", MESH, "phone"), "only who asks for a secret sees it"

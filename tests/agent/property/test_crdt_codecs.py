@@ -15,8 +15,7 @@ from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
 from smegmesh.crdt.statement import accept_entry
 from smegmesh.crdt.verdict import Accusation, decode_verdict, encode_verdict
-
-NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0"), bridges=("*",))
+from smegmesh.identity.address import node_address
 
 keys = st.binary(min_size=32, max_size=32)
 text = st.text(string.ascii_letters + "äß€ .,", max_size=60)
@@ -48,6 +47,11 @@ values = st.recursive(
     max_leaves=6,
 )
 unknown = st.dictionaries(text.filter(lambda name: len(name) != 1), values, max_size=4)
+STATIC = [bytes([number]) * 32 for number in range(1, 6)]
+NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0", *(f"{node_address(MESH, key)}/128" for key in STATIC)), bridges=("*",))
+static = st.dictionaries(labels, st.sampled_from(STATIC), max_size=5).filter(
+    lambda peers: len({*peers.values()}) == len(peers)
+)
 common = {
     "name": st.just("a1"),
     "tunnel_key": keys,
@@ -61,7 +65,7 @@ common = {
     "unknown": unknown.map(lambda fields: {name: msgspec.msgpack.encode(value) for name, value in fields.items()}),
 }
 entries = st.one_of(
-    st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, **common),
+    st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, static_peers=static, **common),
     st.builds(Entry, role=st.just(Role.PEER), bridge=st.just(True), routes=routes, **common),
     st.builds(
         Entry,

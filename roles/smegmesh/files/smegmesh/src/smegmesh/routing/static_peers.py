@@ -91,4 +91,4 @@ def _said(view: View, key: bytes) -> Collection[bytes]:
 
 
 def _is_down(view: View, key: bytes) -> bool:
-    return key != view.node_key and view.members[key].liveness is Liveness.DOWN
+    return view.members[key].liveness is Liveness.DOWN
