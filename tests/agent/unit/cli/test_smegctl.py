@@ -25,11 +25,14 @@ from smegmesh.control import types
 from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
+from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import encode_key
 from smegmesh.store.keys import ensure_keys
+from smegmesh.store.static_keys import ensure_static_key
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
+PHONE = b"p" * 32
 _ASKING = ("status", "members", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
 HTTPS = {"mesh": "prod", "name": "service-https", "services": {"https": "tcp/443"}}
@@ -94,6 +97,7 @@ class Agent:
         self.revoked: list[bytes] = []
         self.reloaded: types.Reloaded | None = types.Reloaded(changed=["prod"])
         self.meshes: dict[str, list[types.Member]] | None = {"prod": MEMBERS}
+        self.static: list[types.StaticPeer] = []
 
     def status(self) -> types.Status:
         return STATUS
@@ -101,6 +105,10 @@ class Agent:
     async def members(self, mesh: str) -> list[types.Member]:
         assert self.meshes is not None
         return self.meshes[mesh]
+
+    async def static_peers(self, mesh: str) -> list[types.StaticPeer]:
+        assert self.meshes is not None
+        return self.static if self.meshes[mesh] else []
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         self.revoked.append(revocation)
@@ -146,6 +154,8 @@ class Host:
         places = {
             "status": "socket",
             "members": "socket",
+            "static-peers": "socket",
+            "export-client": "socket state",
             "apply": "socket state etc",
             "request": "state",
             "revoke": "socket",
@@ -238,6 +248,84 @@ def test_members_as_text_and_as_json(host: Host, agent: Agent) -> None:
         assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(MEMBERS)})
     code, _, err = host.run("members", "other")
     assert (code, err) == (1, "smegctl: this host is not in mesh other: its meshes are: prod, office\n")
+
+
+def static_peer(**more: Any) -> types.StaticPeer:
+    return types.StaticPeer(name="phone", public_key=encode_key(PHONE), address="fd00::9", **more)
+
+
+def test_static_peers_as_text_and_as_json(host: Host, agent: Agent) -> None:
+    assert host.run("static-peers") == (0, "this host has no static peers\n", "")
+    agent.static = [static_peer(preshared_key=True, handshake_age=61.0, received=2048, endpoint="198.18.0.9:7")]
+    code, out, _ = host.run("static-peers")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["NAME", "phone"])
+    assert out.splitlines()[1].split()[3:] == ["198.18.0.9:7", "yes", "1m", "1s", "2.0", "KiB", "0", "B", "-"]
+    code, out, _ = host.run("static-peers", "prod", "--json")
+    assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(agent.static)})
+
+
+def exporting(agent: Agent, **more: Any) -> None:
+    """The agent has a static peer, and knows where it is reached itself."""
+    agent.static = [static_peer(**more)]
+    agent.meshes = {"prod": [msgspec.structs.replace(MEMBERS[0], endpoints=["198.18.0.1:51820"]), MEMBERS[1]]}
+
+
+def test_a_client_is_exported_with_its_secret_only_for_root_and_only_if_asked(
+    host: Host, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_keys(host.state)
+    secret = encode_key(ensure_static_key(host.state, "prod", PHONE))
+    exporting(agent, preshared_key=True)
+    code, out, _ = host.run("export-client", "prod", "phone")
+    assert code == 0
+    assert out.splitlines() == [
+        "# phone in mesh prod",
+        "[Interface]",
+        f"# PrivateKey = (made on the device, and nowhere else: the one whose public key is {encode_key(PHONE)})",
+        "Address = fd00::9/128",
+        "",
+        "[Peer]",
+        "# a1",
+        "PublicKey = key",
+        "# PresharedKey = (the tunnel has one: export with --preshared-key to see it)",
+        f"AllowedIPs = {mesh_prefix('prod')}",
+        "Endpoint = 198.18.0.1:51820",
+        "PersistentKeepalive = 25",
+    ]
+    _code, out, _ = host.run("export-client", "prod", "phone", "--preshared-key")
+    assert f"\nPresharedKey = {secret}\n" in out
+    file = tmp_path / "phone.conf"
+    code, out, _ = host.run("export-client", "prod", "phone", "--preshared-key", "--output", str(file), "--json")
+    assert (code, json.loads(out)) == (0, {"file": str(file)})
+    assert (file.stat().st_mode & 0o777, secret in file.read_text()) == (0o600, True)
+    code, _, err = host.run("export-client", "prod", "phone", "--output", str(file))
+    assert (code, err) == (
+        1,
+        f"smegctl: {file}: cannot be written: File exists: name a new file in a directory that is there\n",
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, out, err = host.run("export-client", "prod", "phone", "--preshared-key")
+    assert (code, out, err) == (4, "", "smegctl: only root sees a preshared key: use sudo\n")
+
+
+@pytest.mark.parametrize(
+    ("peer", "arguments", "said"),
+    [
+        ({}, ["tablet"], "no static peer tablet on this host: its static peers are: phone"),
+        ({}, ["phone", "--preshared-key"], "has no preshared key: declare it with `preshared_key: true`"),
+        ({"problem": "phone is a member"}, ["phone"], "phone is a member: mend that"),
+    ],
+)
+def test_what_cannot_be_exported(
+    host: Host, agent: Agent, peer: dict[str, Any], arguments: list[str], said: str
+) -> None:
+    exporting(agent, **peer)
+    code, out, err = host.run("export-client", "prod", *arguments)
+    assert (code, out) == (1, "") and said in err
+    agent.meshes = {"prod": MEMBERS}
+    agent.static = [static_peer()]
+    _code, _out, err = host.run("export-client", "prod", "phone")
+    assert "knows of no endpoint of its own" in err
 
 
 def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:
