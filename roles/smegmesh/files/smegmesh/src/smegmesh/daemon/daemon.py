@@ -33,6 +33,7 @@ from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
+from smegmesh.store.static_keys import drop_static_keys
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError
@@ -327,6 +328,7 @@ class Daemon:
                     taken_down.add(device.name)
                 if undeclared:
                     self._forget(device.mesh)
+                    self._forget_static_keys(device.mesh)
         return taken_down
 
     def _device_of(self, declaration: Declaration) -> str:
@@ -347,6 +349,12 @@ class Daemon:
         try:
             self._host.store.forget(mesh)
         except StoreError as error:
+            self._note("", error)
+
+    def _forget_static_keys(self, mesh: str) -> None:
+        try:
+            drop_static_keys(self._host.directories.state, mesh, ())
+        except OSError as error:
             self._note("", error)
 
     async def _settle(self, changed: Collection[str]) -> None:
