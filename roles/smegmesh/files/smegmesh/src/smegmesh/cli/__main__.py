@@ -109,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, help="a new file for it, of mode 0600")
     command.set_defaults(command=_export_client)
     command = commands.add_parser(
+        "preshared-keys",
+        parents=[common, socket, state],
+        help="take the preshared keys with other members that come as JSON on standard input",
+    )
+    command.add_argument("--check", action="store_true", help="say what would change, change nothing")
+    command.set_defaults(command=_preshared_keys)
+    command = commands.add_parser(
         "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
     )
     simulate_options.add_arguments(command)
@@ -187,6 +194,28 @@ def _export_client(options: argparse.Namespace) -> Answer:
         fix = "name a new file in a directory that is there"
         raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(options.output), fix) from error
     return {"file": str(options.output)}, f"written: {options.output}"
+
+
+def _preshared_keys(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli import preshared_keys
+    from smegmesh.control.client import Client
+    from smegmesh.store.errors import StoreError
+
+    try:
+        wanted = preshared_keys.parse_request(_read_input())
+    except preshared_keys.BadRequest as error:
+        raise _Failure(BAD_INPUT, str(error), error.path, error.fix) from error
+    try:
+        changes, reloaded = preshared_keys.apply(wanted, options.state, Client(options.socket), check=options.check)
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "certify the host first, and check its disk; no key was changed"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(error.filename or ""), fix) from error
+    lines = [f"mesh {each.mesh}, with {each.other}: {each.word}" for each in changes] or ["nothing to change"]
+    return preshared_keys.answer(changes, reloaded), "\n".join(lines)
 
 
 def _apply(options: argparse.Namespace) -> Answer:

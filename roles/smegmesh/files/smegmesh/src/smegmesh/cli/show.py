@@ -73,6 +73,8 @@ def _member_row(member: Mapping[str, Any]) -> tuple[object, ...]:
     notes = [word for word, there in (("this host", member.get("own")), ("leader", member.get("leader"))) if there]
     if member.get("through"):
         notes.append(f"through {member['through']}: its figures")
+    if member.get("preshared_key"):
+        notes.append("preshared key")
     if member.get("static_peers"):
         notes.append(f"carries {', '.join(sorted(member['static_peers']))}")
     return (

@@ -81,8 +81,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     `own` marks the host itself. `services` is what it says that it offers, by name. `handshake_age`, `received` and
     `sent` are WireGuard's, of the tunnel that this host's packets to the member take: `through` is the name of the peer
     at its end where that is not the member itself, and the figures are then those of all that goes through it.
-    `handshake_age` is None without a handshake. `static_peers` are the addresses, by name, of those without an agent
-    that the member says it carries.
+    `handshake_age` is None without a handshake, `preshared_key` says whether that tunnel has one. `static_peers` are
+    the addresses, by name, of those without an agent that the member says it carries.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, str] = {}
     static_peers: dict[str, str] = {}
     through: str | None = None
+    preshared_key: bool = False
     handshake_age: float | None = None
     received: int = 0
     sent: int = 0

@@ -33,6 +33,7 @@ from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys
+from smegmesh.store.pair_keys import Keys, load_pair_keys
 from smegmesh.store.static_keys import drop_static_keys
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
@@ -78,6 +79,7 @@ class Daemon:
         self.stopping = asyncio.Event()
         self.failure: StoreDamaged | None = None
         self._settings = settings
+        self._pair_keys: Keys = {}
         self._started = loop.time()
         self._problem = problem
         self._plane_named = platform.plane_named
@@ -201,9 +203,17 @@ class Daemon:
                 self._note(bad.mesh, bad.error)
             # Where a directory cannot be read, nobody knows what is declared: everything stays.
             known = all(bad.mesh for bad in loaded.errors)
+            await self._read_pair_keys()
             changed = await self._follow({declared.mesh: declared for declared in loaded.declarations}, known)
             await self._settle(changed)
         return types.Reloaded(changed=sorted(changed), problems=self._all_problems())
+
+    async def _read_pair_keys(self) -> None:
+        """Where they cannot be read, those that are in use stay."""
+        try:
+            self._pair_keys = await asyncio.to_thread(load_pair_keys, self._host.directories.state)
+        except StoreError as error:
+            self._note("", error)
 
     def _note(self, mesh: str, error: Exception | str) -> None:
         """Keep a problem of a mesh, or of the host where that is empty, until the next reload."""
@@ -260,10 +270,11 @@ class Daemon:
 
     def _start_or_update(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
         running = self._meshes.get(declaration.mesh)
+        pair_keys = self._pair_keys.get(declaration.mesh, {})
         if running is not None:
-            return running.update(declaration, credentials)
+            return running.update(declaration, credentials, pair_keys)
         log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
-        mesh = Mesh(self._host, declaration, port, credentials, self._interfaces_changed, log)
+        mesh = Mesh(self._host, declaration, port, credentials, pair_keys, self._interfaces_changed, log)
         mesh.start()
         self._meshes[declaration.mesh] = mesh
         return True

@@ -22,6 +22,7 @@ from smegmesh.gossip.view import View
 from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, PlanChange
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.preshared import Keyring
 from smegmesh.routing.tables import MARK
 from smegmesh.store import Device, StoreError
 
@@ -54,6 +55,7 @@ class Interface:
         on_state: Callable[[], None],
         log: NodeLogger,
         prepare: Callable[[], Awaitable[None]],
+        keyring: Keyring,
     ) -> None:
         self.device = declaration.interface
         self.port = port
@@ -62,7 +64,9 @@ class Interface:
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
         self._declared_mtu = declaration.mtu
-        self._policy = LocalPolicy(declaration.role, declaration.keepalive)  # families: of the last look
+        self._policy = LocalPolicy(
+            declaration.role, declaration.keepalive, keyring=keyring
+        )  # families: of the last look
         self._static_peers: tuple[StaticPeer, ...] | None = declaration.static_peers  # None once they are in the policy
         self._view = view
         self._allowed = allowed
@@ -107,6 +111,11 @@ class Interface:
         self._policy = replace(self._policy, role=declaration.role, keepalive=declaration.keepalive)
         self._static_peers = declaration.static_peers
         self._idle.clear()
+        self._dirty.set()
+
+    def take_keyring(self, keyring: Keyring) -> None:
+        """Take the preshared keys that this node shares with others now."""
+        self._policy = replace(self._policy, keyring=keyring)
         self._dirty.set()
 
     def view_changed(self) -> None:

@@ -101,6 +101,7 @@ def _member_report(view: View, role: Role, member: Member, device: DeviceState |
         services=dict(entry.services),
         static_peers={name: str(node_address(view.mesh_id, key)) for name, key in entry.static_peers.items()},
         through=carrier.entry.name if carrier.node_key != member.node_key else None,
+        preshared_key=peer is not None and peer.preshared_key is not None,
         handshake_age=_handshake_age(peer),
         received=peer.received if peer is not None else 0,
         sent=peer.sent if peer is not None else 0,

@@ -12,6 +12,7 @@ from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
+from smegmesh.routing.preshared import Keyring, agreed_key
 from smegmesh.routing.static_peers import StaticPeer, StaticPeers, static_network
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
@@ -66,13 +67,14 @@ class LocalPolicy:
     """What a plan depends on besides the view.
 
     keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay;
-    `static_peers` are those that this node declares.
+    `static_peers` are those that this node declares, `keyring` holds the preshared keys that it shares with members.
     """
 
     role: Role
     keepalive: int = 0
     families: frozenset[int] = FAMILIES
     static_peers: tuple[StaticPeer, ...] = ()
+    keyring: Keyring = field(default_factory=Keyring)
 
 
 def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
@@ -141,7 +143,8 @@ def plan_peer(
         return None
     usable = usable_endpoints(member.entry.endpoints, policy.families)
     keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
-    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:])
+    shared = agreed_key(policy.keyring, view.node_key, member)
+    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:], shared)
 
 
 def plan_static_peer(view: View, peer: StaticPeer, static: StaticPeers) -> PeerPlan | None:

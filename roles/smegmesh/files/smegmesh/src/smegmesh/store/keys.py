@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,22 +76,37 @@ def make_secret(path: Path, owner: os.stat_result, content: Callable[[], bytes])
     """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
     if os.path.lexists(path):
         return False
+    with _written_beside(path, owner, content()) as new:
+        try:
+            os.link(new, path)  # unlike a rename it never replaces a key another process just made
+        except FileExistsError:
+            return False
+    sync(path.parent)
+    return True
+
+
+def replace_secret(path: Path, owner: os.stat_result, content: bytes) -> None:
+    """The same in the place of what is there; a crash leaves either the old file or the new one."""
+    with _written_beside(path, owner, content) as new:
+        new.replace(path)
+    sync(path.parent)
+
+
+@contextmanager
+def _written_beside(path: Path, owner: os.stat_result, content: bytes) -> Iterator[Path]:
+    """A file with these contents, to be moved into its place; what is left of it is removed."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content())
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         _give(new, owner)
-        os.link(new, path)  # unlike a rename it never replaces a key another process just made
-    except FileExistsError:
-        return False
+        yield new
     finally:
         new.unlink(missing_ok=True)
-    sync(path.parent)
-    return True
 
 
 def _give(path: Path, owner: os.stat_result) -> None:
@@ -98,7 +114,7 @@ def _give(path: Path, owner: os.stat_result) -> None:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: Path, limit: int = _MAX_SIZE) -> bytes:
     """What such a file holds; StoreError if it is missing, open to others or no file of its own."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -112,4 +128,4 @@ def read_secret(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         if mode & 0o077:
             raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
-        return stream.read(_MAX_SIZE)
+        return stream.read(limit)
