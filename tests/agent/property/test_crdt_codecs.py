@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_nodes import MESH, Node
-from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, PairTags, Role
 from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
@@ -52,7 +52,18 @@ NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0", *(f"{node_address(MESH, key)}/1
 static = st.dictionaries(labels, st.sampled_from(STATIC), max_size=5).filter(
     lambda peers: len({*peers.values()}) == len(peers)
 )
+tags = st.lists(st.binary(min_size=8, max_size=8), max_size=4, unique=True)
+pair_tags = tags.flatmap(
+    lambda offered: (
+        st.lists(st.sampled_from(offered), max_size=4, unique=True).map(
+            lambda accepted: PairTags(tuple(offered), tuple(accepted))
+        )
+        if offered
+        else st.just(PairTags())
+    )
+)
 common = {
+    "preshared": st.dictionaries(labels, pair_tags, max_size=4),
     "name": st.just("a1"),
     "tunnel_key": keys,
     "next_tunnel_key": st.none() | keys,

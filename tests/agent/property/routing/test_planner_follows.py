@@ -10,12 +10,13 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smegmesh.crdt.entry import Entry, Role
+from smegmesh.crdt.entry import Entry, PairTags, Role
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.carriers import Carriers
 from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, make_plan
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.preshared import Keyring, make_keyring
 from smegmesh.routing.static_peers import StaticPeer, StaticPeers
 from smegmesh.routing.tunnels import Tunnels
 
@@ -30,8 +31,14 @@ Members = Mapping[bytes, Member]
 Step = tuple[View, LocalPolicy, Allowed]
 
 
+KEYRING = make_keyring(MESH, "own", {str(key[0]): (b"1" * 32, b"2" * 32) for key in KEYS[:3]})
+TAGS = [
+    PairTags((new.tag, old.tag), accepted)
+    for new, old in KEYRING.keys.values()
+    for accepted in ((), (old.tag,), (new.tag, old.tag))
+]
 # Some that are nobody's, and some that members were born with.
-static_keys = st.lists(st.sampled_from([*STATIC, *STATIC, *KEYS]), max_size=2, unique=True)
+static_keys = st.sampled_from([(), STATIC[:1], STATIC[1:], STATIC, *zip(KEYS, STATIC * 4, strict=False)])
 
 
 @st.composite
@@ -46,6 +53,7 @@ def entries(draw: st.DrawFn, key: bytes) -> Entry:
         endpoints=draw(st.sampled_from([(), ("a:1",), ("b:2", "a:1"), ("[::7]:1", "9.9.9.9:1")])),
         home=draw(named),
         backup=draw(named),
+        preshared=draw(st.sampled_from([{}, *({"own": tags} for tags in TAGS)])),
         static_peers={str(number): static for number, static in enumerate(draw(static_keys))},
     )
 
@@ -86,7 +94,8 @@ def courses(draw: st.DrawFn) -> list[Step]:
         view = View(MESH, OWN, shown, None, b"", unreachable)
         families = frozenset(draw(st.sampled_from(["46", "46", "4", "6"])))
         static = tuple(StaticPeer(key, draw(st.sampled_from([None, "a:1"]))) for key in draw(static_keys))
-        policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)), static)
+        keyring = draw(st.sampled_from([Keyring(), KEYRING]))
+        policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)), static, keyring)
         course.append((view, policy, draw(beyond)))
         known = draw(steps(known))
     return course

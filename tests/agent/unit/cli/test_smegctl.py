@@ -29,6 +29,7 @@ from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import encode_key
 from smegmesh.store.keys import ensure_keys
+from smegmesh.store.pair_keys import load_pair_keys
 from smegmesh.store.static_keys import ensure_static_key
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
@@ -156,6 +157,7 @@ class Host:
             "members": "socket",
             "static-peers": "socket",
             "export-client": "socket state",
+            "preshared-keys": "socket state",
             "apply": "socket state etc",
             "request": "state",
             "revoke": "socket",
@@ -326,6 +328,57 @@ def test_what_cannot_be_exported(
     agent.static = [static_peer()]
     _code, _out, err = host.run("export-client", "prod", "phone")
     assert "knows of no endpoint of its own" in err
+
+
+def pairs(**keys: bytes) -> str:
+    return json.dumps({"prod": {other: encode_key(key) for other, key in keys.items()}})
+
+
+def test_preshared_keys_are_taken_as_a_whole_told_once_and_never_shown(host: Host, agent: Agent) -> None:
+    ensure_keys(host.state)
+    first = pairs(b=b"1" * 32, a=b"2" * 32)
+    code, out, _ = host.run("preshared-keys", "--check", stdin=first)
+    assert (code, out) == (0, "mesh prod, with a: new\nmesh prod, with b: new\n")
+    assert (load_pair_keys(host.state), agent.reloads) == ({}, 0)
+    code, out, _ = host.run("preshared-keys", "--json", stdin=first)
+    listed = [{"mesh": "prod", "host": other, "change": "new"} for other in "ab"]
+    assert (code, json.loads(out)) == (0, {"changed": True, "changes": listed, "reloaded": True})
+    assert load_pair_keys(host.state) == {"prod": {"a": (b"2" * 32,), "b": (b"1" * 32,)}}
+    assert host.run("preshared-keys", stdin=first) == (0, "nothing to change\n", "")
+    assert agent.reloads == 1
+    code, out, _ = host.run("preshared-keys", stdin=pairs(b=b"3" * 32))
+    assert out == "mesh prod, with a: removed\nmesh prod, with b: replaced\n"
+    assert load_pair_keys(host.state) == {"prod": {"b": (b"3" * 32, b"1" * 32)}}
+
+
+def test_preshared_keys_wait_for_an_agent_that_is_stopped(host: Host) -> None:
+    code, _, err = host.run("preshared-keys", stdin=pairs(a=b"1" * 32))
+    assert code == 1 and "cannot be written: No such file or directory: certify the host first" in err
+    ensure_keys(host.state)
+    code, out, _ = host.run("preshared-keys", "--json", stdin=pairs(a=b"1" * 32))
+    assert (code, json.loads(out)["reloaded"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "path", "message"),
+    [
+        ("nonsense", "standard input", "is not JSON"),
+        ("[]", "standard input", "is not a mapping"),
+        ('{"prod": ["secret"]}', "standard input", "is not a mapping"),
+        ('{"prod": {"a": "secret"}}', "prod.a", "not a key"),
+        ('{"prod": {"a": 5}}', "prod.a", "not a key"),
+        (pairs(**{"a b": b"1" * 32}), "prod.a b", "node name"),
+        (pairs(a=b"1" * 32).replace("prod", "Prod"), "Prod.a", "mesh id"),
+    ],
+)
+def test_bad_preshared_keys_change_nothing(host: Host, agent: Agent, stdin: str, path: str, message: str) -> None:
+    ensure_keys(host.state)
+    code, out, err = host.run("preshared-keys", "--json", stdin=stdin)
+    error = json.loads(out)["error"]
+    assert (code, err, error["path"]) == (2, "", path)
+    assert message in error["message"] and error["fix"]
+    assert "secret" not in out and encode_key(b"1" * 32) not in out
+    assert (load_pair_keys(host.state), agent.reloads) == ({}, 0)
 
 
 def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, PairTags, Role
 from smegmesh.crdt.entry_codec import MAX_DEPTH, decode_entry, encode_entry
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError
 
@@ -27,6 +27,7 @@ PEER = Entry(
     routes=(BridgedRoute(("office",)), BridgedRoute(("office", "lab"), "2001:db8:20::/48")),
     masquerade=False,
     static_peers={"phone": b"s" * 32, "printer": b"t" * 32},
+    preshared={"a2": PairTags((b"t" * 8, b"u" * 8), (b"u" * 8,)), "a3": PairTags((b"t" * 8,))},
     agent="0.1.0",
 )
 CLIENT = Entry(
@@ -45,7 +46,7 @@ def test_an_entry_comes_back(entry: Entry) -> None:
 
 
 def test_fields_have_the_documented_names_and_defaults_are_left_out() -> None:
-    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkxeladsvgpmtw")
+    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkxeladsvgpmtqw")
     assert msgspec.msgpack.decode(encode_entry(CLIENT)) == {
         "n": "laptop",
         "r": "client",
@@ -124,6 +125,11 @@ def test_limits_are_held_exactly() -> None:
         ({"t": {"phone": KEY, "tablet": KEY}}, "two static peers have one key"),
         ({"t": {f"s{number}": bytes([number]) * 32 for number in range(65)}}, r"\.t"),
         ({"t": {"phone": KEY}, "r": "client"}, "a client carries nobody"),
+        ({"q": {"a b": [[], []]}}, "preshared keys: node name"),
+        ({"q": {"a2": [[], [b"t" * 8]]}}, "accepts a preshared key with a2 that it does not offer"),
+        ({"q": {"a2": [[b"t" * 9], []]}}, r"\.q"),
+        ({"q": {"a2": [[b"t" * 8] * 5, []]}}, r"\.q"),
+        ({"q": {f"h{number}": [[], []] for number in range(65)}}, r"\.q"),
         ({"s": {"web": "x" * 256}}, "service web has 256"),
         ({"s": {"web": 80}}, r"\.s"),
         ({"v": [f"2001:db8:{number:x}::/48" for number in range(1, 258)]}, r"\.v"),

@@ -224,6 +224,7 @@ states = st.builds(
     endpoint=st.none() | endpoints,
     allowed_ips=st.frozensets(networks, max_size=12),
     keepalive=st.integers(0, 65535),
+    preshared_key=st.none() | st.binary(min_size=32, max_size=32).filter(any),
 )
 
 
@@ -238,6 +239,7 @@ def test_what_is_set_reads_back_whatever_the_message_size(peers, limit):
             endpoint=state.endpoint,
             allowed_ips=state.allowed_ips,
             keepalive=state.keepalive,
+            preshared_key=state.preshared_key,
         )
         for key, state in peers.items()
     )
