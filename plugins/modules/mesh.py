@@ -112,8 +112,9 @@ options:
   static_peers:
     description:
       - WireGuard peers without an agent that this host carries, such as phones and routers, by name. Each has a
-        C(public_key) and may have an C(endpoint), a C(keepalive) in seconds, and C(preshared_key), which says whether
-        the agent makes a preshared key for it.
+        C(public_key) and may have an C(endpoint), a C(keepalive) in seconds, C(allowed_ips), which are IPv6 prefixes
+        behind it that this host then advertises, and C(preshared_key), which says whether the agent makes a preshared
+        key for it.
       - Their overlay addresses follow from their keys, and the host's certificate must grant each of them as a prefix.
       - What their side needs is printed by C(smegctl export-client).
     type: dict

@@ -321,7 +321,7 @@ def _port_clashes(host: str, declarations: Sequence[Mapping[str, t.Any]]) -> lis
 def _static_addresses(
     inventory: Inventory, host: str, declarations: Sequence[Mapping[str, t.Any]], problems: list[str]
 ) -> dict[str, list[str]]:
-    """The addresses, as prefixes, of the static peers that the host carries, by mesh id."""
+    """What the host carries for static peers, by mesh id: their addresses, as prefixes, and what is behind them."""
     addresses: dict[str, list[str]] = {}
     for declaration in declarations:
         mesh_id = declaration["mesh"]
@@ -331,7 +331,9 @@ def _static_addresses(
             except ValueError as error:
                 problems.append(f"host {host}, mesh {mesh_id}: public_key of static peer {name!r}: {error}")
             else:
-                addresses.setdefault(mesh_id, []).append(f"{address}/128")
+                behind = _mapping(peer).get("allowed_ips")
+                behind = behind if _is_type(behind, list) else []  # the agent's schema has its word on the rest
+                addresses.setdefault(mesh_id, []).extend([f"{address}/128", *behind])
     return addresses
 
 

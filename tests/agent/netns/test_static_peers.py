@@ -97,3 +97,31 @@ def test_a_phone_is_in_the_mesh_through_the_host_that_declares_it(
     carrier.client().reload()
     eventually(lambda: not peer.host.pings(phone.address), 10, "who is not declared any more is not carried")
     assert not [path.name for path in (carrier.state / "keys").iterdir() if path.name.startswith("static")]
+
+
+def test_the_network_behind_a_router_is_reached_by_who_accepts_it_and_by_nobody_else(
+    lab: Lab, make: Callable[..., Agent]
+) -> None:
+    router = Phone(lab.host("router"))
+    behind, inside = "2001:db8:20::/64", "2001:db8:20::7"
+    carrier = make("carrier", prefixes=(f"{router.address}/128", behind))
+    taker, other = make("taker"), make("other")
+    bootstrap = [carrier.host, taker.host]
+    static = {"router": {"public_key": encode_key(router.key), "allowed_ips": [behind]}}
+    carrier.declare("peer", bootstrap, static_peers=static)
+    taker.declare("peer", bootstrap, accept_routes=[behind])
+    other.declare("peer", bootstrap)
+    for agent in (carrier, taker, other):
+        agent.start()
+    eventually(lambda: all(knows(agent, 3) for agent in (carrier, taker, other)), 30, "all know all")
+    router.set_up(smegctl(carrier, "export-client", MESH, "router"))
+    router.host.run("ip", "address", "add", f"{inside}/128", "dev", "lo")
+    eventually(reach(router.host, other.address), 10, "the router is in the mesh")
+    for agent in (carrier, taker):
+        eventually(reach(agent.host, IPv6Address(inside)), 10, f"{agent.host.name} reaches what is behind it")
+    assert router.host.run("ping", "-n", "-c", "1", "-W", "2", "-I", inside, str(taker.address))
+    assert not other.host.pings(inside), "who does not accept it does not send there"
+
+    carrier.declare("peer", bootstrap)
+    carrier.client().reload()
+    eventually(lambda: "2001:db8:20" not in carrier.host.run("ip", "-6", "route"), 10, "its route goes with it")

@@ -93,7 +93,10 @@ def courses(draw: st.DrawFn) -> list[Step]:
         unreachable = draw(st.frozensets(st.sampled_from(KEYS), max_size=2))
         view = View(MESH, OWN, shown, None, b"", unreachable)
         families = frozenset(draw(st.sampled_from(["46", "46", "4", "6"])))
-        static = tuple(StaticPeer(key, draw(st.sampled_from([None, "a:1"]))) for key in draw(static_keys))
+        behind = draw(st.sampled_from([frozenset(), frozenset(BEYOND[1:2])]))
+        static = tuple(
+            StaticPeer(key, draw(st.sampled_from([None, "a:1"])), behind=behind) for key in draw(static_keys)
+        )
         keyring = draw(st.sampled_from([Keyring(), KEYRING]))
         policy = LocalPolicy(role, draw(st.sampled_from([0, 0, 0, 25])), frozenset(map(int, families)), static, keyring)
         course.append((view, policy, draw(beyond)))

@@ -25,6 +25,9 @@ PHONE, ROUTER = encode_key(b"p" * 32), encode_key(b"r" * 32)
 STATIC = "static_peers: {{{}: {{public_key: {}}}}}"
 TWINS = f"static_peers: {{a: {{public_key: {PHONE}}}, b: {{public_key: {PHONE}}}}}"
 OWN = mesh_prefix("prod")
+BEHIND = f"static_peers: {{{{a: {{{{public_key: {PHONE}, allowed_ips: ['{{}}']}}}}"
+A_FIRST = "static_peers.a.allowed_ips[0]"
+AND_B = f", b: {{public_key: {ROUTER}, allowed_ips: ['2001:db8:7::/48']}}}}"
 HOST_IN_OWN = next(OWN.subnets(new_prefix=128))
 EXIT = PEER + "advertise: ['2001:db8:10::/48']\n"
 TARGET = "health: {{target: '2001:db8:10::1', {}}}"
@@ -67,7 +70,8 @@ def test_every_key_arrives() -> None:
         + "pre_up: [/etc/a, /etc/b]\npost_up: [/etc/c]\npre_down: [/etc/d]\npost_down: [/etc/e]\n"
         + "health: {target: '2001:db8:10::1', interval: 0.5, misses: 5}\n"
         + f"static_peers: {{tablet: {{public_key: {PHONE}}},\n"
-        + f"  phone: {{public_key: {ROUTER}, endpoint: 'r.example:7', keepalive: 25, preshared_key: true}}}}\n"
+        + f"  phone: {{public_key: {ROUTER}, endpoint: 'r.example:7', keepalive: 25, preshared_key: true,\n"
+        + "  allowed_ips: ['2001:db8:20::/64']}}\n"
     )
     assert declaration == Declaration(
         file="prod.yml",
@@ -84,13 +88,13 @@ def test_every_key_arrives() -> None:
         description="the web host, Zürich",
         keepalive=0,
         bridge=True,
-        advertise=(IPv6Network("2001:db8:10::/48"), IPv6Network("::/0"), IPv6Network("fd00::/8")),
+        advertise=tuple(map(IPv6Network, ("2001:db8:10::/48", "::/0", "fd00::/8", "2001:db8:20::/64"))),
         masquerade=False,
         health=Health(IPv6Address("2001:db8:10::1"), 0.5, 5),
         accept_routes=(IPv6Network("2001:db8::/32"),),
         accept_default=True,
         static_peers=(
-            StaticPeer("phone", b"r" * 32, HostPort("r.example", 7), 25, True),
+            StaticPeer("phone", b"r" * 32, HostPort("r.example", 7), 25, True, (IPv6Network("2001:db8:20::/64"),)),
             StaticPeer("tablet", b"p" * 32),
         ),
         mtu=1380,
@@ -215,6 +219,11 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (PEER + STATIC.format("a", "secret"), "static_peers.a.public_key", "not a key", "44 characters"),
         (PEER + "static_peers: {a: {}}", "static_peers.a.public_key", "key `public_key` is missing", "wg pubkey"),
         (PEER + STATIC.format("My Phone", PHONE), "static_peers", "`My Phone` is not of the form", "phone"),
+        (PEER + BEHIND.format("::/0") + "}", A_FIRST, "would lead all", "networks behind it"),
+        (PEER + BEHIND.format(OWN) + "}", A_FIRST, "in the prefix of mesh prod", "name a network"),
+        (PEER + BEHIND.format("198.18.0.0/24") + "}", A_FIRST, "is an IPv4 prefix", "outside the mesh"),
+        (EXIT + BEHIND.format("2001:db8:10:1::/64") + "}", A_FIRST, "overlaps 2001:db8:10::/48 of `adv", "one of"),
+        (PEER + BEHIND.format("2001:db8:7::/64") + AND_B, "static_peers.b.allowed_ips[0]", "of static peer a", "one of"),
         (PEER + TWINS, "static_peers.b.public_key", "the key of static peer a too", "its own key"),
         (PEER + STATIC.format("a", f"{PHONE}, endpoint: a b"), "static_peers.a.endpoint", "is not host", "write"),
         (CLIENT + BOOTSTRAP + STATIC.format("a", PHONE), "static_peers", "a client carries no static peers", "peer"),

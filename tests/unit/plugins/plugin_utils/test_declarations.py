@@ -221,12 +221,14 @@ def test_certificates_hold_the_grants_of_each_authority():
 
 
 def test_a_static_peer_is_declared_and_its_address_granted_to_the_host_that_carries_it_alone():
-    phones = {"phone": {"public_key": PHONE, "preshared_key": True}, "router": {"public_key": ROUTER}}
+    router = {"public_key": ROUTER, "allowed_ips": ["2001:db8:20::/64"]}
+    phones = {"phone": {"public_key": PHONE, "preshared_key": True}, "router": router}
     world = small(host_vars={"p": {"smegmesh_overrides": {"m": {"static_peers": phones}}}})
     plan = world.plan("p")
     assert plan.declarations[0]["static_peers"] == phones
     (certificate,) = plan.certificates
-    assert certificate["prefixes"] == sorted(f"{address_of('m', key)}/128" for key in (PHONE, ROUTER))
+    addresses = [f"{address_of('m', key)}/128" for key in (PHONE, ROUTER)]
+    assert certificate["prefixes"] == sorted([*addresses, "2001:db8:20::/64"])
     assert world.plan("c").certificates[0]["prefixes"] == []
     world.host_vars["p"]["smegmesh_overrides"]["m"]["static_peers"] = {"phone": {"public_key": "c2hvcnQ="}, "tv": None}
     assert [problem.split(": not a key")[0] for problem in world.problems("p")] == [

@@ -388,6 +388,7 @@ class Mesh:
                 accepted=_accepted(self.declaration),
                 advertised=frozenset(self._advertised()),
                 unreachable=self._exits.unreachable,
+                behind=frozenset(prefix for peer in self.declaration.static_peers for prefix in peer.allowed_ips),
             ),
             masquerade=self.declaration.masquerade,
         )

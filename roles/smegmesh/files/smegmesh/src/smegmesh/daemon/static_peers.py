@@ -25,6 +25,7 @@ def prepare_static_peers(
             peer.endpoint.text(FIRST_PORT) if peer.endpoint is not None else None,
             peer.keepalive,
             ensure_static_key(state, mesh_id, peer.public_key) if peer.preshared_key else None,
+            frozenset(peer.allowed_ips),
         )
         for peer in declared
     )

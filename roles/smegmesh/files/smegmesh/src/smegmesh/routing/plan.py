@@ -108,7 +108,7 @@ def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND
         mesh_id=view.mesh_id,
         address=IPv6Interface((node_address(view.mesh_id, view.node_key), 128)),
         peers={tunnel: peer for tunnel, peer in peers.items() if peer is not None},
-        routes=frozenset({mesh_prefix(view.mesh_id)}),
+        routes=plan_routes(view.mesh_id, policy),
         forward=policy.role is Role.PEER,
     )
 
@@ -147,11 +147,16 @@ def plan_peer(
     return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:], shared)
 
 
+def plan_routes(mesh_id: str, policy: LocalPolicy) -> frozenset[IPv6Network]:
+    """What is reached through the interface: the mesh, and what is behind static peers."""
+    return frozenset({mesh_prefix(mesh_id)}).union(*(peer.behind for peer in policy.static_peers))
+
+
 def plan_static_peer(view: View, peer: StaticPeer, static: StaticPeers) -> PeerPlan | None:
     """A static peer of this node; None while somebody else has its address."""
     if static.carrier(view, peer.public_key) != view.node_key:
         return None
-    allowed = frozenset({static_network(view.mesh_id, peer.public_key)})
+    allowed = peer.behind | {static_network(view.mesh_id, peer.public_key)}
     return PeerPlan(peer.endpoint, allowed, peer.keepalive, preshared_key=peer.preshared_key)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import replace
+from ipaddress import IPv6Network
 
 from smegmesh.crdt.entry import Role
 from smegmesh.gossip.view import View
@@ -19,6 +20,7 @@ from smegmesh.routing.plan import (
     homes,
     make_plan,
     plan_peer,
+    plan_routes,
     plan_static_peer,
 )
 from smegmesh.routing.static_peers import StaticPeers
@@ -44,7 +46,8 @@ class Planner:
     @property
     def plan(self) -> Plan:
         """The whole plan. O(members)."""
-        return replace(self._begun, peers=dict(self._peers), forward=self._policy.role is Role.PEER)
+        forward = self._policy.role is Role.PEER
+        return replace(self._begun, peers=dict(self._peers), routes=self._routes, forward=forward)
 
     def follow(self, view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> PlanChange:
         """Go to the next view; what the plan says otherwise now, and no more.
@@ -61,7 +64,11 @@ class Planner:
         tunnels |= {peer.public_key for peer in policy.static_peers}
         peers = {tunnel: peer for tunnel in tunnels if (peer := self._plan_peer(tunnel)) != self._peers.get(tunnel)}
         self._put(peers)
-        return PlanChange(self._begun.address, peers, self._begun.routes)
+        return PlanChange(self._begun.address, peers, self._routes)
+
+    @property
+    def _routes(self) -> frozenset[IPv6Network]:
+        return plan_routes(self._view.mesh_id, self._policy)
 
     def _take(self, view: View, moved: Set[bytes]) -> set[bytes]:
         """Make the view the current one; the tunnel keys whose peers may be others in it, those of `moved` included."""

@@ -12,12 +12,16 @@ from smegmesh.identity.address import node_address
 
 @dataclass(frozen=True, slots=True)
 class StaticPeer:
-    """One that this node carries. `endpoint` is `host:port`, None if it dials us; keepalive is in seconds."""
+    """One that this node carries. `endpoint` is `host:port`, None if it dials us; keepalive is in seconds.
+
+    `behind` are prefixes outside the overlay that are reached through it.
+    """
 
     public_key: bytes
     endpoint: str | None = None
     keepalive: int = 0
     preshared_key: bytes | None = field(default=None, repr=False)
+    behind: frozenset[IPv6Network] = frozenset()
 
 
 def static_network(mesh_id: str, public_key: bytes) -> IPv6Network:
