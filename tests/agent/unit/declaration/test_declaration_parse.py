@@ -27,6 +27,7 @@ TWINS = f"static_peers: {{a: {{public_key: {PHONE}}}, b: {{public_key: {PHONE}}}
 OWN = mesh_prefix("prod")
 BEHIND = f"static_peers: {{{{a: {{{{public_key: {PHONE}, allowed_ips: ['{{}}']}}}}"
 A_FIRST = "static_peers.a.allowed_ips[0]"
+B_FIRST = "static_peers.b.allowed_ips[0]"
 AND_B = f", b: {{public_key: {ROUTER}, allowed_ips: ['2001:db8:7::/48']}}}}"
 HOST_IN_OWN = next(OWN.subnets(new_prefix=128))
 EXIT = PEER + "advertise: ['2001:db8:10::/48']\n"
@@ -223,7 +224,7 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (PEER + BEHIND.format(OWN) + "}", A_FIRST, "in the prefix of mesh prod", "name a network"),
         (PEER + BEHIND.format("198.18.0.0/24") + "}", A_FIRST, "is an IPv4 prefix", "outside the mesh"),
         (EXIT + BEHIND.format("2001:db8:10:1::/64") + "}", A_FIRST, "overlaps 2001:db8:10::/48 of `adv", "one of"),
-        (PEER + BEHIND.format("2001:db8:7::/64") + AND_B, "static_peers.b.allowed_ips[0]", "of static peer a", "one of"),
+        (PEER + BEHIND.format("2001:db8:7::/64") + AND_B, B_FIRST, "of static peer a", "one of them"),
         (PEER + TWINS, "static_peers.b.public_key", "the key of static peer a too", "its own key"),
         (PEER + STATIC.format("a", f"{PHONE}, endpoint: a b"), "static_peers.a.endpoint", "is not host", "write"),
         (CLIENT + BOOTSTRAP + STATIC.format("a", PHONE), "static_peers", "a client carries no static peers", "peer"),

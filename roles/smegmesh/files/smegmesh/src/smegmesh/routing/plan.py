@@ -153,8 +153,10 @@ def plan_routes(mesh_id: str, policy: LocalPolicy) -> frozenset[IPv6Network]:
 
 
 def plan_static_peer(view: View, peer: StaticPeer, static: StaticPeers) -> PeerPlan | None:
-    """A static peer of this node; None while somebody else has its address."""
+    """A static peer of this node; None while somebody else has its address, or this node its key."""
     if static.carrier(view, peer.public_key) != view.node_key:
+        return None
+    if view.members[view.node_key].entry.tunnel_key == peer.public_key:
         return None
     allowed = peer.behind | {static_network(view.mesh_id, peer.public_key)}
     return PeerPlan(peer.endpoint, allowed, peer.keepalive, preshared_key=peer.preshared_key)
