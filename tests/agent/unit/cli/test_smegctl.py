@@ -310,6 +310,18 @@ def test_a_client_is_exported_with_its_secret_only_for_root_and_only_if_asked(
     assert (code, out, err) == (4, "", "smegctl: only root sees a preshared key: use sudo\n")
 
 
+def test_a_client_may_send_what_its_host_uses_beyond_the_mesh(
+    host: Host, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporting(agent)
+    reached = {"2001:db8:10::/48": True, "2001:db8:20::/48": False}
+    routes = [types.Route(prefix=each, mesh=None, path=[], via="a2", used=used) for each, used in reached.items()]
+    prod = msgspec.structs.replace(STATUS.meshes[0], routes=routes)
+    monkeypatch.setattr(agent, "status", lambda: msgspec.structs.replace(STATUS, meshes=[prod]))
+    _code, out, _ = host.run("export-client", "prod", "phone", "--routes")
+    assert f"\nAllowedIPs = {mesh_prefix('prod')}, 2001:db8:10::/48\n" in out
+
+
 @pytest.mark.parametrize(
     ("peer", "arguments", "said"),
     [
