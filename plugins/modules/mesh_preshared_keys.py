@@ -120,7 +120,7 @@ def main():
             raise agent.AgentError("this module works through its action plugin only")
         if agent.installed():
             arguments = ["preshared-keys"] + (["--check"] if module.check_mode else [])
-            answer = agent.smegctl(module, arguments, keys)
+            answer = agent.smegctl(module, arguments, keys, as_agent=True)
         elif module.check_mode:
             answer = predict(keys)
         else:

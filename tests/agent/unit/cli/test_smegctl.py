@@ -262,6 +262,8 @@ def test_static_peers_as_text_and_as_json(host: Host, agent: Agent) -> None:
     code, out, _ = host.run("static-peers")
     assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["NAME", "phone"])
     assert out.splitlines()[1].split()[3:] == ["198.18.0.9:7", "yes", "1m", "1s", "2.0", "KiB", "0", "B", "-"]
+    _code, status, _ = host.run("status")
+    assert status.endswith(f"\n\n{out}"), "the status has them, too"
     code, out, _ = host.run("static-peers", "prod", "--json")
     assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(agent.static)})
 

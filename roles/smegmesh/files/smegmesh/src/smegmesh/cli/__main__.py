@@ -144,10 +144,16 @@ def _guard(command: Callable[[argparse.Namespace], Answer], options: argparse.Na
 def _status(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
     from smegmesh.cli.show import status_text
+    from smegmesh.cli.static_peers import collect_static_peers, static_peers_text
     from smegmesh.control.client import Client
 
-    status = Client(options.socket).status()
-    return status, status_text(status, use_colour())
+    client = Client(options.socket)
+    status = client.status()
+    text = status_text(status, use_colour())
+    if not options.json:
+        static = collect_static_peers(client, None)
+        text += f"\n\n{static_peers_text(static, use_colour())}" if any(static.values()) else ""
+    return status, text
 
 
 def _members(options: argparse.Namespace) -> Answer:

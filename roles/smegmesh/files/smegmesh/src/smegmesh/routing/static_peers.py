@@ -53,11 +53,9 @@ class StaticPeers:
 
     def carried(self, view: View, key: bytes) -> Set[IPv6Network]:
         """The addresses of the static peers that a member carries."""
-        member = view.members.get(key)
-        if member is None or not member.entry.static_peers:
+        if not self._claimants:
             return frozenset()
-        peers = member.entry.static_peers.values()
-        return {static_network(view.mesh_id, peer) for peer in peers if self.carrier(view, peer) == key}
+        return {static_network(view.mesh_id, peer) for peer in _said(view, key) if self.carrier(view, peer) == key}
 
     def follow(self, before: View, view: View, changed: Set[bytes]) -> set[bytes]:
         """Go from one view to the next, where `changed` are other members.
