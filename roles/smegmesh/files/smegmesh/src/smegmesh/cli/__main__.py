@@ -143,34 +143,37 @@ def _guard(command: Callable[[argparse.Namespace], Answer], options: argparse.Na
 
 def _status(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
-    from smegmesh.cli.show import status_text
-    from smegmesh.cli.static_peers import collect_static_peers, static_peers_text
+    from smegmesh.cli.show import collect, status_text
+    from smegmesh.cli.static_peers import static_peers_text
     from smegmesh.control.client import Client
 
     client = Client(options.socket)
     status = client.status()
     text = status_text(status, use_colour())
     if not options.json:
-        static = collect_static_peers(client, None)
+        static = collect(client, None, client.static_peers)
         text += f"\n\n{static_peers_text(static, use_colour())}" if any(static.values()) else ""
     return status, text
 
 
 def _members(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
-    from smegmesh.cli.show import collect_members, members_text
+    from smegmesh.cli.show import collect, members_text
     from smegmesh.control.client import Client
 
-    members = collect_members(Client(options.socket), options.mesh)
+    client = Client(options.socket)
+    members = collect(client, options.mesh, client.members)
     return members, members_text(members, use_colour())
 
 
 def _static_peers(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
-    from smegmesh.cli.static_peers import collect_static_peers, static_peers_text
+    from smegmesh.cli.show import collect
+    from smegmesh.cli.static_peers import static_peers_text
     from smegmesh.control.client import Client
 
-    peers = collect_static_peers(Client(options.socket), options.mesh)
+    client = Client(options.socket)
+    peers = collect(client, options.mesh, client.static_peers)
     return peers, static_peers_text(peers, use_colour())
 
 

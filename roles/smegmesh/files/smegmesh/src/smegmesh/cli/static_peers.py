@@ -23,14 +23,6 @@ class NoExport(ValueError):
         self.fix = fix
 
 
-def collect_static_peers(client: Client, mesh: str | None) -> dict[str, list[dict[str, Any]]]:
-    """Static peers of this host by mesh id: of one mesh, or of all that are not failed."""
-    if mesh is not None:
-        return {mesh: client.static_peers(mesh)}
-    names = [str(each["mesh"]) for each in client.meshes() if each.get("state") != "failed"]
-    return {name: client.static_peers(name) for name in names}
-
-
 def static_peers_text(peers: Mapping[str, Sequence[Mapping[str, Any]]], colour: bool) -> str:
     """A table a mesh that has any, headed by its name where there are several meshes."""
     tables = []
