@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -16,7 +17,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.preshared impor
 
 SPEC = {
     "meshes": {"type": "dict", "required": True},
-    "preshared_keys": {"type": "dict", "required": True, "no_log": True},
+    "preshared_keys_variable": {"type": "str", "default": "smegmesh_preshared_keys"},
 }
 
 
@@ -31,7 +32,7 @@ class ActionModule(ActionBase):
         _spec, options = self.validate_argument_spec(SPEC)
         try:
             keys = keys_of(
-                options["preshared_keys"],
+                self._preshared(options["preshared_keys_variable"], variables),
                 options["meshes"],
                 variables["groups"],
                 variables["inventory_hostname"],
@@ -45,8 +46,17 @@ class ActionModule(ActionBase):
         result.update(
             self._execute_module(
                 module_name="smegmesh.wireguard.mesh_preshared_keys",
-                module_args={"meshes": {}, "preshared_keys": {}, "_keys": keys},
+                module_args={**options, "_keys": keys},
                 task_vars=variables,
             )
         )
         return result
+
+    def _preshared(self, name: str, variables: dict[str, t.Any]) -> t.Any:
+        """The variable's value. It is read here, for what is an argument of a task may be shown."""
+        if name not in variables:
+            raise AnsibleActionFail(f"there is no variable {name!r}: define it, with {{}} for no keys")
+        preshared = self._templar.template(variables[name])
+        if not isinstance(preshared, Mapping):
+            raise AnsibleActionFail(f"{name}: must map mesh ids to lists of pairs")
+        return preshared

@@ -23,13 +23,15 @@ options:
     description: The meshes, as for M(smegmesh.wireguard.mesh_plan).
     type: dict
     required: true
-  preshared_keys:
+  preshared_keys_variable:
     description:
-      - The pairs by mesh id. Each has C(hosts), the names of two members, and C(key), which is 32 random bytes in
-        base64 as C(wg genpsk) prints them. Keep the keys in a vault.
+      - Name of the variable that holds the pairs by mesh id. It is not the pairs themselves, for arguments of tasks may
+        be shown.
+      - Each pair has C(hosts), the names of two members, and C(key), which is 32 random bytes in base64 as C(wg genpsk)
+        prints them. Keep the keys in a vault.
       - These are all keys. What the host has and is not here any more is removed.
-    type: dict
-    required: true
+    type: str
+    default: smegmesh_preshared_keys
   _keys:
     description: The host's own keys. The action plugin hands them over; a task cannot set them.
     type: dict
@@ -54,7 +56,9 @@ EXAMPLES = r"""
 - name: Two data centres share a key
   smegmesh.wireguard.mesh_preshared_keys:
     meshes: "{{ smegmesh_meshes }}"
-    preshared_keys:
+    preshared_keys_variable: my_pairs
+  vars:
+    my_pairs:
       prod:
         - {hosts: [a1, b1], key: "{{ vault_prod_a1_b1 }}"}
   become: true
@@ -72,7 +76,7 @@ reloaded:
   type: bool
   returned: success
 problems:
-  description: Everything that is wrong with O(preshared_keys).
+  description: Everything that is wrong with the pairs.
   type: list
   elements: str
   returned: failure
@@ -109,7 +113,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "meshes": {"type": "dict", "required": True},
-            "preshared_keys": {"type": "dict", "required": True, "no_log": True},
+            "preshared_keys_variable": {"type": "str", "default": "smegmesh_preshared_keys", "no_log": False},
             "_keys": {"type": "dict", "no_log": True},
         },
         supports_check_mode=True,
