@@ -9,16 +9,17 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SMEGMESH_LAB_ENGINE ?= docker
 SMEGMESH_LAB_IMAGE ?= smegmesh-host:bookworm
-export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE
+SMEGMESH_LAB_BASE_IMAGE ?= debian:bookworm
+export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE SMEGMESH_LAB_BASE_IMAGE
 
 PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LAYERS := lint unit integration simulation fuzz kernel netns molecule
 
-SCENARIOS := default bridge
-LONG_SCENARIOS := exits clients
+SCENARIOS := default bridge inventory
+LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
 
-.PHONY: help setup packages venv image engine-stop lock demo demo-down \
+.PHONY: help setup packages venv image engine-stop lock docs demo demo-down \
 	test test-all $(LAYERS:%=test-%) bench soak clean
 
 help: ## show this list
@@ -36,7 +37,7 @@ venv: ## .venv from the locked requirements
 
 image: ## the container engine, started if none answers, and the image of a lab host
 	@scripts/engine start
-	@roles/smegmesh_lab/files/image $(SMEGMESH_LAB_ENGINE) $(SMEGMESH_LAB_IMAGE)
+	@roles/smegmesh_lab/files/image $(SMEGMESH_LAB_ENGINE) $(SMEGMESH_LAB_IMAGE) $(SMEGMESH_LAB_BASE_IMAGE)
 
 engine-stop: ## stop the engine, if it was started from here
 	@scripts/engine stop
@@ -44,6 +45,9 @@ engine-stop: ## stop the engine, if it was started from here
 lock: venv ## bring requirements.txt up to requirements.in, keeping what it pins
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
+
+docs: venv ## the pages of plugins and roles, from what the code says of them
+	@scripts/docs
 
 demo: setup ## five hosts, one playbook, a mesh: status and pings
 	ansible-playbook -i inventories/lab playbooks/lab.yml
@@ -68,10 +72,11 @@ test-all: ## the long tests too
 # Without SMEGMESH_TEST_LONG, the long ones stay out.
 SELECTED = $(if $(SMEGMESH_TEST_LONG),,-m "not long")
 
-test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, ansible-test sanity
+test-lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint, pages, galaxy-importer, ansible-test sanity
 	@scripts/lint
 
 test-unit: setup ## unit and property tests, of the agent and of the plugins
+	@scripts/promtool
 	$(PYTEST) $(SELECTED) tests/agent/unit tests/agent/property
 	@scripts/collection copy
 	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)

@@ -20,6 +20,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
     controller_files,
     identity,
     operators,
+    takeover,
 )
 
 SPEC = {
@@ -30,6 +31,7 @@ SPEC = {
     "regenerate": {"type": "str", "choices": ["never", "partial_idempotence"], "default": "partial_idempotence"},
     "operators": {"type": "list", "elements": "str", "default": []},
     "operator_days": {"type": "int", "default": 365},
+    "takeover": {"type": "str", "choices": list(takeover.STEPS)},
 }
 
 
@@ -67,6 +69,13 @@ class ActionModule(ActionBase):
         reason = self._reason(options, pem)
         if reason and make:
             pem = self._make(options)
+        if options["takeover"]:
+            files = takeover.Takeover(options["certificate"], options["key"], takeover.reader(self._loader))
+            reason = files.reason(options["takeover"])
+            if reason and make:
+                now = time.time() - certificates.BACKDATE
+                files.do(options["takeover"], days=options["valid_days"], now=now)
+                pem = controller_files.read(self._loader, options["certificate"])
         answer: dict[str, t.Any] = {"changed": reason is not None}
         if reason:
             answer["reason"] = reason
@@ -92,7 +101,7 @@ class ActionModule(ActionBase):
         public = operators.public_key(key, answer["key"]) if key is not None else None
         current = operators.read_certificate(authority, pem) if authority is not None and pem is not None else None
         now = time.time()
-        reason = operators.reason_to_issue(current, pem, name, public, now)
+        reason = operators.reason_to_issue(authority, current, pem, name, public, now)
         due = current is not None and reason is not None and reason == certificates.reason_to_renew(current, now)
         if due and not self._may_renew(options, name, current, now):
             reason = None
@@ -143,6 +152,8 @@ class ActionModule(ActionBase):
         if pem is None:
             return "there is no certificate"
         authority = certificates.read_authority(pem, options["certificate"])
+        if authority.other is not None:
+            return None  # the one that takes over is new
         third = (authority.not_after - authority.not_before) / 3
         if options["regenerate"] == "never" or authority.not_after - time.time() >= third:
             return None

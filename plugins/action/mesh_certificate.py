@@ -20,6 +20,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
     certificates,
     controller_files,
     identity,
+    issued,
 )
 
 SPEC = {
@@ -31,6 +32,7 @@ SPEC = {
     "authority_certificate": {"type": "path", "required": True},
     **authority_key.OPTIONS,
     "replace_authority": {"type": "bool", "default": False},
+    "revoke_replaced": {"type": "bool", "default": True},
     "valid_days": {"type": "int", "default": 730},
 }
 
@@ -49,6 +51,11 @@ class ActionModule(ActionBase):
             result.update(self._ensure(options, variables))
         except (certificates.CertificateProblem, identity.IdentityUnavailable) as error:
             raise AnsibleActionFail(str(error)) from error
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"host {options['node_name']}: what is issued is recorded beside {options['authority_certificate']}, "
+                f"and that fails: {error}: make the directory one you can write to"
+            ) from error
         return result
 
     def _ensure(self, options: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -60,32 +67,71 @@ class ActionModule(ActionBase):
         if found.get("failed") or found.get("unreachable"):
             return found
         authority = self._authority(options, found.get("authority", ""))
-        if found["request"] is None:
-            return self._predicted(wanted, "the host has no keys yet")
         if authority is None:
-            return self._predicted(wanted, "the authority is not made yet")
+            return self._predicted(wanted, "the authority is not made yet", {})
+        book = issued.Book(self._loader, options["authority_certificate"], authority)
+        record = book.read(wanted.node_name)
+        if found["request"] is None:
+            replaced = record.predecessors(None) if options["revoke_replaced"] else {}
+            return self._predicted(wanted, "the host has no keys yet", replaced)
         request = certificates.read_request(found["request"], wanted)
+        issued.check(record, wanted.node_name, request.node_key)
         current = certificates.read_certificate(authority, found["certificate"])
+        known = record.granted_by(current, wanted.node_name)
         now = time.time()
-        reason = certificates.reason_to_issue(current, found["certificate"], request, wanted, now)
-        pem = found["certificate"]
+        reason = certificates.reason_to_issue(authority, current, found["certificate"], request, wanted, now)
+        pem, replaced = found["certificate"], {}
         if reason:
             purpose = f"host {wanted.node_name} needs a new certificate ({reason})"
             key = authority_key.read(self._loader, self._templar, options, variables, purpose)
             pem = certificates.sign(authority, key, request, wanted, days=options["valid_days"], now=now)
-        elif found["authority"].encode("ascii") == authority.pem:
+            replaced = known.predecessors(request.node_key) if options["revoke_replaced"] else {}
+            self._revoke(book, key, wanted.node_name, replaced)
+            known = known.without(replaced).granted(request.node_key, wanted.meshes)
+        self._record(book, wanted.node_name, record, known, required=reason is not None)
+        if not reason and found["authority"].encode("ascii") == authority.pem:
             return {"changed": False, "certificate": certificates.describe(authority, current)}
         installed = self._module(options, variables, _certificate=pem, _authority=authority.pem.decode("ascii"))
         if installed.get("failed") or installed.get("unreachable"):
             return installed
-        issued = certificates.describe(authority, certificates.read_certificate(authority, pem))
+        after = certificates.describe(authority, certificates.read_certificate(authority, pem))
         before = certificates.describe(authority, current) if current else {}
         return {
             "changed": installed["changed"],
             "reason": reason or "the authority's certificate was renewed",
-            "certificate": issued,
-            "diff": self._diff(options["authority"], before, issued),
+            "certificate": after,
+            "replaced": replaced,
+            "diff": self._diff(options["authority"], before, {**after, **_revokes(replaced)}),
         }
+
+    def _revoke(self, book: issued.Book, key: bytes, node_name: str, replaced: issued.Keys) -> None:
+        """Sign away the keys that are replaced, and have that wait for a member, before there is a successor."""
+        for node_key, meshes in replaced.items():
+            purpose = f"the key {node_key} that host {node_name} had before is to be revoked"
+            for mesh in meshes:
+                if mesh == issued.ANY_MESH:
+                    self._display.warning(
+                        f"{purpose}, and its certificate is for any mesh: revoke it in each with the playbook revoke"
+                    )
+                    continue
+                line = certificates.revoke(key, mesh, node_key, f"{purpose} in mesh {mesh}")
+                if not self._task.check_mode:
+                    book.keep(mesh, node_key, line)
+
+    def _record(
+        self, book: issued.Book, node_name: str, before: issued.Record, after: issued.Record, *, required: bool
+    ) -> None:
+        """Write down what is issued before the host has it; what it had is only noted where that can be written."""
+        if after == before or self._task.check_mode:
+            return
+        try:
+            book.write(node_name, after)
+        except OSError as error:
+            if required:
+                raise
+            self._display.warning(
+                f"what host {node_name} has is not recorded, so its key is not revoked when it gets another: {error}"
+            )
 
     def _module(self, options: dict[str, t.Any], variables: dict[str, t.Any], **handed: str) -> dict[str, t.Any]:
         return t.cast(
@@ -112,7 +158,7 @@ class ActionModule(ActionBase):
         if on_host and not options["replace_authority"]:
             where = f"authority.pem of host {options['node_name']}"
             other = certificates.read_authority(on_host.encode("ascii"), where)
-            if other.fingerprint != authority.fingerprint:
+            if not other.fingerprints & authority.fingerprints:
                 raise certificates.CertificateProblem(
                     f"host {options['node_name']} belongs to another authority {options['authority']!r} "
                     f"({other.fingerprint.hex()[:16]}) than {path} ({authority.fingerprint.hex()[:16]}): "
@@ -120,16 +166,22 @@ class ActionModule(ActionBase):
                 )
         return authority
 
-    def _predicted(self, wanted: certificates.Wanted, reason: str) -> dict[str, t.Any]:
+    def _predicted(self, wanted: certificates.Wanted, reason: str, replaced: issued.Keys) -> dict[str, t.Any]:
         after = {
             "node_name": wanted.node_name,
             "meshes": list(wanted.meshes),
             "bridges": list(wanted.bridges),
             "prefixes": list(wanted.prefixes),
+            **_revokes(replaced),
         }
-        return {"changed": True, "reason": reason, "diff": self._diff("", {}, after)}
+        return {"changed": True, "reason": reason, "replaced": replaced, "diff": self._diff("", {}, after)}
 
     @staticmethod
     def _diff(authority: str, before: dict[str, t.Any], after: dict[str, t.Any]) -> dict[str, t.Any]:
         header = f"certificate of authority {authority}" if authority else "certificate"
         return {"before_header": header, "after_header": header, "before": before, "after": after}
+
+
+def _revokes(replaced: issued.Keys) -> dict[str, t.Any]:
+    """What a diff says of keys that are replaced; nothing where none is."""
+    return {"revokes": replaced} if replaced else {}

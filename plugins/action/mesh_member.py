@@ -41,11 +41,7 @@ class ActionModule(ActionBase):
             return found
         purpose = f"{options['member']} is to be revoked in mesh {options['mesh']}"
         key = authority_key.read(self._loader, self._templar, options, variables, purpose)
-        try:
-            node_key = identity.load("keys").decode_key(found["node_key"])
-            line = identity.load("revocation").make_revocation(key, options["mesh"], node_key)
-        except ValueError as error:
-            raise certificates.CertificateProblem(f"{purpose}: {error}") from error
+        line = certificates.revoke(key, options["mesh"], found["node_key"], purpose)
         done = self._module(options, variables, _revocation=line.decode("ascii"))
         if not done.get("failed") and not done.get("unreachable") and done.get("node_key") != found["node_key"]:
             raise certificates.CertificateProblem(f"{purpose}: the host answers for another node than it named")

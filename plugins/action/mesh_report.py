@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.report import report, unanswered
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import report
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.declarations import declared
 
 SPEC = {"variable": {"type": "str", "required": True}, "strict": {"type": "bool", "default": False}}
 
@@ -26,10 +28,19 @@ class ActionModule(ActionBase):
         _spec, options = self.validate_argument_spec(SPEC)
         hostvars = variables["hostvars"]
         hosts = {host: hostvars[host].get(options["variable"]) for host in variables["ansible_play_hosts_all"]}
-        text = report(hosts)
+        wanted = declared(variables["groups"], lambda host: self._meshes(hostvars, host))
+        text = report.report(hosts, wanted)
         self._display.display("\n" + text + "\n")
-        lost = unanswered(hosts)
-        result.update(changed=False, report=text.splitlines(), lost=lost)
+        lost = report.unanswered(hosts)
+        result.update(changed=False, report=text.splitlines(), lost=lost, drift=report.drift(hosts, wanted))
         if options["strict"] and lost:
             result.update(failed=True, msg="not reached: " + ", ".join(lost))
         return result
+
+    def _meshes(self, hostvars: t.Any, host: str) -> t.Any:
+        """What the inventory declares for a host; a host whose variables are at fault is no reason to tell nothing."""
+        try:
+            return hostvars[host].get("smegmesh_meshes")
+        except AnsibleError as error:
+            self._display.warning(f"smegmesh_meshes of host {host} cannot be worked out: {error}")
+            return None

@@ -58,7 +58,7 @@ class LookupModule(LookupBase):
     """Asks once for all names of a call."""
 
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
+        self.set_options(var_options=api.variables(variables, self._templar), direct=kwargs)
         try:
             with api.Client(api.Connection.from_options(self.get_option)) as client:
                 mesh = client.choose(self.get_option("mesh"))

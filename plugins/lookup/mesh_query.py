@@ -58,6 +58,7 @@ _raw:
   elements: raw
 """
 
+import textwrap
 import typing as t
 
 from ansible.errors import AnsibleLookupError
@@ -79,7 +80,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[t.Any]:
         if JMESPATH_ERROR is not None:
             raise AnsibleLookupError(f"mesh_query: {missing_required_lib('jmespath')}") from JMESPATH_ERROR
-        self.set_options(var_options=variables, direct=kwargs)
+        self.set_options(var_options=api.variables(variables, self._templar), direct=kwargs)
         expressions = [_compile(term) for term in terms]
         try:
             with api.Client(api.Connection.from_options(self.get_option)) as client:
@@ -104,5 +105,5 @@ def _search(expression: t.Any, live: dict[str, t.Any]) -> t.Any:
 
 
 def _mistake(term: str, error: Exception) -> AnsibleLookupError:
-    said = " ".join(str(error).split())
+    said = textwrap.shorten(str(error), 300, placeholder=" …")  # it may hold all that was searched
     return AnsibleLookupError(f"mesh_query: the expression {term!r} does not hold: {said}: see https://jmespath.org")

@@ -19,6 +19,7 @@ DECLARATIONS = CONFIGURATION + "/meshes.d"
 AUTHORITIES = CONFIGURATION + "/authorities"
 STATE = "/var/lib/smegmesh"
 SERVICE = "smegd.service"
+PING_SECONDS = 3
 
 
 class AgentError(Exception):
@@ -58,6 +59,15 @@ def smegctl(module, arguments, request=None, as_agent=False, text=None):
             "smegctl %s failed (exit status %d): %s" % (arguments[0], code, (err or out).strip() or "no message")
         )
     return answer
+
+
+def ping(module, members):
+    """Whether each other of these members answers one ICMPv6 echo over the mesh, by name; all are asked at once."""
+    others = [member for member in members if not member.get("own")]
+    script = 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS
+    _code, out, _err = module.run_command(["sh", "-c", script, "ping"] + [member["address"] for member in others])
+    answered = set(out.split())
+    return {member["name"]: member["address"] in answered for member in others}
 
 
 def describe(error):

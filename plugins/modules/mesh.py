@@ -129,20 +129,20 @@ options:
     type: list
     elements: str
   post_up:
-    description: The same, once the interface that was made is up. A failure is a warning and shown in the status.
+    description: As O(pre_up), once the interface that was made is up. A failure is a warning and shown in the status.
     type: list
     elements: str
   pre_down:
-    description: The same, before the interface is taken down because the host leaves the mesh or it gets another name.
+    description: As O(pre_up), before the interface goes because the host leaves the mesh or it gets another name.
     type: list
     elements: str
   post_down:
-    description: The same, after the interface was taken down.
+    description: As O(pre_up), after the interface was taken down.
     type: list
     elements: str
   declarations:
     description:
-      - Several declarations at once, each with the options above as keys. They are validated together.
+      - Several declarations at once, each with options of this module as keys. They are validated together.
       - Use it instead of O(mesh).
     type: list
     elements: dict

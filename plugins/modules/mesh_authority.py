@@ -15,8 +15,8 @@ author:
 description:
   - Makes the key (mode 0600) and the certificate of an authority on the controller, whatever host the task runs for.
     No host is talked to.
-  - The key is made once and never replaced. When less than a third of the certificate's time is left, it is renewed
-    with the same key, so that everything the authority signed stays valid.
+  - The key is made once, and replaced by O(takeover) alone. When less than a third of the certificate's time is left,
+    it is renewed with the same key, so that everything the authority signed stays valid.
   - Without its key at hand, an authority that needs no renewal is fine.
   - Makes keys and certificates of operators, who may ask the agents' API over TLS, in the directory C(operators) beside
     the certificate, as C(NAME.pem) and C(NAME.key) (mode 0600). A certificate is renewed in time with the same key,
@@ -56,6 +56,16 @@ options:
     description: Days for which a new certificate of an operator is valid.
     type: int
     default: 365
+  takeover:
+    description:
+      - A step by which an authority with a new key takes over from this one. What hosts have has to follow before the
+        next step is taken, which the playbook C(rotate_authority) sees to.
+      - V(announced) makes the new key and puts its certificate beside the old one, so that hosts trust both. With
+        V(switched) the new key signs, and the old one is kept with the ending C(.former). With V(finished) the old one
+        is gone. A step that was done is none again.
+    type: str
+    choices: [announced, switched, finished]
+    version_added: 0.2.0
 extends_documentation_fragment:
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.controller

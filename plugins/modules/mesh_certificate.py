@@ -19,6 +19,8 @@ description:
   - The authority's key is needed only when something has to be signed. It is read from a file on the controller, which
     may be encrypted by Ansible Vault, or from a variable. It is never written anywhere and never part of a task's
     arguments.
+  - What was issued is recorded on the controller, in C(issued) beside the authority's certificate. A host whose key was
+    replaced gets no certificate for it any more.
 options:
   authority:
     description: Name of the authority, as declarations use it.
@@ -52,6 +54,14 @@ options:
       - Other hosts of its meshes refuse it until they are taken over as well.
     type: bool
     default: false
+  revoke_replaced:
+    description:
+      - Whether a node key whose place another one takes is revoked, in all meshes that it was ever granted. So what a
+        host was before it was installed anew is out for good, whoever has its disk.
+      - The revocations wait on the controller until M(smegmesh.wireguard.mesh_revocation) has handed them to a member.
+    type: bool
+    default: true
+    version_added: 0.2.0
   valid_days:
     description: Days until the certificate ends, at most until the authority's own certificate does.
     type: int
@@ -80,6 +90,7 @@ attributes:
 seealso:
   - module: smegmesh.wireguard.mesh
   - module: smegmesh.wireguard.mesh_authority
+  - module: smegmesh.wireguard.mesh_revocation
 """
 
 EXAMPLES = r"""
@@ -106,6 +117,11 @@ reason:
   type: str
   returned: when changed
   sample: there is none
+replaced:
+  description: The node keys that are revoked because another one was issued, each with the meshes that it was granted.
+  type: dict
+  returned: when changed
+  sample: {"5bW2H5nVPXpVnp6y0E9LYY0c5mLmzQdNf3cY3sFJx3Q=": [prod]}
 certificate:
   description: What the certificate says.
   type: dict
@@ -159,6 +175,7 @@ def main():
             "authority_key": {"type": "path", "no_log": False},
             "authority_key_variable": {"type": "str", "no_log": False},
             "replace_authority": {"type": "bool", "default": False},
+            "revoke_replaced": {"type": "bool", "default": True},
             "valid_days": {"type": "int", "default": 730},
             "_authority": {"type": "str"},
             "_certificate": {"type": "str"},

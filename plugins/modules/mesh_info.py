@@ -32,12 +32,22 @@ options:
     description: Whether to ping all other members over the mesh.
     type: bool
     default: false
+  query:
+    description:
+      - An expression of JMESPath (U(https://jmespath.org)), searched by the agent for each of O(meshes), or for each
+        mesh of the host if O(meshes) is empty.
+      - It is over the same mapping as that of the lookup P(smegmesh.wireguard.mesh_query#lookup), with the members of
+        the one mesh alone.
+    type: str
+    version_added: 0.2.0
 extends_documentation_fragment:
   - smegmesh.wireguard.attributes
   - smegmesh.wireguard.attributes.info_module
   - smegmesh.wireguard.attributes.host
 seealso:
   - module: smegmesh.wireguard.mesh
+  - plugin: smegmesh.wireguard.mesh_query
+    plugin_type: lookup
 """
 
 EXAMPLES = r"""
@@ -52,6 +62,13 @@ EXAMPLES = r"""
   smegmesh.wireguard.mesh_info:
     members: true
   become: true
+
+- name: See which services are offered in prod
+  smegmesh.wireguard.mesh_info:
+    meshes: [prod]
+    query: "members.prod[?services].{name: name, services: services}"
+  become: true
+  register: offered
 """
 
 RETURN = r"""
@@ -69,6 +86,11 @@ pings:
   type: dict
   returned: when O(ping) is true
   sample: {prod: {a2: true, laptop: true}}
+found:
+  description: By mesh id, what O(query) found there; null where it found nothing.
+  type: dict
+  returned: when O(query) is given
+  sample: {prod: [{name: web1, services: {https: tcp/443}}]}
 """
 
 import time
@@ -77,7 +99,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent
 
 POLL_SECONDS = 0.25
-PING_SECONDS = 3
 
 
 def troubles(status, wanted):
@@ -109,13 +130,9 @@ def wait(module, wanted, seconds):
         time.sleep(POLL_SECONDS)
 
 
-def ping(module, members):
-    """Whether each other member answers one ICMPv6 echo over the mesh, all asked at once."""
-    others = [member for member in members if not member.get("own")]
-    script = 'for a; do (ping -6 -n -q -c 1 -w %d "$a" >/dev/null 2>&1 && echo "$a") & done; wait' % PING_SECONDS
-    _code, out, _err = module.run_command(["sh", "-c", script, "ping"] + [member["address"] for member in others])
-    answered = set(out.split())
-    return {member["name"]: member["address"] in answered for member in others}
+def query(module, meshes, expression):
+    """What the expression finds in each mesh, by mesh id."""
+    return {mesh: agent.smegctl(module, ["query", mesh, expression])["result"] for mesh in meshes}
 
 
 def journal(module):
@@ -131,6 +148,7 @@ def main():
             "wait": {"type": "int", "default": 0},
             "members": {"type": "bool", "default": False},
             "ping": {"type": "bool", "default": False},
+            "query": {"type": "str"},
         },
         supports_check_mode=True,
     )
@@ -142,9 +160,15 @@ def main():
         if module.params["members"] or module.params["ping"]:
             result["members"] = agent.smegctl(module, ["members"])
         if module.params["ping"]:
-            result["pings"] = {mesh: ping(module, members) for mesh, members in result["members"].items()}
+            result["pings"] = {mesh: agent.ping(module, members) for mesh, members in result["members"].items()}
     except agent.AgentError as error:
         module.fail_json(msg="%s\nThe end of the agent's journal:\n%s" % (error, journal(module)))
+    if module.params["query"] is not None:
+        running = [mesh["mesh"] for mesh in result["status"]["meshes"] if mesh["state"] != "failed"]
+        try:
+            result["found"] = query(module, module.params["meshes"] or running, module.params["query"])
+        except agent.AgentError as error:
+            module.fail_json(msg="query: %s" % error)
     module.exit_json(**result)
 
 

@@ -85,6 +85,11 @@ revocation:
     - Any member takes it with C(smegctl revoke), so it can be kept for meshes that are cut off now.
   type: str
   returned: when a node was revoked
+told:
+  description: Whether another member lives as the host sees it, which then knows the revocation, too.
+  type: bool
+  returned: when a node was revoked
+  version_added: 0.2.0
 """
 
 import base64
@@ -140,6 +145,12 @@ def node_key(module):
     )
 
 
+def hears(module, mesh):
+    """Whether another member lives as this host sees it: then a revocation is no longer this host's alone."""
+    members = agent.smegctl(module, ["members", mesh])[mesh]
+    return any(member["liveness"] == "alive" for member in members if not member.get("own"))
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -159,7 +170,9 @@ def main():
             raise agent.AgentError("%s is missing: the host has no agent" % agent.SMEGCTL)
         if revocation is not None:
             answer = agent.smegctl(module, ["revoke"], text=revocation)
-            module.exit_json(changed=answer["changed"], node_key=answer["node_key"], revocation=revocation)
+            module.exit_json(
+                changed=answer["changed"], node_key=answer["node_key"], revocation=revocation, told=hears(module, mesh)
+            )
         key = node_key(module)
         if key is not None and module.params["state"] == "forgotten" and not module.check_mode:
             agent.smegctl(module, ["forget", mesh, key])

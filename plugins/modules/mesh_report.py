@@ -15,6 +15,10 @@ author:
 description:
   - Prints a table for each mesh, and who reaches whom over it, from what M(smegmesh.wireguard.mesh_info) returned on
     the hosts of the play. It runs on the controller alone.
+  - Where the members were asked for too, a column C(DRIFT) names who is not as the inventory says. Hosts that
+    C(smegmesh_meshes) puts into a mesh are V(absent), V(down) or V(mute) if no other host sees them alive. Members that
+    are alive or mute, and that the inventory does not put there, are V(undeclared).
+  - The whole inventory counts, whatever hosts the play is limited to. One without C(smegmesh_meshes) says nothing.
 options:
   variable:
     description: The variable in which each host's result of M(smegmesh.wireguard.mesh_info) was registered.
@@ -57,4 +61,9 @@ lost:
   elements: str
   returned: always
   sample: ["prod: a1 -> laptop"]
+drift:
+  description: By mesh id and name, who is not as the inventory says, and how.
+  type: dict
+  returned: always
+  sample: {prod: {a3: down, laptop: undeclared}}
 """

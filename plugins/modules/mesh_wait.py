@@ -34,6 +34,10 @@ options:
       - It changes with whatever anybody says, at the latest with the leader's next heartbeat, within a minute. So take
         it from the other host immediately before.
     type: str
+  ping:
+    description: Whether these members have to answer a ping over the mesh, too.
+    type: bool
+    default: false
   timeout:
     description: Seconds to wait. With V(0) it looks once.
     type: int
@@ -107,7 +111,8 @@ differences:
     what:
       description:
         - V(agent) is whether the host's agent answers, V(state) that of the mesh on this host, V(liveness) that of a
-          member, V(digest) what this host knows, V(map) whether that ever was what another member knows.
+          member, V(ping) whether that one answers, V(digest) what this host knows, V(map) whether that ever was what
+          another member knows.
       type: str
     expected:
       description: What was waited for.
@@ -160,6 +165,15 @@ def differ(status, mesh, members, names, digest):
     return [each for each in found if each]
 
 
+def silent(module, members, names):
+    """The differences of members that are alive and do not answer a ping."""
+    alive = [
+        member for member in members if member["liveness"] == "alive" and (names is None or member["name"] in names)
+    ]
+    answers = agent.ping(module, alive)
+    return [difference(name, "ping", "answered", "not answered") for name in sorted(answers) if not answers[name]]
+
+
 def not_alive(name, members):
     """The difference if none of these members is alive, None if one is."""
     seen = [member["liveness"] for member in members] or ["missing"]
@@ -198,6 +212,8 @@ def wait(module):
             result["digest"] = (mesh or {}).get("digest") or ""
             result["alive"] = [member["name"] for member in members if member["liveness"] == "alive"]
             result["differences"] = differ(status, mesh, members, params["members"], params["digest"])
+            if params["ping"] and not result["differences"]:
+                result["differences"] = silent(module, members, params["members"])
         except agent.AgentError as error:
             result["differences"] = [difference("", "agent", "answering", str(error))]
         result["waited"] = round(time.monotonic() - start, 1)
@@ -213,6 +229,7 @@ def main():
             "mesh": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str"},
             "digest": {"type": "str"},
+            "ping": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "sleep": {"type": "float", "default": 0.5},
         },

@@ -51,6 +51,15 @@ class Connection:
         return cls(**{field.name: get_option(field.name) for field in dataclasses.fields(cls)})
 
 
+def variables(available: dict[str, t.Any] | None, templar: t.Any) -> dict[str, t.Any]:
+    """Of the variables that a lookup was handed, those of the doc fragment C(connection), worked out.
+
+    Ansible hands them over as they were written, with the templates in them.
+    """
+    own = {name: value for name, value in (available or {}).items() if name.startswith("smegmesh_query_")}
+    return {name: templar.template(value) for name, value in own.items()}
+
+
 class Client:
     """Asks the first agent that answers, and goes on with the next one when it no longer does.
 

@@ -74,12 +74,16 @@ def read_certificate(authority: t.Any, pem: str) -> t.Any:
         return None
 
 
-def reason_to_issue(current: t.Any, pem: str, request: t.Any, wanted: Wanted, now: float) -> str | None:
+def reason_to_issue(
+    authority: t.Any, current: t.Any, pem: str, request: t.Any, wanted: Wanted, now: float
+) -> str | None:
     """Why the host needs another certificate than C(current); None if it is good."""
     if not pem:
         return "there is none"
     if current is None:
         return "it is damaged or of another authority"
+    if not authority.issued(current.der):
+        return "another authority takes over"
     if current.identity_key != request.identity_key:
         return "the host's identity key changed"
     if current.grant.node_key != request.node_key:
@@ -123,6 +127,15 @@ def sign(authority: t.Any, key_pem: bytes, request: t.Any, wanted: Wanted, *, da
     except certificate.CertificateError as error:
         raise CertificateProblem(f"host {wanted.node_name}: {error}") from error
     return t.cast(bytes, pem).decode("ascii")
+
+
+def revoke(key_pem: bytes, mesh: str, node_key: str, purpose: str) -> bytes:
+    """A revocation of a node key in a mesh, signed in this process. C(purpose) is for CertificateProblem."""
+    try:
+        key = identity.load("keys").decode_key(node_key)
+        return t.cast(bytes, identity.load("revocation").make_revocation(key_pem, mesh, key))
+    except ValueError as error:
+        raise CertificateProblem(f"{purpose}: {error}") from error
 
 
 def describe(authority: t.Any, certificate: t.Any) -> dict[str, t.Any]:

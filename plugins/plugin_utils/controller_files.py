@@ -49,6 +49,20 @@ def write(path: str, content: bytes, mode: int) -> None:
         raise
 
 
+def claim(path: str) -> t.BinaryIO | None:
+    """An open file that no other process has claimed, until it is closed; None if it is gone or another one's."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - it is the caller's
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
 @contextlib.contextmanager
 def lock(directory: str) -> Iterator[None]:
     """Hold a directory for this process; Ansible's forks wait for one another."""

@@ -117,6 +117,20 @@ def plan_host(inventory: Inventory, host: str) -> HostPlan:
     return HostPlan(declarations, _certificates(declarations, static), replaced)
 
 
+def declared(groups: Mapping[str, Sequence[str]], meshes_of: Callable[[str], t.Any]) -> dict[str, list[str]]:
+    """Mesh id -> the hosts that are to be in it, in inventory order; what is malformed is left to plan_host.
+
+    C(groups) is group -> hosts; C(meshes_of) gives a host's own C(smegmesh_meshes).
+    """
+    members = {group: frozenset(hosts) for group, hosts in groups.items()}
+    found: dict[str, list[str]] = {}
+    for host in groups.get("all", ()):
+        for mesh_id, mesh in _mapping(meshes_of(host)).items():
+            if any(host in members.get(group, ()) for group in _mapping(_mapping(mesh).get("groups"))):
+                found.setdefault(mesh_id, []).append(host)
+    return found
+
+
 def authorities(meshes: Mapping[str, t.Any]) -> list[str]:
     """The names of all authorities that the meshes use, sorted; what is malformed is left to plan_host."""
     names = set()

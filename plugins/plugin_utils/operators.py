@@ -43,7 +43,9 @@ def public_key(pem: bytes, where: str) -> bytes:
         ) from error
 
 
-def reason_to_issue(current: t.Any, pem: bytes | None, name: str, key: bytes | None, now: float) -> str | None:
+def reason_to_issue(
+    authority: t.Any, current: t.Any, pem: bytes | None, name: str, key: bytes | None, now: float
+) -> str | None:
     """Why the operator needs another certificate than C(current); None if it is good.
 
     C(key) is the public key of the file, None if the operator has taken it away.
@@ -52,6 +54,8 @@ def reason_to_issue(current: t.Any, pem: bytes | None, name: str, key: bytes | N
         return "there is none"
     if current is None:
         return "it is damaged or of another authority"
+    if not authority.issued(current.der):
+        return "another authority takes over"
     if current.name != name:
         return "it is of another name"
     if key is not None and current.key != key:

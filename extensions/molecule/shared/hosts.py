@@ -97,3 +97,18 @@ class Pinging:
     def _answers(self) -> list[str]:
         output, _errors = self._process.communicate(timeout=60)
         return [line for line in output.splitlines() if line.startswith("[")]
+
+
+def play(playbook: str, *options: str, succeeds: bool = True, collections: str | None = None) -> str:
+    """Run one of the collection's playbooks, perhaps of another installation, on the scenario's hosts; what it said."""
+    command = [
+        "ansible-playbook",
+        "-i",
+        os.environ["MOLECULE_INVENTORY_FILE"],
+        f"smegmesh.wireguard.{playbook}",
+        *options,
+    ]
+    environment = os.environ | ({"ANSIBLE_COLLECTIONS_PATH": collections} if collections else {})
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert (answer.returncode == 0) is succeeds, answer.stdout + answer.stderr
+    return answer.stdout + answer.stderr

@@ -24,7 +24,7 @@ from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.gossip.engine import Engine, Send, Settings, Stored
 from smegmesh.gossip.replica import encode_record, stored_slot
 from smegmesh.simulation.credentials import authority, credentials
-from smegmesh.simulation.traffic import ANTI_ENTROPY, Traffic, wire_size
+from smegmesh.simulation.traffic import Traffic, wire_size
 
 MESH = "simulated"
 KNOWN = 10_000
@@ -98,7 +98,7 @@ def _moved(stored: Stored, differing: int) -> int:
     for now in (0.0, 1.0, 2.0, 6.0):
         _talk(engines, traffic, now)
     assert engines[0].view().digest == engines[1].view().digest
-    return traffic.bytes[ANTI_ENTROPY]
+    return traffic.bytes["anti_entropy"]
 
 
 def _talk(engines: list[Engine], traffic: Traffic, now: float) -> None:

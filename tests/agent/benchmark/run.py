@@ -33,6 +33,7 @@ HOST = (
     "bench_processes",
     "bench_members",
     "bench_failover",
+    "bench_site",
 )
 INSIDE = "--inside"
 IN_GUEST_SHARE = "/run/guest/section.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import msgspec
 from hypothesis import given
@@ -66,7 +67,7 @@ common = {
     "preshared": st.dictionaries(labels, pair_tags, max_size=4),
     "name": st.just("a1"),
     "tunnel_key": keys,
-    "next_tunnel_key": st.none() | keys,
+    "tunnel_proof": st.none() | st.binary(min_size=96, max_size=96),
     "alias": st.none() | labels,
     "description": st.none() | text,
     "services": st.dictionaries(labels, text, max_size=8),
@@ -98,6 +99,7 @@ def test_entries_come_back(entry: Entry) -> None:
 
 @given(entries, st.integers(1, MAX_NUMBER), st.binary(min_size=8, max_size=8))
 def test_records_are_relayed_to_the_byte(entry: Entry, number: int, instance: bytes) -> None:
+    entry = replace(entry, tunnel_key=NODE.key)
     record = NODE.sign(Kind.ENTRY, number, encode_entry(entry), instance=instance)
     again = decode_record(record.header, record.signature, record.body)
     assert (again, again.order, again.seen) == (record, record.order, record.seen)

@@ -12,8 +12,11 @@ import pathlib
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play import Play
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
+from ansible.vars.manager import VariableManager
 from ansible_collections.smegmesh.wireguard.plugins.modules import mesh
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import declarations
 
@@ -26,9 +29,25 @@ def names(kind):
     return sorted(path.stem for path in (ROOT / "plugins" / kind).glob("*.py") if path.stem != "__init__")
 
 
+def yamls(kind):
+    return sorted((ROOT / "plugins" / kind).glob("*.yml"))
+
+
+def docstring(path, kind="module"):
+    """Documentation, examples and so on."""
+    return get_docstring(str(path), fragment_loader, collection_name=COLLECTION, plugin_type=kind)
+
+
 def documentation(module):
-    path = ROOT / "plugins" / "modules" / (module + ".py")
-    return get_docstring(str(path), fragment_loader, collection_name=COLLECTION, plugin_type="module")[0]
+    return docstring(ROOT / "plugins" / "modules" / (module + ".py"))[0]
+
+
+def examples(kind, name):
+    """The documents of a plugin's examples; a filter or test has a file of its own for its documentation."""
+    path = ROOT / "plugins" / kind / (name + ".py")
+    if not path.exists():
+        path = path.with_suffix(".yml")
+    return [document for document in yaml.safe_load_all(docstring(path, kind)[1]) if document]
 
 
 def action(name):
@@ -58,6 +77,46 @@ def test_an_action_takes_the_options_that_are_documented(name):
     documented = documentation(name)["options"]
     public = {option: facts(spec) for option, spec in documented.items() if not option.startswith("_")}
     assert {option: facts(spec) for option, spec in action(name).SPEC.items()} == public
+
+
+@pytest.mark.parametrize("name", names("modules"))
+def test_the_examples_of_a_module_are_tasks_with_options_that_it_has(name):
+    (tasks,) = examples("modules", name)
+    load(tasks)
+    for task in tasks:
+        for action, arguments in task.items():
+            if action.startswith(COLLECTION + "."):
+                known = set(documentation(action.rpartition(".")[2])["options"])
+                assert set(arguments or ()) <= known, task["name"]
+    assert any(COLLECTION + "." + name in task for task in tasks)
+
+
+@pytest.mark.parametrize("name", names("lookup"))
+def test_the_examples_of_a_lookup_are_tasks_that_use_it(name):
+    (tasks,) = examples("lookup", name)
+    load(tasks)
+    assert all(COLLECTION + "." + name in json.dumps(task) for task in tasks)
+
+
+def test_the_examples_of_the_inventory_are_sources_with_options_that_it_has():
+    known = set(docstring(ROOT / "plugins" / "inventory" / "mesh_members.py", "inventory")[0]["options"])
+    sources = examples("inventory", "mesh_members")
+    assert len(sources) > 1
+    for source in sources:
+        assert source["plugin"] == COLLECTION + ".mesh_members"
+        assert set(source) <= known
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, path.stem) for kind in ("filter", "test") for path in yamls(kind)])
+def test_the_examples_of_filters_and_tests_are_variables_that_use_them(kind, name):
+    (variables,) = examples(kind, name)
+    assert all(COLLECTION + "." + name in json.dumps(value) for value in variables.values())
+
+
+def load(tasks):
+    """What --syntax-check does with a play of these tasks; it raises for what is none."""
+    loader = DataLoader()
+    Play.load({"hosts": "all", "tasks": tasks}, variable_manager=VariableManager(loader=loader), loader=loader)
 
 
 def test_the_keys_of_a_declaration_are_those_of_the_agents_schema():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROLES = pathlib.Path(__file__).parents[3] / "roles"
-NAMES = ["smegmesh", "smegmesh_authority"]
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 # Options without a default mean something by not being given.
 WITHOUT_DEFAULT = {"smegmesh_endpoint"}
 

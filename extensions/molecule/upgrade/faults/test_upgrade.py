@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from hosts import Pinging, mesh, pings, run
+from hosts import Pinging, mesh, pings, play, run
 
-INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 HOSTS = ("p1", "p2", "p3", "c1")
 PACKAGE = "ansible_collections/smegmesh/wireguard/roles/smegmesh/files/smegmesh/src/smegmesh"
@@ -22,14 +20,6 @@ BROKEN = {
     # It runs, but takes no frame.
     "hears-nobody": ("transport/framing.py", "\n\nFrameDecoder.next = lambda self: None\n"),
 }
-
-
-def upgrade(collections: str, *options: str, succeeds: bool = True) -> str:
-    command = ["ansible-playbook", "-i", INVENTORY, "smegmesh.wireguard.upgrade", *options]
-    environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": collections}
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert (answer.returncode == 0) is succeeds, answer.stdout + answer.stderr
-    return answer.stdout + answer.stderr
 
 
 def changed(said: str) -> dict[str, bool]:
@@ -48,19 +38,19 @@ def agents() -> dict[str, str]:
 @pytest.mark.timeout(300)
 def test_an_upgrade_loses_no_ping() -> None:
     before = versions()
-    foretold = upgrade(COLLECTIONS, "--check")
+    foretold = play("upgrade", "--check")
     assert changed(foretold) == dict.fromkeys(HOSTS, True)
     assert versions() == before
 
     pairs = [("p1", "p2"), ("p3", "p1"), ("c1", "p2")]
     pinging = [Pinging(source, mesh(target, "trial")["address"], seconds=600) for source, target in pairs]
-    upgrade(COLLECTIONS)
+    play("upgrade")
     lost = {pair: ping.lost() for pair, ping in zip(pairs, pinging, strict=True)}
     print(f"upgrade of four hosts under pings, twenty a second: lost {lost}")
     assert not any(lost.values()), lost
     assert all(after != before[host] for host, after in versions().items())
 
-    assert not any(changed(upgrade(COLLECTIONS)).values())
+    assert not any(changed(play("upgrade")).values())
 
 
 @pytest.mark.timeout(300)
@@ -71,7 +61,7 @@ def test_a_broken_release_stops_at_the_first_host_and_is_taken_back(how: str, tm
     name, end = BROKEN[how]
     with (tmp_path / PACKAGE / name).open("a") as file:
         file.write(end)
-    said = upgrade(str(tmp_path), "-e", "smegmesh_upgrade_wait=15", succeeds=False)
+    said = play("upgrade", "-e", "smegmesh_upgrade_wait=15", succeeds=False, collections=str(tmp_path))
     assert "no further host is upgraded" in said
     (first,) = changed(said)
     assert versions() == before

@@ -35,6 +35,7 @@ from smegmesh.store.static_keys import ensure_static_key
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 PHONE = b"p" * 32
 _ASKING = ("status", "members", "revoke", "forget")
+_ASKING = ("status", "members", "query", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
 HTTPS = {"mesh": "prod", "name": "service-https", "services": {"https": "tcp/443"}}
 ROUTE = {"mesh": "prod", "name": "route-lab", "advertise": ["2001:db8:10::/48"]}
@@ -42,6 +43,7 @@ STATUS = types.Status(
     version="1.0",
     node_name="a1",
     node_key="key",
+    tunnel_key="now",
     uptime=3720.0,
     problems=["/var/lib/smegmesh/state.db was damaged"],
     meshes=[
@@ -158,6 +160,7 @@ class Host:
             "static-peers": "socket",
             "export-client": "socket state",
             "preshared-keys": "socket state",
+            "query": "socket",
             "apply": "socket state etc",
             "request": "state",
             "revoke": "socket",
@@ -290,7 +293,7 @@ def test_a_client_is_exported_with_its_secret_only_for_root_and_only_if_asked(
         "",
         "[Peer]",
         "# a1",
-        "PublicKey = key",
+        "PublicKey = now",
         "# PresharedKey = (the tunnel has one: export with --preshared-key to see it)",
         f"AllowedIPs = {mesh_prefix('prod')}",
         "Endpoint = 198.18.0.1:51820",
@@ -393,6 +396,25 @@ def test_bad_preshared_keys_change_nothing(host: Host, agent: Agent, stdin: str,
     assert message in error["message"] and error["fix"]
     assert "secret" not in out and encode_key(b"1" * 32) not in out
     assert (load_pair_keys(host.state), agent.reloads) == ({}, 0)
+
+
+def test_what_an_expression_finds_is_json(host: Host, agent: Agent) -> None:
+    assert host.run("query", "prod", "members.prod[?role=='client'].name") == (0, '[\n  "c1"\n]\n', "")
+    assert host.run("query", "prod", "members.prod[0].alias") == (0, '"web\\u001b[31m"\n', "")
+    assert host.run("query", "prod", "nothing", "--json") == (0, '{"result": null}\n', "")
+
+
+def test_a_wrong_expression_is_shown_where_it_is_wrong(host: Host, agent: Agent) -> None:
+    code, out, error = host.run("query", "prod", "members..prod")
+    assert (code, out) == (2, "")
+    assert error.splitlines()[1:] == ["  members..prod", "          ^"]
+    assert error.startswith("smegctl: expression ") and ", at column 9: see https://jmespath.org" in error
+    code, out, error = host.run("query", "prod", "members[", "--json")
+    said = {"message": "expression is not complete, at column 9", "path": "", "fix": "see https://jmespath.org"}
+    assert (code, json.loads(out), error) == (2, {"error": said}, "")
+    code, _out, error = host.run("query", "prod", "nosuch(@)")
+    assert (code, error) == (2, "smegctl: expression Unknown function: nosuch(): see https://jmespath.org\n")
+    assert host.run("query", "other", "status")[0] == 1
 
 
 def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:

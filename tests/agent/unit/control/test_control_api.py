@@ -60,6 +60,9 @@ class Agent:
             raise Rejected(f"{member} is not down", "revoke it")
         return types.Removed(mesh=mesh, node_key="key", changed=True)
 
+    async def metrics(self) -> str:
+        return 'smegmesh_mesh_up{mesh="prod"} 1\n'
+
     async def reload(self) -> types.Reloaded:
         self.reloads += 1
         return types.Reloaded(changed=["prod"], problems={"office": "port 51820 is in use"})
@@ -93,6 +96,24 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert msgspec.convert(await ask(client.members, "prod"), list[types.Member], strict=True) == [agent.member]
         assert await ask(client.reload) == {"changed": ["prod"], "problems": {"office": "port 51820 is in use"}}
         assert agent.reloads == 1
+
+
+async def test_an_expression_finds_what_the_members_are(path: Path) -> None:
+    async with running(path):
+        assert await ask(Client(path).query, "prod", "[status.node_name, members.prod[?own].name, 'ü&?']") == [
+            "a1",
+            ["a1"],
+            "ü&?",
+        ]
+        for expression, why in (
+            ("members[", "expression is not complete, at column 9: see https"),
+            ("", "cannot be empty"),
+        ):
+            with pytest.raises(Refused, match=why) as caught:
+                await ask(Client(path).query, "prod", expression)
+            assert caught.value.status == 400
+        with pytest.raises(Refused, match="its meshes are: prod, office"):
+            await ask(Client(path).query, "other", "status")
 
 
 async def test_a_node_is_taken_out(path: Path) -> None:

@@ -122,6 +122,8 @@ async def test_an_operator_reads(issuer: Issuer) -> None:
         assert msgspec.convert(status.data, types.Status, strict=True) == site.agent.status()
         assert (await site.ask(alice, "GET", "/v1/meshes")).data[0]["mesh"] == "prod"
         assert (await site.ask(alice, "GET", "/v1/meshes/prod/members")).data[0]["name"] == "a1"
+        found = await site.ask(alice, "GET", "/v1/meshes/prod/query?expression=members.prod%5B%5D.number")
+        assert (found.status, found.data) == (200, {"result": [3]})
         missing = await site.ask(alice, "GET", "/v1/meshes/office/members")
         assert (missing.status, missing.kind) == (404, "application/problem+json")
         assert missing.data["fix"] == "its meshes are: prod"

@@ -16,7 +16,7 @@ PEER = Entry(
     name="a1",
     role=Role.PEER,
     tunnel_key=KEY,
-    next_tunnel_key=KEY[::-1],
+    tunnel_proof=KEY * 3,
     endpoints=("198.18.0.11:51820", "[2001:db8::11]:51820"),
     links=("a1.example.org:4000",),
     alias="web",
@@ -46,7 +46,7 @@ def test_an_entry_comes_back(entry: Entry) -> None:
 
 
 def test_fields_have_the_documented_names_and_defaults_are_left_out() -> None:
-    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkxeladsvgpmtqw")
+    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkqeladsvgpmtyw")
     assert msgspec.msgpack.decode(encode_entry(CLIENT)) == {
         "n": "laptop",
         "r": "client",
@@ -107,7 +107,7 @@ def test_limits_are_held_exactly() -> None:
         ({"r": "server"}, r"\.r"),
         ({"k": bytes(31)}, r"\.k"),
         ({"k": "text"}, r"\.k"),
-        ({"x": bytes(33)}, r"\.x"),
+        ({"q": bytes(95)}, r"\.q"),
         ({"h": KEY}, "home"),
         ({"r": "client", "e": ["a:1"]}, "endpoints"),
         ({"a": "-a"}, "alias"),
@@ -125,11 +125,11 @@ def test_limits_are_held_exactly() -> None:
         ({"t": {"phone": KEY, "tablet": KEY}}, "two static peers have one key"),
         ({"t": {f"s{number}": bytes([number]) * 32 for number in range(65)}}, r"\.t"),
         ({"t": {"phone": KEY}, "r": "client"}, "a client carries nobody"),
-        ({"q": {"a b": [[], []]}}, "preshared keys: node name"),
-        ({"q": {"a2": [[], [b"t" * 8]]}}, "accepts a preshared key with a2 that it does not offer"),
-        ({"q": {"a2": [[b"t" * 9], []]}}, r"\.q"),
-        ({"q": {"a2": [[b"t" * 8] * 5, []]}}, r"\.q"),
-        ({"q": {f"h{number}": [[], []] for number in range(65)}}, r"\.q"),
+        ({"y": {"a b": [[], []]}}, "preshared keys: node name"),
+        ({"y": {"a2": [[], [b"t" * 8]]}}, "accepts a preshared key with a2 that it does not offer"),
+        ({"y": {"a2": [[b"t" * 9], []]}}, r"\.y"),
+        ({"y": {"a2": [[b"t" * 8] * 5, []]}}, r"\.y"),
+        ({"y": {f"h{number}": [[], []] for number in range(65)}}, r"\.y"),
         ({"s": {"web": "x" * 256}}, "service web has 256"),
         ({"s": {"web": 80}}, r"\.s"),
         ({"v": [f"2001:db8:{number:x}::/48" for number in range(1, 258)]}, r"\.v"),

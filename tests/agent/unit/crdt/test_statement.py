@@ -10,6 +10,8 @@ from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.statement import accept_entry, accept_verdict
 from smegmesh.identity.address import mesh_prefix, node_address
+from smegmesh.identity.keys import public_key
+from smegmesh.identity.possession import make_tunnel_key
 
 EXIT = Node("x1", bridges=("office",), prefixes=("2001:db8:10::/44", "198.18.0.0/15"))
 
@@ -65,6 +67,16 @@ def test_a_bridge_speaks_of_the_meshes_it_may_bridge_and_of_none_behind_its_own(
         accept_entry(said("lab"), MESH, bridge.certificate)
     with pytest.raises(RecordError, match=f"leads back into mesh {MESH}"):
         accept_entry(said("office", MESH), MESH, bridge.certificate)
+
+
+def test_a_tunnel_key_that_is_not_the_node_key_is_proved() -> None:
+    private, proof = make_tunnel_key(b"s" * 32, EXIT.key)
+    mine = {"tunnel_key": public_key(private), "tunnel_proof": proof}
+    accept_entry(signed(EXIT, **mine), MESH, EXIT.certificate)
+    thief = Node("t1")
+    for stolen in (mine, {**mine, "tunnel_proof": None}, {"tunnel_key": EXIT.key}):
+        with pytest.raises(RecordError, match="t1 does not prove"):
+            accept_entry(signed(thief, **stolen), MESH, thief.certificate)
 
 
 def test_kinds_are_not_mixed_up() -> None:

@@ -24,7 +24,7 @@ from smegmesh.identity.keys import IdentityKey
 from smegmesh.identity.operator import issue_operator
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.store import open_store
-from smegmesh.store.keys import ensure_keys
+from smegmesh.store.keys import ensure_keys, load_keys
 
 DAY = 86400.0
 MESH = "prod"
@@ -86,10 +86,14 @@ class Agent:
         self.hook_may_end = asyncio.Event()
         self.hook_may_end.set()
 
+    def trust(self, *operators: Operator) -> None:
+        """Have the authority's certificate, or those of two while one takes over."""
+        (self.authority / "authority.pem").write_bytes(b"".join(each.authority for each in operators))
+
     def certify(self, operator: Operator | None = None, **grants: tuple[str, ...]) -> None:
         """Install a new certificate, by another operator if given."""
         operator = operator or self.operator
-        (self.authority / "authority.pem").write_bytes(operator.authority)
+        self.trust(operator)
         (self.authority / "node.pem").write_bytes(operator.certify(self.request, **grants))
 
     def declare(
@@ -108,6 +112,11 @@ class Agent:
         with (self.directories.etc / "agent.yml").open("a") as file:
             file.write(f'api: {{listen: "{listen}"}}\n')
 
+    def offer_metrics(self, *settings: str) -> None:
+        """Have the agent's settings say how it offers metrics."""
+        with (self.directories.etc / "agent.yml").open("a") as file:
+            file.write(f"metrics: {{{', '.join(settings)}}}\n")
+
     def file(self, mesh: str = MESH) -> Path:
         return self.meshes_directory / f"{mesh}.yml"
 
@@ -115,6 +124,7 @@ class Agent:
         """A daemon that is not started."""
         settings = load_agent(self.directories.etc / "agent.yml")
         self.store, problem = open_store(self.directories.state / "state.db")
+        self.keys = load_keys(self.directories.state)
         platform = Platform(self.plane, self._plane_named, self.system, tunnels=False, run_hook=self._run_hook)
         self.daemon = Daemon(self.directories, settings, self.keys, self.store, platform, problem)
         self.control = ControlServer(self.directories.run / "api.sock", None, self.daemon)

@@ -16,14 +16,19 @@ from smegmesh.cli.show import status_text
 
 
 async def read(port: int, context: ssl.SSLContext, target: str, name: str = "p1") -> Any:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+    connection = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+    return json.loads(await request(*connection, target, name))
+
+
+async def request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, name: str = "p1") -> str:
+    """What is answered to a GET, the last on its connection."""
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
     head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
     writer.close()
     if not head:
         raise ConnectionError("closed without an answer")
     assert head.startswith(b"HTTP/1.1 200"), head
-    return json.loads(body)
+    return body.decode()
 
 
 def test_an_operator_reads_what_the_socket_says(run: Run, operator: Operator, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import ssl
@@ -13,7 +14,8 @@ from daemons import MESH, Agent, Make, Operator, Run, eventually
 from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
 from smegmesh.identity.address import node_address
-from smegmesh.identity.keys import encode_key
+from smegmesh.identity.certificate import Authority
+from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
 from smegmesh.store.pair_keys import save_pair_keys
@@ -252,6 +254,39 @@ def test_another_interface_name_takes_the_old_one_away(run: Run) -> None:
     run(test)
 
 
+def test_a_host_gets_another_tunnel_key_in_all_its_meshes(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        both = (one, two)
+        for agent in both:
+            agent.declare(one, mesh="office")
+            await agent.daemon.reload()  # type: ignore[union-attr]
+        await eventually(lambda: all(agent.mesh("office").members.alive == 2 for agent in both), "two meshes")
+        before, peers = two.daemon.status(), {mesh: two.mesh(mesh).address for mesh in ("prod", "office")}  # type: ignore[union-attr]
+        assert before.tunnel_key == before.node_key
+        client = Client(two.directories.run / "api.sock")
+        answer = await asyncio.to_thread(client.rotate, force=False)
+        assert answer["node_key"] == answer["before"] == before.node_key != answer["tunnel_key"]
+        new = decode_key(answer["tunnel_key"])
+
+        def followed() -> bool:
+            return all(
+                device.peers.keys() == {new} and two.plane.devices[name].public_key == new
+                for name, device in one.plane.devices.items()
+            )
+
+        await eventually(followed, "the other has the new key alone")
+        assert {mesh: two.mesh(mesh).address for mesh in peers} == peers
+        await two.stop()
+        await two.start()
+        await eventually(lambda: all(agent.mesh().members.alive == 2 for agent in both), "it is back")
+        assert followed()
+        after = two.daemon.status()  # type: ignore[union-attr]
+        assert (after.node_key, after.tunnel_key) == (before.node_key, answer["tunnel_key"])
+
+    run(test)
+
+
 def test_interfaces_of_an_earlier_time_are_taken_away_at_the_start(run: Run) -> None:
     async def test(make: Make) -> None:
         agent = make("p1")
@@ -391,6 +426,45 @@ def test_under_another_authority_it_is_another_mesh(run: Run) -> None:
         two.certify()
         await two.start()
         await eventually(lambda: one.alive(2) and two.alive(2), "together again")
+
+    run(test)
+
+
+def test_an_authority_takes_over_from_another(run: Run) -> None:
+    """Host after host in each step, and at no time is one out of the mesh."""
+
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        both, old, new = (one, two), one.operator, Operator()
+        stranger = make("p3").keys.node_key
+
+        async def knows(operator: Operator) -> None:
+            """One is told of the revocation, and the other has it then."""
+            assert (await one.ask(lambda client: client.revoke(MESH, operator.revoke(stranger))))["changed"]
+            await eventually(lambda: one.mesh().digest == two.mesh().digest, "equal maps")
+            assert not (await two.ask(lambda client: client.revoke(MESH, operator.revoke(stranger))))["changed"]
+
+        await knows(old)
+        sessions = [dict(agent.plane.devices) for agent in both]
+
+        async def step(*trusted: Operator, certify: bool = False) -> None:
+            for agent in both:
+                if certify:
+                    agent.certify(new)
+                agent.trust(*trusted)
+                assert (await agent.daemon.reload()).problems == {}  # type: ignore[union-attr]
+                await eventually(lambda: all(each.alive(2) and each.mesh().links for each in both), "all are there")
+
+        await step(old, new)
+        await step(new, old, certify=True)
+        await eventually(lambda: one.mesh().digest == two.mesh().digest, "all know the new certificates")
+        await step(new)
+        assert [dict(agent.plane.devices) for agent in both] == sessions
+        with pytest.raises(Refused, match="not signed"):
+            await one.ask(lambda client: client.revoke(MESH, old.revoke(stranger)))
+        await knows(new)  # anew: with its authority went all that the old one said
+        held = one.store.load(MESH, one.keys.node_key).certificates.values()
+        assert len(held) == 2 and all(Authority(new.authority).verify(der) for der in held)
 
     run(test)
 

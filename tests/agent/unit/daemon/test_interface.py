@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,10 +25,11 @@ from smegmesh.dataplane.system import MemorySystem
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import node_address
-from smegmesh.identity.keys import generate_private_key
+from smegmesh.identity.keys import IdentityKey, generate_private_key
 from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, make_plan
 from smegmesh.routing.preshared import Keyring
+from smegmesh.store.keys import HostKeys
 
 MESH, DEVICE = "prod", "smeg-prod"
 OWN, ONE, TWO, THREE, CLIENT = (bytes([number]) * 32 for number in range(1, 6))
@@ -91,7 +92,7 @@ class Scene:
             system=self.system,
             resolver=self.resolver,
             store=SimpleNamespace(keep_device=lambda _device: None, devices=list),
-            keys=SimpleNamespace(tunnel_private=generate_private_key()),
+            keys=HostKeys(IdentityKey.generate(), generate_private_key()),
             clock=lambda: self.now,
             routes=SimpleNamespace(overlay=frozenset),
             directories=Directories(state=Path("/nonexistent")),
@@ -99,6 +100,7 @@ class Scene:
         self.declaration = Declaration("prod.yml", "role", MESH, Role.PEER, DEVICE, keepalive=0)
         log = NodeLogger(logging.getLogger("test"), {})
         self.states = 0  # how often it failed, or was mended
+        self.rotated: list[Collection[bytes]] = []
         self.beyond: Allowed = {}
         self.interface = Interface(
             host,
@@ -108,6 +110,7 @@ class Scene:
             lambda: self.beyond,
             self.created.append,
             self.state,
+            self.rotated.append,
             log,
             self.prepare,
             Keyring(),

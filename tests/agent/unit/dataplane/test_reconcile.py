@@ -20,7 +20,7 @@ from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 from smegmesh.routing.tables import MARK
 
 DEVICE = "smeg-prod"
-A, B = b"a" * 32, b"b" * 32
+A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
 ONE, TWO = IPv6Network("fd00::1"), IPv6Network("fd00::2")
 ENDPOINTS = {"a:1": ("198.18.0.1", 1), "a:2": ("198.18.0.2", 2)}
 PLAN = Plan(
@@ -140,6 +140,37 @@ def test_a_change_is_carried_out_on_what_is_known(plane: CountingPlane, reconcil
         assert reconciler.apply(since(before, plan), {}) == plane.applied.pop()
         assert plane.dumps == dumps + 1, "that of the plane's own apply"
         assert planned(plane, plan)
+
+
+def test_a_rotated_key_takes_over_before_the_one_before_it_goes(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    plane.apply(DEVICE, [PeerChange(B, endpoint=("198.18.0.9", 9))])  # learned from its packets
+    rotated = replace(PLAN, peers={A: PLAN.peers[A], C: PLAN.peers[B]})
+    plane.applied.clear()
+    reconciler.apply(replace(since(PLAN, rotated), successors={C: B}), ENDPOINTS)
+    (changes,) = plane.applied
+    assert [(change.key, change.remove) for change in changes] == [(C, False), (B, True)]
+    assert planned(plane, rotated)
+    assert plane.dump(DEVICE).peers[C].endpoint == ("198.18.0.9", 9)
+
+
+def test_another_private_key_leaves_the_peers_alone(
+    plane: CountingPlane, system: MemorySystem, reconciler: Reconciler
+) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    before, private = plane.dump(DEVICE), generate_private_key()
+    reconciler.rekey(private)
+    assert plane.dump(DEVICE) == replace(before, public_key=public_key(private))
+    assert reconciler.check(PLAN, ENDPOINTS) == []
+
+
+def test_an_interface_with_the_key_before_a_rotation_is_ours(plane: CountingPlane, system: MemorySystem) -> None:
+    Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420).bring_up(PLAN, ENDPOINTS)
+    rotated = replace(SETTINGS, private_key=generate_private_key())
+    former = (public_key(SETTINGS.private_key),)
+    assert Reconciler(plane, system, DEVICE, rotated, mtu=1420, former=former).bring_up(PLAN, ENDPOINTS) is False
+    assert plane.dump(DEVICE).public_key == public_key(rotated.private_key)
+    assert planned(plane)
 
 
 def test_an_entry_that_names_another_endpoint_is_followed_once(plane: CountingPlane, reconciler: Reconciler) -> None:

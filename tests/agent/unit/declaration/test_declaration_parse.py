@@ -308,6 +308,10 @@ def test_agent_settings(tmp_path: Path) -> None:
     assert load_agent(path) == AgentSettings("a1", 4001, "198.18.0.1", "memory", "debug")
     path.write_text('node_name: a1\napi: {listen: "[::]:4080"}\n')
     assert load_agent(path) == AgentSettings("a1", api_listen="[::]:4080")
+    path.write_text("node_name: a1\nmetrics: {listen: 127.0.0.1:4081, per_peer: true}\n")
+    assert load_agent(path) == AgentSettings("a1", metrics_listen="127.0.0.1:4081", metrics_per_peer=True)
+    path.write_text("node_name: a1\nmetrics: {per_peer: true}\n")
+    assert load_agent(path) == AgentSettings("a1", metrics_per_peer=True)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +325,8 @@ def test_agent_settings(tmp_path: Path) -> None:
         ("node_name: a1\napi: {port: 4080}", "api.port", "the keys are listen"),
         ("node_name: a1\napi: {}", "api.listen", "`listen: 198.18.0.1:4080`"),
         ("node_name: a1\napi: true", "api", "the API over TLS"),
+        ("node_name: a1\nmetrics: {per_peers: true}", "metrics.per_peers", "did you mean `per_peer`?"),
+        ("node_name: a1\nmetrics: {listen: 4081}", "metrics.listen", 'write it in quotes: "4081"'),
     ],
 )
 def test_bad_agent_settings(tmp_path: Path, text: str, where: str, fix: str) -> None:

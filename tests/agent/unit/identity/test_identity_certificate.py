@@ -19,6 +19,7 @@ from smegmesh.identity.certificate import (
     Authority,
     CertificateError,
     Grant,
+    NotIssued,
     certificate_der,
     check_time,
     issue,
@@ -29,6 +30,7 @@ from smegmesh.identity.certificate import (
 from smegmesh.identity.clock import CertificateClock
 from smegmesh.identity.grant import GRANT_OID, NODE_KEY_OID, encode_grant, encode_node_key
 from smegmesh.identity.keys import IdentityKey, load_ed25519_pem
+from smegmesh.identity.revocation import make_revocation, read_revocation
 
 NOW = 1_800_000_000
 DAY = 86400
@@ -153,14 +155,34 @@ def test_files_that_are_no_authority() -> None:
     for pem in (b"", AUTHORITY_KEY, b"nonsense"):
         with pytest.raises(CertificateError, match="not a certificate in PEM"):
             Authority(pem)
-    with pytest.raises(CertificateError, match="holds 2 certificates"):
-        Authority(AUTHORITY_PEM * 2)
+    with pytest.raises(CertificateError, match="holds 3 certificates: it must hold 2 at most"):
+        Authority(AUTHORITY_PEM * 3)
+    with pytest.raises(CertificateError, match="not an authority"):
+        Authority(AUTHORITY_PEM + issued(not_before=NOW))
     with pytest.raises(CertificateError, match="must have 1 to 64 characters"):
         make_authority("", 1, now=NOW)
     with pytest.raises(CertificateError, match="the authority's key: not a private key"):
         make_authority("default", 1, now=NOW, key_pem=b"")
     with pytest.raises(CertificateError, match="one day or more"):
         make_authority("default", 0, now=NOW)
+
+
+def test_one_authority_takes_over_from_another() -> None:
+    """Both have one name; what either issued is good, and the first issues."""
+    old, new = AUTHORITY_PEM, make_authority("default", 365, now=NOW)
+    by_old = certificate_der(issued(not_before=NOW))
+    grant = issue(new[0] + old, new[1], REQUEST, GRANT, not_before=NOW, not_after=NOW + DAY)
+    by_new = certificate_der(grant)
+    for both in (Authority(old + new[0]), Authority(new[0] + old)):
+        assert both.verify(by_old).grant == both.verify(by_new).grant == GRANT
+        assert both.fingerprints == {Authority(old).fingerprint, Authority(new[0]).fingerprint}
+        for key in (AUTHORITY_KEY, new[1]):
+            assert read_revocation(both, make_revocation(key, "prod", NODE_KEY)).node_key == NODE_KEY
+    assert Authority(new[0] + old).fingerprint == Authority(new[0]).fingerprint
+    with pytest.raises(NotIssued):
+        Authority(new[0]).verify(by_old)
+    with pytest.raises(CertificateError, match="not that of the authority"):
+        issue(old + new[0], new[1], REQUEST, GRANT, not_before=NOW, not_after=NOW + DAY)
 
 
 def test_requests() -> None:

@@ -40,6 +40,22 @@ def test_an_address_passes_from_one_client_to_another() -> None:
         assert planner.plan == make_plan(view, PEER)
 
 
+def test_a_member_that_rotates_its_key_is_told_as_the_same() -> None:
+    members = {key: peer(key) for key in (OWN, HOME, OTHER)}
+    view = View(MESH, OWN, members, None, b"")
+    planner = Planner(view, PEER)
+    new, newer = b"r" * 32, b"s" * 32
+    before = HOME
+    for tunnel in (new, newer):
+        rotated = replace(members[HOME], entry=replace(members[HOME].entry, tunnel_key=tunnel))
+        view = replace(view, members={**members, HOME: rotated})
+        change = planner.follow(view, PEER)
+        assert change.successors == {tunnel: before}
+        assert change.peers.keys() == {tunnel, before} and change.peers[before] is None
+        before = tunnel
+    assert planner.follow(replace(view, members={OWN: members[OWN]}), PEER).successors == {}
+
+
 class Counted(Mapping[bytes, Member]):
     """Members that count how often one is looked at, and once sealed do not let themselves be gone through."""
 

@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible.template import Templar
 from ansible_collections.smegmesh.wireguard.plugins.action.mesh_certificate import ActionModule
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity, issued
 
 SECRET = [("default", VaultSecret(b"password"))]
 
@@ -31,6 +31,10 @@ class Host:
         self.has_agent = True
         self.files = {"authority": "", "certificate": ""}
         self.handed = []
+
+    def install_anew(self):
+        """Another disk: other keys, and nothing of what was there."""
+        self.__init__(self.name)
 
     def module(self, options, variables, **handed):
         self.handed.append({**options, **handed})
@@ -52,6 +56,7 @@ class Site:
         self.loader.set_vault_secrets(SECRET)
         self.variables = {}
         self.check_mode = False
+        self.warnings = []
         self.renew(time.time())
 
     def renew(self, now, days=3650):
@@ -65,6 +70,7 @@ class Site:
         action._loader = self.loader
         action._templar = Templar(loader=self.loader, variables=self.variables)
         action._module = host.module
+        action._display = types.SimpleNamespace(warning=self.warnings.append)
         options = {
             "authority": "default",
             "node_name": host.name,
@@ -75,10 +81,20 @@ class Site:
             "authority_key": str(self.key),
             "authority_key_variable": None,
             "replace_authority": False,
+            "revoke_replaced": True,
             "valid_days": 730,
             **changes,
         }
         return action._ensure(options, self.variables)
+
+    def waiting(self):
+        """(mesh, node key) of every revocation that waits, as the authority signed it."""
+        authority = certificates.read_authority(self.certificate.read_bytes(), "here")
+        book = issued.Book(self.loader, str(self.certificate), authority)
+        return [(each.mesh, each.node_key) for each in book.waiting(["prod", "office", "lab"])]
+
+    def files(self):
+        return {path: path.read_bytes() for path in self.certificate.parent.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -187,3 +203,129 @@ def test_bad_grants_are_refused_before_the_host_is_asked(site, host):
 def test_a_failure_on_the_host_is_passed_on(site):
     broken = types.SimpleNamespace(name="a1", module=lambda *_arguments: {"failed": True, "msg": "no agent"})
     assert site.run(broken) == {"failed": True, "msg": "no agent"}
+
+
+def text(node_key):
+    return identity.load("keys").encode_key(node_key)
+
+
+def test_a_host_that_is_installed_anew_has_its_old_key_revoked_wherever_that_was_granted(site, host):
+    old = text(host.node_key)
+    site.run(host, meshes=["prod", "office"])
+    site.run(host)  # office is no longer granted, but the first certificate still says so
+    assert site.waiting() == []
+    host.install_anew()
+    answer = site.run(host)
+    assert answer["replaced"] == {old: ["office", "prod"]}
+    assert answer["diff"]["after"]["revokes"] == {old: ["office", "prod"]}
+    assert site.waiting() == [("office", old), ("prod", old)]
+    again = site.run(host)
+    assert not again["changed"]
+    assert site.waiting() == [("office", old), ("prod", old)]
+    second = text(host.node_key)
+    host.install_anew()
+    assert site.run(host)["replaced"] == {second: ["prod"]}
+
+
+def test_new_keys_beside_a_certificate_older_than_the_record_replace_those_in_it(site, host):
+    site.run(host)
+    for path in site.files():
+        if path.suffix == ".json":
+            path.unlink()
+    old = text(host.node_key)
+    host.node_key = Host().node_key
+    assert site.run(host)["replaced"] == {old: ["prod"]}
+
+
+def test_what_hosts_had_before_there_was_a_record_is_recorded_by_the_next_run(site, host):
+    site.run(host)
+    (record,) = (path for path in site.files() if path.suffix == ".json")
+    before = record.read_bytes()
+    record.unlink()
+    site.check_mode = True
+    assert not site.run(host)["changed"]
+    assert not record.exists()
+    site.check_mode = False
+    assert not site.run(host)["changed"]
+    assert record.read_bytes() == before
+
+
+def test_a_certificate_of_another_host_names_no_predecessor(site, host):
+    other = Host("b1")
+    site.run(other)
+    host.files = dict(other.files)
+    assert site.run(host)["replaced"] == {}
+    assert site.waiting() == []
+
+
+def test_a_renewal_or_another_grant_replaces_nothing(site, host):
+    site.run(host)
+    assert site.run(host, meshes=["prod", "office"])["replaced"] == {}
+    host.identity = Host().identity
+    assert site.run(host)["replaced"] == {}
+    assert site.waiting() == []
+
+
+def test_who_says_no_keeps_the_old_key(site, host):
+    site.run(host)
+    old = Host()
+    old.__dict__.update(host.__dict__)
+    host.install_anew()
+    assert site.run(host, revoke_replaced=False)["replaced"] == {}
+    assert site.waiting() == []
+    assert not site.run(host)["changed"]
+    assert not site.run(old)["changed"]
+    assert site.waiting() == []
+
+
+def test_a_key_that_was_replaced_gets_nothing_any_more(site, host):
+    site.run(host)
+    old = Host()
+    old.__dict__.update(host.__dict__)
+    host.install_anew()
+    site.run(host)
+    for files in (old.files, {"authority": "", "certificate": ""}):
+        old.files = files
+        with pytest.raises(
+            certificates.CertificateProblem, match=r"replaced and is revoked for good in: prod: give it"
+        ):
+            site.run(old)
+
+
+def test_check_mode_predicts_what_is_revoked_and_signs_nothing(site, host):
+    site.run(host)
+    old = text(host.node_key)
+    host.install_anew()
+    before = site.files()
+    site.check_mode = True
+    assert site.run(host)["replaced"] == {old: ["prod"]}
+    host.has_agent = False
+    assert site.run(host)["diff"]["after"]["revokes"] == {old: ["prod"]}
+    assert site.run(host, revoke_replaced=False)["replaced"] == {}
+    assert site.files() == before
+
+
+def test_what_was_granted_for_any_mesh_is_said_to_be_left(site, host):
+    site.run(host, meshes=["*", "prod"])
+    host.install_anew()
+    site.run(host)
+    assert [mesh for mesh, _key in site.waiting()] == ["prod"]
+    assert "its certificate is for any mesh: revoke it in each" in site.warnings[0]
+
+
+def test_authorities_in_one_directory_do_not_answer_for_one_another(site, host):
+    site.run(host)
+    site.certificate, site.key = site.certificate.with_name("other.pem"), site.key.with_name("other.key")
+    site.renew(time.time())
+    host.install_anew()
+    assert site.run(host)["replaced"] == {}
+
+
+def test_a_damaged_record_is_named_before_anything_is_issued(site, host):
+    site.run(host)
+    (record,) = (path for path in site.files() if path.suffix == ".json")
+    record.write_text('{"issued": []}')
+    handed = len(host.handed)
+    with pytest.raises(certificates.CertificateProblem, match=r"a1\.json is damaged: restore it"):
+        site.run(host)
+    assert len(host.handed) == handed + 1  # it was looked at, and given nothing

@@ -6,15 +6,27 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import lookup_loader
+from ansible.template import Templar
 from ansible_collections.smegmesh.wireguard.plugins.lookup import mesh_query
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19, which takes any text for a template
+    trust_as_template = str
 
 
 def ask(lookup, terms, variables=None, **options):
-    return lookup_loader.get(f"smegmesh.wireguard.{lookup}", loader=DataLoader()).run(terms, variables, **options)
+    loader = DataLoader()
+    templar = Templar(loader, variables=variables)
+    return lookup_loader.get(f"smegmesh.wireguard.{lookup}", loader=loader, templar=templar).run(
+        terms, variables, **options
+    )
 
 
 @pytest.fixture
@@ -44,6 +56,12 @@ def test_options_come_from_variables_and_the_environment(agent, monkeypatch):
     assert ask("mesh_address", ["a1"], variables) == ["fd94:2a49:680b:debe::a1"]
 
 
+def test_variables_may_be_made_of_others(agent):
+    written = trust_as_template("unix://{{ directory }}/api.sock")
+    variables = {"smegmesh_query_endpoints": [written], "directory": str(pathlib.Path(agent.endpoint[7:]).parent)}
+    assert ask("mesh_address", ["a1"], variables, mesh="prod") == ["fd94:2a49:680b:debe::a1"]
+
+
 def test_no_agent_is_an_error(agent, at):
     agent.stop()
     with pytest.raises(AnsibleError, match="mesh_address: no agent answers"):
@@ -65,6 +83,14 @@ def test_a_wrong_expression_is_named_before_anybody_is_asked(agent, at):
     with pytest.raises(AnsibleError, match=r"mesh_query: the expression 'members\[' does not hold: ") as caught:
         ask("mesh_query", ["members["], **at)
     assert "\n" not in str(caught.value) and not agent.asked
+
+
+def test_what_is_wrong_is_said_briefly_however_long_what_is_searched_is(agent, at):
+    pytest.importorskip("jmespath")
+    agent.members["prod"] *= 1000
+    with pytest.raises(AnsibleError, match="does not hold: In function abs") as caught:
+        ask("mesh_query", ["abs(@)"], **at)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("term", ["length(nothing)", "nosuch(status)"])

@@ -84,7 +84,9 @@ class Module:
     """As much of AnsibleModule as a wait needs."""
 
     def __init__(self, **params):
-        self.params = dict({"mesh": "prod", "members": None, "digest": None, "timeout": 5, "sleep": 0.0}, **params)
+        self.params = dict(
+            {"mesh": "prod", "members": None, "digest": None, "timeout": 5, "sleep": 0.0, "ping": False}, **params
+        )
 
 
 @pytest.fixture
@@ -120,6 +122,16 @@ def test_when_the_time_is_over_it_has_the_last_look(answers):
     result = mesh_wait.wait(Module(members=["a2"], timeout=0))
     assert [each["found"] for each in result["differences"]] == ["down"]
     assert result["alive"] == ["a1"]
+
+
+def test_members_that_do_not_answer_a_ping(answers, monkeypatch):
+    answers += [[OWN, member("a2"), member("a3"), member("a4", "down")]]
+    reached = ["a1"]
+    monkeypatch.setattr(agent, "ping", lambda _module, asked: {each["name"]: each["name"] in reached for each in asked})
+    result = mesh_wait.wait(Module(members=["a2", "a3"], ping=True, timeout=0))
+    assert [(each["name"], each["what"]) for each in result["differences"]] == [("a2", "ping"), ("a3", "ping")]
+    reached.append("a3")
+    assert mesh_wait.wait(Module(members=["a3"], ping=True, timeout=0))["differences"] == []
 
 
 def test_an_agent_that_does_not_answer(answers):

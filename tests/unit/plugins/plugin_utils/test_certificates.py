@@ -52,7 +52,7 @@ def host():
 
 def reason(authority, pem, request, wanted=WANTED, now=NOW):
     current = certificates.read_certificate(authority.read, pem)
-    return certificates.reason_to_issue(current, pem, request, wanted, now)
+    return certificates.reason_to_issue(authority.read, current, pem, request, wanted, now)
 
 
 def test_a_good_certificate_is_left_alone(authority, host):

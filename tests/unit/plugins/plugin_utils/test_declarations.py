@@ -14,6 +14,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils.declarations im
     DeclarationProblems,
     Inventory,
     authorities,
+    declared,
     default_bootstrap,
     join_endpoint,
     plan_host,
@@ -491,3 +492,18 @@ def test_groups_of_a_live_mesh_cannot_say_who_is_in_one():
         "smegmesh_meshes.prod.groups: group 'smegmesh_live_prod' holds who is in a live mesh, not who should be: "
         "use a group of the inventory itself"
     ]
+
+
+def test_who_is_declared_for_which_mesh():
+    groups = {"all": ["a1", "gw", "b1", "c1"], **GROUPS}
+    assert declared(groups, lambda host: None if host == "c1" else MESHES) == {
+        "prod": ["a1", "gw"],
+        "office": ["gw", "b1"],
+    }
+
+
+@pytest.mark.parametrize(
+    "meshes", [None, [], {"prod": None}, {"prod": {"groups": ["web"]}}, {"prod": {"groups": {"no": {}}}}]
+)
+def test_what_is_malformed_declares_nobody(meshes):
+    assert declared({"all": ["a1"], "web": ["a1"]}, lambda host: meshes) == {}

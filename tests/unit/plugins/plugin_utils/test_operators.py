@@ -36,7 +36,7 @@ def public():
 
 def reason(authority, pem, key=None, name="alice", now=NOW):
     current = operators.read_certificate(authority.read, pem) if pem else None
-    return operators.reason_to_issue(current, pem, name, key, now)
+    return operators.reason_to_issue(authority.read, current, pem, name, key, now)
 
 
 def test_a_good_certificate_is_left_alone_with_its_key_at_hand_or_not(authority, public):

@@ -1,7 +1,8 @@
 """Real agents for the targets, with WireGuard in memory and links on loopback.
 
 agents.py install       the places and the command line of the host's agent, none of it running
-agents.py start NAME    an agent that may be in any mesh; a1 is the host's own, others live elsewhere
+agents.py start NAME    an agent that may be in any mesh, and advertise 2001:db8:10::/48; a1 is the host's own, others
+                        live elsewhere; the URL of its API over TLS is in /opt/smegmesh-test/running/NAME
 agents.py join NAME     has another agent than a1 join the mesh prod, which it hears of from a1
 agents.py kill NAME     has an agent die without a word
 agents.py end           ends all agents
@@ -77,9 +78,10 @@ def start(name: str) -> None:
     where = places(name)
     _make(where)
     _certify(name, where)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (where.etc / "agent.yml").write_text(f"node_name: {name}\nplane: memory\nlisten: 127.0.0.1\nlink_port: {port}\n")
+    port, api = _free_port(), f"127.0.0.1:{_free_port()}"
+    (where.etc / "agent.yml").write_text(
+        f"node_name: {name}\nplane: memory\nlisten: 127.0.0.1\nlink_port: {port}\napi: {{listen: '{api}'}}\n"
+    )
     command = [PYTHON, "-m", "smegmesh.daemon", "--etc", where.etc, "--state", where.state, "--run", where.run]
     with (LOG / name).open("ab") as log:
         process = subprocess.Popen(
@@ -91,13 +93,20 @@ def start(name: str) -> None:
             start_new_session=True,
         )
     RUNNING.mkdir(exist_ok=True)
-    (RUNNING / name).write_text(json.dumps({"pid": process.pid, "address": f"127.0.0.1:{port}"}))
+    (RUNNING / name).write_text(
+        json.dumps({"pid": process.pid, "address": f"127.0.0.1:{port}", "api": f"https://{api}"})
+    )
     deadline = time.monotonic() + START_SECONDS
     asked = [SMEGCTL, "status", "--socket", where.run / "api.sock"]
     while subprocess.run(asked, capture_output=True, check=False).returncode:
         if process.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"agent {name} does not answer: {(LOG / name).read_text()[-2000:]}")
         time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def _certify(name: str, where: Places) -> None:
@@ -112,7 +121,7 @@ def _certify(name: str, where: Places) -> None:
     for path in where.state.rglob("*"):
         shutil.chown(path, USER, USER)
     request = read_request(make_request(keys.identity, name, keys.node_key))
-    grant = Grant(name, request.node_key, ("*",), (), ())
+    grant = Grant(name, request.node_key, ("*",), (), ("2001:db8:10::/48",))
     directory = where.etc / "authorities/default"
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(certificate, directory)

@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("members", parents=[common, socket], help="the members of a mesh, or of all")
     command.add_argument("mesh", nargs="?", help="mesh id")
     command.set_defaults(command=_members)
+    command = commands.add_parser("query", parents=[common, socket], help="what a JMESPath expression finds in a mesh")
+    command.add_argument("mesh", help="mesh id")
+    command.add_argument("expression", help="over status, meshes and members, as members.MESH[?liveness=='down'].name")
+    command.set_defaults(command=_query)
     command = commands.add_parser(
         "apply", parents=[common, socket, state], help="write the declarations that come as JSON on standard input"
     )
@@ -94,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("mesh", help="mesh id")
     command.add_argument("member", help="its name, alias or node key")
     command.set_defaults(command=_forget)
+    command = commands.add_parser("rotate", parents=[common, socket], help="replace this host's WireGuard key")
+    command.add_argument("--force", action="store_true", help="even if members would not learn of it at once")
+    command.set_defaults(command=_rotate)
     command = commands.add_parser(
         "static-peers", parents=[common, socket], help="the peers without an agent that this host carries"
     )
@@ -227,6 +234,24 @@ def _preshared_keys(options: argparse.Namespace) -> Answer:
     return preshared_keys.answer(changes, reloaded), "\n".join(lines)
 
 
+def _query(options: argparse.Namespace) -> Answer:
+    from smegmesh.control import query
+    from smegmesh.control.client import Client
+    from smegmesh.control.errors import Refused
+
+    fix = "see https://jmespath.org"
+    try:
+        query.check(options.expression)
+        found = Client(options.socket).query(options.mesh, options.expression)
+    except query.BadExpression as error:
+        if error.position is not None and not options.json:
+            fix += f"\n{query.caret(options.expression, error.position)}"
+        raise _Failure(BAD_INPUT, f"expression {error}", fix=fix) from error
+    except Refused as error:
+        raise _Failure(BAD_INPUT if error.status == 400 else FAILED, str(error)) from error
+    return {"result": found}, json.dumps(found, indent=2)
+
+
 def _apply(options: argparse.Namespace) -> Answer:
     from smegmesh.cli import apply
     from smegmesh.control.client import Client
@@ -272,6 +297,13 @@ def _forget(options: argparse.Namespace) -> Answer:
     from smegmesh.control.client import Client
 
     return _removed(Client(options.socket).forget(options.mesh, options.member), "forgotten")
+
+
+def _rotate(options: argparse.Namespace) -> Answer:
+    from smegmesh.control.client import Client
+
+    answer = Client(options.socket).rotate(force=options.force)
+    return answer, f"the tunnel key is {answer['tunnel_key']} now; the node key and addresses are as before"
 
 
 def _removed(answer: dict[str, Any], word: str) -> Answer:

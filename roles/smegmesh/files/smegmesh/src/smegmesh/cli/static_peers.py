@@ -64,11 +64,10 @@ def export(client: Client, state: Path, mesh: str, name: str, *, preshared_key: 
     own = next(member for member in client.members(mesh) if member["own"])
     if not own["endpoints"]:
         raise NoExport("this host knows of no endpoint of its own", "declare one, or wait until it is found")
-    beyond = []
-    if routes:
-        status = next(each for each in client.meshes() if each["mesh"] == mesh)
-        beyond = [str(route["prefix"]) for route in status["routes"] if route["used"]]
-    return client_config(mesh, peer, own, [str(mesh_prefix(mesh)), *beyond], key)
+    status = client.status()
+    found = next(each for each in status["meshes"] if each["mesh"] == mesh)
+    beyond = [str(route["prefix"]) for route in found["routes"] if routes and route["used"]]
+    return client_config(mesh, peer, own, str(status["tunnel_key"]), [str(mesh_prefix(mesh)), *beyond], key)
 
 
 def _preshared_key(state: Path, mesh: str, peer: Mapping[str, Any]) -> str:
@@ -82,9 +81,14 @@ def _preshared_key(state: Path, mesh: str, peer: Mapping[str, Any]) -> str:
 
 
 def client_config(
-    mesh: str, peer: Mapping[str, Any], own: Mapping[str, Any], allowed: Iterable[str], preshared_key: str | None
+    mesh: str,
+    peer: Mapping[str, Any],
+    own: Mapping[str, Any],
+    tunnel_key: str,
+    allowed: Iterable[str],
+    preshared_key: str | None,
 ) -> str:
-    """The text of it: `peer` as the API says it, `own` the member that carries it, a key in base64."""
+    """The text of it: `peer` as the API says it, `own` the member that carries it, with its keys in base64."""
     secret = [f"PresharedKey = {preshared_key}"] if preshared_key is not None else []
     if not secret and peer["preshared_key"]:
         secret = ["# PresharedKey = (the tunnel has one: export with --preshared-key to see it)"]
@@ -96,7 +100,7 @@ def client_config(
         "",
         "[Peer]",
         f"# {own['name']}",
-        f"PublicKey = {own['node_key']}",
+        f"PublicKey = {tunnel_key}",
         *secret,
         f"AllowedIPs = {', '.join(allowed)}",
         f"Endpoint = {own['endpoints'][0]}",

@@ -48,6 +48,11 @@ class Client:
         answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/static_peers")
         return answer
 
+    def query(self, mesh: str, expression: str) -> Any:
+        """What a JMESPath expression finds, as plain data; Refused for one that is none, or another mesh."""
+        target = f"/v1/meshes/{quote(mesh, safe='')}/query?expression={quote(expression, safe='')}"
+        return self._ask("GET", target)["result"]
+
     def revoke(self, mesh: str, revocation: str) -> dict[str, Any]:
         """Hand over a revocation: `types.Removed` as plain data; Refused for what is none of the mesh."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/revocations"
@@ -58,6 +63,11 @@ class Client:
         """Take out a member that is gone: `types.Removed` as plain data; Refused for one that is not."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/members/{quote(member, safe='')}"
         answer: dict[str, Any] = self._ask("DELETE", target)
+        return answer
+
+    def rotate(self, *, force: bool) -> dict[str, Any]:
+        """Replace the host's tunnel key: `types.Rotated` as plain data; Refused if members would not learn of it."""
+        answer: dict[str, Any] = self._ask("POST", f"/v1/tunnel-key{'?force=true' if force else ''}")
         return answer
 
     def reload(self) -> dict[str, Any]:

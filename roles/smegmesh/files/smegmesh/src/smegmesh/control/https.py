@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from smegmesh.control.accepting import accept
 from smegmesh.control.errors import ControlError
 from smegmesh.control.loading import load_routes
-from smegmesh.control.tcp_listener import open_tcp, parse_listen
+from smegmesh.control.tcp_listener import TcpPort
 from smegmesh.control.tls import ApiTls, explain, server_context
 from smegmesh.control.types import StatusSource
 from smegmesh.identity.certificate import CertificateError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _log = logging.getLogger(__name__)
-_ACCEPT_PAUSE = 1.0  # seconds; after accept failed (no descriptors left), which does not mend itself at once
 _LINES = 30  # about refusals, at once; then one each second
 
 
@@ -58,8 +58,7 @@ class HttpsServer:
         credentials: Callable[[], ApiTls | None],
         limits: Limits = _DEFAULTS,
     ) -> None:
-        self.problem: str | None = None
-        self._listen = listen
+        self._port = TcpPort("api", listen, limits.listen_pause)
         self._source = source
         self._credentials = credentials
         self._limits = limits
@@ -73,9 +72,14 @@ class HttpsServer:
         self._lines = float(_LINES)
         self._refused_last = 0.0
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from serving, None if nothing does."""
+        return self._port.problem
+
     def start(self) -> None:
         """Listen as soon as that can be."""
-        self._accepting = asyncio.create_task(self._run(), name="api-accept")
+        self._accepting = asyncio.create_task(self._port.serve(self._accept), name="api-accept")
 
     async def stop(self) -> None:
         """Listen no more and end what is open."""
@@ -93,31 +97,9 @@ class HttpsServer:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _run(self) -> None:
-        try:
-            host, port = parse_listen(self._listen)
-        except ControlError as error:
-            self._note(str(error))
-            return
-        while True:
-            try:
-                with open_tcp(host, port) as listener:
-                    self.problem = None
-                    _log.info("api: listening on %s", self._listen)
-                    await self._accept(listener)
-            except ControlError as error:
-                self._note(f"{error}; tried again every {self._limits.listen_pause:g} s")
-            await asyncio.sleep(self._limits.listen_pause)
-
     async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                connection, peer = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.warning("api: cannot accept: %s", error)
-                await asyncio.sleep(_ACCEPT_PAUSE)
-                continue
+            connection, peer = await accept(listener, "api")
             try:
                 server = (await self._load()).server
                 assert server is not None
@@ -210,9 +192,9 @@ class HttpsServer:
             try:
                 self._context = tls, server_context(tls)
             except ControlError as error:
-                self._note(str(error))
+                self._port.note(str(error))
                 raise
-        self.problem = None
+        self._port.problem = None
         return self._context
 
     async def _load(self) -> web.AppRunner:
@@ -233,13 +215,6 @@ class HttpsServer:
         except CertificateError as error:
             return str(error)
         return None
-
-    def _note(self, problem: str) -> None:
-        """Keep a problem for the status, and log it once."""
-        problem = f"api: {problem}"
-        if problem != self.problem:
-            _log.error("%s", problem)
-        self.problem = problem
 
     def _refused(self, peer: str, reason: str) -> None:
         """Log who was refused; of many at once, some."""

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
+from smegmesh.control import exposition
 from smegmesh.control.access import may_change, peer_credentials
 from smegmesh.control.errors import Rejected
+from smegmesh.control.searching import NotSearched, Searcher
 from smegmesh.control.types import Problem, StatusSource
 
 _log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
 class _Reading:
     def __init__(self, source: StatusSource) -> None:
         self._source = source
+        self._searcher = Searcher()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -73,6 +76,8 @@ class _Reading:
             web.get("/v1/meshes", self.meshes),
             web.get("/v1/meshes/{mesh}/members", self.members),
             web.get("/v1/meshes/{mesh}/static_peers", self.static_peers),
+            web.get("/metrics", self.metrics),
+            web.get("/v1/meshes/{mesh}/query", self.query),
         ]
 
     async def status(self, _request: web.Request) -> web.Response:
@@ -94,6 +99,21 @@ class _Reading:
         except KeyError:
             return _no_mesh(self._source, mesh)
 
+    async def metrics(self, _request: web.Request) -> web.Response:
+        body = (await self._source.metrics()).encode()
+        return web.Response(body=body, headers={"Content-Type": exposition.CONTENT_TYPE})
+
+    async def query(self, request: web.Request) -> web.Response:
+        mesh, expression = request.match_info["mesh"], request.query.get("expression", "")
+        try:
+            members = {mesh: await self._source.members(mesh)}
+            found = await self._searcher.search(expression, self._source.status(), members)
+        except KeyError:
+            return _no_mesh(self._source, mesh)
+        except NotSearched as error:
+            return _problem(400, "bad expression", f"expression {error}", "see https://jmespath.org")
+        return web.Response(body=found, content_type="application/json")
+
 
 class _Changing:
     def __init__(self, source: StatusSource, group: int) -> None:
@@ -103,6 +123,7 @@ class _Changing:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/reload", self.reload),
+            web.post("/v1/tunnel-key", self.rotate),
             web.post("/v1/meshes/{mesh}/revocations", self.revoke),
             web.delete("/v1/meshes/{mesh}/members/{member}", self.forget),
         ]
@@ -128,6 +149,14 @@ class _Changing:
             return _no_mesh(self._source, mesh)
         except Rejected as error:
             return _problem(422, "not forgotten", str(error), error.fix)
+
+    async def rotate(self, request: web.Request) -> web.Response:
+        if not self._may_change(request):
+            return _not_permitted()
+        try:
+            return _answer(await self._source.rotate(force=request.query.get("force") == "true"))
+        except Rejected as error:
+            return _problem(409, "not rotated", str(error), error.fix)
 
     async def reload(self, request: web.Request) -> web.Response:
         if not self._may_change(request):

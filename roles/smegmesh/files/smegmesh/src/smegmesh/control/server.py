@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smegmesh.control.accepting import accept
 from smegmesh.control.listener import Listener, find_group
 from smegmesh.control.loading import load_routes
 from smegmesh.control.types import StatusSource
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _log = logging.getLogger(__name__)
-_ACCEPT_PAUSE = 1.0  # seconds; after accept failed (no descriptors left), which does not mend itself at once
 
 
 class ControlServer:
@@ -53,12 +53,7 @@ class ControlServer:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            try:
-                connection, _peer = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.warning("control socket: cannot accept: %s", error)
-                await asyncio.sleep(_ACCEPT_PAUSE)
-                continue
+            connection, _peer = await accept(listener, "control socket")
             try:
                 runner = self._runner = self._runner or await self._load()
                 assert runner.server is not None

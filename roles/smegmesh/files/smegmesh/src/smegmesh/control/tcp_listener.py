@@ -1,14 +1,18 @@
-"""The TCP port of the API: its address as text, and the listening socket."""
+"""A TCP port that people configure: its address as text, and the listening socket."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from smegmesh.control.errors import ControlError
 
+_log = logging.getLogger(__name__)
 _BACKLOG = 64
 _LISTEN = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
@@ -31,13 +35,51 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, port
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket; for `::` one that takes IPv4 too. ControlError says why not and what to do."""
+class TcpPort:
+    """Listens where people said, as soon as that can be. `problem` is what keeps it, or whoever serves there, from it.
+
+    `name` is the key of agent.yml that holds `listen`, and what log and problem begin with.
+    """
+
+    def __init__(self, name: str, listen: str, pause: float) -> None:
+        """`pause`: seconds between attempts to listen."""
+        self.problem: str | None = None
+        self._name = name
+        self._listen = listen
+        self._pause = pause
+
+    async def serve(self, accept: Callable[[socket.socket], Awaitable[None]]) -> None:
+        """Have `accept` take the connections, for ever; return where `listen` is no address."""
+        try:
+            host, port = parse_listen(self._listen)
+        except ControlError as error:
+            self.note(str(error))
+            return
+        while True:
+            try:
+                with open_tcp(host, port, f"{self._name}.listen") as listener:
+                    self.problem = None
+                    _log.info("%s: listening on %s", self._name, self._listen)
+                    await accept(listener)
+            except ControlError as error:
+                self.note(f"{error}; tried again every {self._pause:g} s")
+            await asyncio.sleep(self._pause)
+
+    def note(self, problem: str) -> None:
+        """Keep a problem for the status, and log it once."""
+        problem = f"{self._name}: {problem}"
+        if problem != self.problem:
+            _log.error("%s", problem)
+        self.problem = problem
+
+
+def open_tcp(host: str, port: int, key: str) -> socket.socket:
+    """A listening socket; for `::` one that takes IPv4 too. ControlError says why not, and what to do about `key`."""
     try:
         info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
         return _listen(info[0][0], info[0][4])
     except OSError as error:
-        raise ControlError(f"cannot listen on {host} port {port}/tcp: {_what_to_do(error)}") from None
+        raise ControlError(f"cannot listen on {host} port {port}/tcp: {_what_to_do(error, key)}") from None
 
 
 def _listen(family: int, address: tuple[str | int | bytes, ...]) -> socket.socket:
@@ -54,11 +96,11 @@ def _listen(family: int, address: tuple[str | int | bytes, ...]) -> socket.socke
     return listener
 
 
-def _what_to_do(error: OSError) -> str:
+def _what_to_do(error: OSError, key: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the port is in use: stop what listens there (`ss -ltnp` shows it) or give api.listen another port"
+        return f"the port is in use: stop what listens there (`ss -ltnp` shows it) or give {key} another port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this host has the address: give api.listen one that has, or '[::]' for all"
+        return f"no interface of this host has the address: give {key} one that has, or '[::]' for all"
     if error.errno == errno.EACCES:
-        return "not permitted: give api.listen a port above 1023"
+        return f"not permitted: give {key} a port above 1023"
     return error.strerror or str(error)

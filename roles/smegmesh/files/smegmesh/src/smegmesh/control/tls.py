@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smegmesh.control.errors import ControlError
-from smegmesh.identity.certificate import Authority, certificate_der
+from smegmesh.identity.certificate import Authority
 from smegmesh.identity.clock import CertificateClock
 from smegmesh.identity.operator import OperatorCertificate, admit_operator
 
@@ -43,7 +43,7 @@ def server_context(tls: ApiTls) -> ssl.SSLContext:
     context.num_tickets = 0  # every connection shows its certificate: nothing is resumed
     try:
         for authority, _clock in tls.trusted:
-            context.load_verify_locations(cadata=certificate_der(authority.pem))
+            context.load_verify_locations(cadata=authority.ders)
         context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_password)
     except OSError as error:  # ssl.SSLError, too
         raise ControlError(

@@ -65,11 +65,14 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent as a whole. `problems` holds what concerns no single mesh."""
+    """The agent as a whole. `tunnel_key` is what WireGuard has now, the node key until it was rotated. `problems` holds
+    what concerns no single mesh.
+    """
 
     version: str
     node_name: str
     node_key: str
+    tunnel_key: str = ""
     uptime: float
     meshes: list[Mesh]
     problems: list[str] = []
@@ -140,6 +143,14 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
 
 
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's tunnel key was replaced: the public halves, that of its first one (the node key) among them."""
+
+    node_key: str
+    before: str
+    tunnel_key: str
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An error as RFC 9457 has it; `fix` is our extension."""
 
@@ -167,6 +178,12 @@ class StatusSource(Protocol):
 
     async def forget(self, mesh: str, member: str) -> Removed:
         """Take out a member that is down, by name, alias or node key; KeyError as above, Rejected if it is not down."""
+
+    async def rotate(self, *, force: bool) -> Rotated:
+        """Replace the host's tunnel key. Rejected if members would not learn of it, unless that is to be forced."""
+
+    async def metrics(self) -> str:
+        """What is measured, as `exposition` has it."""
 
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""

@@ -47,7 +47,8 @@ class PairTags:
 class Entry:
     """The body of an entry.
 
-    Keys are 32 raw bytes. `endpoints` are WireGuard endpoints, `links` the TCP
+    Keys are 32 raw bytes. A tunnel key other than the node key comes with the proof of
+    `identity.possession`. `endpoints` are WireGuard endpoints, `links` the TCP
     addresses for links; both are `host:port` or `[v6]:port`, best first, empty
     for a client. `home` and `backup` are node keys, set by clients only.
     `advertise` are prefixes in canonical text, `routes` what a bridge reaches through
@@ -61,7 +62,7 @@ class Entry:
     name: str
     role: Role
     tunnel_key: bytes
-    next_tunnel_key: bytes | None = None
+    tunnel_proof: bytes | None = None
     endpoints: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     home: bytes | None = None

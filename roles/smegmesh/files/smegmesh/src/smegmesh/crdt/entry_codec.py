@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | `n` | text | `name` |
 | `r` | text, `peer` or `client` | `role` |
-| `k`, `x` | 32 bytes | `tunnel_key`, `next_tunnel_key` |
+| `k` | 32 bytes | `tunnel_key` |
+| `q` | 96 bytes | `tunnel_proof` |
 | `e`, `l` | array of text, `host:port` | `endpoints`, `links` |
 | `h`, `b` | 32 bytes | `home`, `backup` |
 | `a`, `d` | text | `alias`, `description` |
@@ -15,7 +16,7 @@
 | `m` | boolean | `masquerade` |
 | `c` | array of text, canonical prefixes or `*` | `accept` |
 | `t` | map of text to 32 bytes | `static_peers` |
-| `q` | map of text to [array of tags offered, array of tags accepted], 8 bytes each | `preshared` |
+| `y` | map of text to [array of tags offered, array of tags accepted], 8 bytes each | `preshared` |
 | `w` | text | `agent` |
 
 What is at its default is left out. Every other field belongs to a newer agent: it is
@@ -36,6 +37,7 @@ from smegmesh.crdt.entry import ACCEPT_ALL, MAX_PATH, BridgedRoute, Entry, PairT
 from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
 from smegmesh.identity.address import check_mesh_id
 from smegmesh.identity.grant import check_node_name
+from smegmesh.identity.possession import PROOF_LENGTH
 
 MAX_ROUTES = 256
 MAX_SERVICES = 64
@@ -61,7 +63,7 @@ _FIELDS = {
     "name": "n",
     "role": "r",
     "tunnel_key": "k",
-    "next_tunnel_key": "x",
+    "tunnel_proof": "q",
     "endpoints": "e",
     "links": "l",
     "home": "h",
@@ -75,7 +77,7 @@ _FIELDS = {
     "masquerade": "m",
     "accept": "c",
     "static_peers": "t",
-    "preshared": "q",
+    "preshared": "y",
     "agent": "w",
 }
 
@@ -94,7 +96,7 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
     name: str
     role: Role
     tunnel_key: _Key
-    next_tunnel_key: _Key | None = None
+    tunnel_proof: Annotated[bytes, msgspec.Meta(min_length=PROOF_LENGTH, max_length=PROOF_LENGTH)] | None = None
     endpoints: _Addresses = ()
     links: _Addresses = ()
     home: _Key | None = None

@@ -16,6 +16,7 @@ from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.verdict import Accusation, decode_verdict
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Grant, NodeCertificate
+from smegmesh.identity.possession import proves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +53,7 @@ def accept_entry(record: Record, mesh_id: str, certificate: NodeCertificate) -> 
     record.check(mesh_id, certificate)
     entry = decode_entry(record.body)
     _check_grant(entry, mesh_id, certificate.grant)
+    _check_tunnel(entry, record.node_key)
     return SignedEntry(record, entry, certificate)
 
 
@@ -65,6 +67,12 @@ def accept_verdict(record: Record, mesh_id: str, certificate: NodeCertificate) -
 def _expect(record: Record, kind: Kind) -> None:
     if record.kind is not kind:
         raise RecordError(f"a record of kind {record.kind.name.lower()} is no {kind.name.lower()}")
+
+
+def _check_tunnel(entry: Entry, node_key: bytes) -> None:
+    """Nobody may have the tunnel of another: packets to that one would go where this one says."""
+    if entry.tunnel_key != node_key and not proves(entry.tunnel_proof or b"", node_key, entry.tunnel_key):
+        raise RecordError(f"{entry.name} does not prove that its tunnel key is its own", "signature")
 
 
 def _check_grant(entry: Entry, mesh_id: str, grant: Grant) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import smegmesh
 from smegmesh.control import types
+from smegmesh.control.errors import Rejected
 from smegmesh.control.https import HttpsServer
+from smegmesh.control.metrics_server import MetricsServer
 from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon import removals
@@ -21,9 +24,11 @@ from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
+from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.report import member_reports, mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
+from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
@@ -32,7 +37,7 @@ from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
-from smegmesh.store.keys import HostKeys
+from smegmesh.store.keys import HostKeys, rotate_tunnel_key
 from smegmesh.store.pair_keys import Keys, load_pair_keys
 from smegmesh.store.static_keys import drop_static_keys
 from smegmesh.transport.links import Links
@@ -81,6 +86,7 @@ class Daemon:
         self._settings = settings
         self._pair_keys: Keys = {}
         self._started = loop.time()
+        self._started_wall = time.time()
         self._problem = problem
         self._plane_named = platform.plane_named
         self._links = Links(
@@ -114,6 +120,9 @@ class Daemon:
         self._forwarding = self._make_forwarding() if platform.tunnels else None
         listen = settings.api_listen
         self._api = HttpsServer(listen, self, self._api_tls) if listen is not None else None
+        self._scrape = Scrape(self._read_metrics, per_peer=settings.metrics_per_peer, clock=loop.time)
+        listen = settings.metrics_listen
+        self._metrics = MetricsServer(listen, self.metrics) if listen is not None else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -122,6 +131,8 @@ class Daemon:
             self._forwarding.start()
         if self._api is not None:
             self._api.start()
+        if self._metrics is not None:
+            self._metrics.start()
         await self.reload()
 
     def _give_up(self, failure: StoreDamaged) -> None:
@@ -133,6 +144,8 @@ class Daemon:
         self.stopping.set()
         if self._api is not None:
             await self._api.stop()
+        if self._metrics is not None:
+            await self._metrics.stop()
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
         self._host.routes.close()
@@ -155,14 +168,15 @@ class Daemon:
             if name not in self._meshes
         ]
         forwarding = [self._forwarding.problem, *self._forwarding.obstacles] if self._forwarding is not None else []
-        api = self._api.problem if self._api is not None else None
+        listeners = [each.problem for each in (self._api, self._metrics) if each is not None]
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
             node_key=encode_key(self._host.keys.node_key),
+            tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, api, *forwarding, *self._host_problems) if problem],
+            problems=[problem for problem in (self._problem, *listeners, *forwarding, *self._host_problems) if problem],
         )
 
     def summary(self) -> str:
@@ -190,6 +204,43 @@ class Daemon:
     async def forget(self, mesh: str, member: str) -> types.Removed:
         """Take out a member that is down. KeyError as above; Rejected for any other."""
         return removals.forget(self._meshes[mesh], member)
+
+    async def rotate(self, *, force: bool) -> types.Rotated:
+        """Replace the host's tunnel key in all meshes. Rejected as the protocol says, and if it cannot be stored."""
+        async with self._reloading:
+            reasons = [reason for mesh in self._meshes.values() if (reason := mesh.unready_to_rotate())]
+            if reasons and not force:
+                fix = "mend that, or force it and be cut off from them until they hear of it"
+                raise Rejected("; ".join(reasons), fix)
+            before = self._host.keys
+            try:
+                self._host.keys = await asyncio.to_thread(rotate_tunnel_key, self._host.directories.state)
+            except StoreError as error:
+                raise Rejected("the key cannot be replaced", str(error)) from error
+            await asyncio.gather(*(mesh.rekey() for mesh in self._meshes.values()))
+            _log.warning("node=%s: has a new tunnel key", self._settings.node_name)
+        keys = self._host.keys
+        return types.Rotated(
+            node_key=encode_key(keys.node_key),
+            before=encode_key(before.tunnel_key),
+            tunnel_key=encode_key(keys.tunnel_key),
+        )
+
+    async def metrics(self) -> str:
+        """What is measured, for Prometheus."""
+        return await self._scrape.text()
+
+    async def _read_metrics(self) -> AgentReading:
+        failed = [name for name in self._problems if name not in self._meshes]
+        meshes = await asyncio.gather(*(read_mesh(mesh, self._host.clock) for mesh in self._meshes.values()))
+        return AgentReading(
+            version=smegmesh.__version__,
+            failed=failed,
+            link_counters=dict(self._links.counters),
+            meshes=meshes,
+            process=read_process(self._started_wall),
+            wall=time.time(),
+        )
 
     async def reload(self) -> types.Reloaded:
         """Follow the declarations and certificates as they are on disk now."""

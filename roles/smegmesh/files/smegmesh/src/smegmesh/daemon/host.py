@@ -38,9 +38,9 @@ class Directories:
         return self.state / KEYS_DIRECTORY / "identity.key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Host:
-    """The services and facts a mesh runs on. `clock` is monotonic seconds.
+    """The services and facts a mesh runs on. `clock` is monotonic seconds. Only `keys` is ever another, by a rotation.
 
     `forwards` says whether it forwards at all, as far as is known. Without `tunnels` the plane carries no packets, so
     there is nothing to probe. `give_up` ends the agent: the manager starts it again, and the start mends what this run

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 
+from smegmesh.control.exposition import Histogram
 from smegmesh.daemon.hooks import HookError
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
@@ -29,13 +30,14 @@ from smegmesh.store import Device, StoreError
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
+_APPLY_TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds, for metrics
 _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is until the view is that of the others
 
 
 class Interface:
     """Runs until closed. `on_up(created)` is called when the interface has come up, `on_state` when it failed, is as
-    planned again, or serves no more; `prepare` is awaited before one is made, and while it raises HookError there is
-    none.
+    planned again, or serves no more, `on_rotated` with the tunnel keys of peers that had another before; `prepare` is
+    awaited before one is made, and while it raises HookError there is none.
     `allowed` is what members carry beyond the mesh.
 
     An interface that exists is adopted, whatever its port, MTU and peers, but not before `informed`
@@ -53,6 +55,7 @@ class Interface:
         allowed: Callable[[], Allowed],
         on_up: Callable[[bool], None],
         on_state: Callable[[], None],
+        on_rotated: Callable[[Collection[bytes]], None],
         log: NodeLogger,
         prepare: Callable[[], Awaitable[None]],
         keyring: Keyring,
@@ -60,6 +63,7 @@ class Interface:
         self.device = declaration.interface
         self.port = port
         self.problem: str | None = None
+        self.apply_times = Histogram(_APPLY_TIMES)  # of what was planned otherwise: how long until the device had it
         self._host = host
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
@@ -72,6 +76,7 @@ class Interface:
         self._allowed = allowed
         self._on_up = on_up
         self._on_state = on_state
+        self._on_rotated = on_rotated
         self._log = log
         self._prepare = prepare
         self._prepared = False  # for the interface that is to be made next
@@ -141,6 +146,17 @@ class Interface:
                 await in_thread(self._reconciler.renew, key)
             except (PlaneError, OSError) as error:
                 self._log.warning("session not renewed: %s", error)
+
+    async def rekey(self) -> None:
+        """Take the host's tunnel key of now; one that could not be set is set with the next repair."""
+        async with self._device_lock:
+            if self._reconciler is None:
+                return
+            try:
+                await in_thread(self._reconciler.rekey, self._host.keys.tunnel_private)
+            except (PlaneError, OSError) as error:
+                self._failed(str(error))
+                self._dirty.set()
 
     async def state(self) -> DeviceState | None:
         """The device as it is, None if there is none."""
@@ -256,10 +272,15 @@ class Interface:
         self._pending = change.peers
         plan = planner.plan if checking else None
         endpoints, unresolved = await self._resolve(change.peers if plan is None else plan.peers, change.routes)
+        begun = self._host.clock()
         async with self._device_lock:
             await in_thread(reconciler.apply, change, endpoints)
+            if change.peers:
+                self.apply_times.observe(self._host.clock() - begun)
             repaired = [] if plan is None else await in_thread(reconciler.check, plan, endpoints)
         self._pending = unresolved
+        if change.successors:
+            self._on_rotated(change.successors.keys())
         for what in repaired:
             self._log.warning("repaired: %s", what)
 
@@ -304,8 +325,9 @@ class Interface:
     def _make_reconciler(self, endpoints: Mapping[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
-        settings = DeviceSettings(private_key=self._host.keys.tunnel_private, listen_port=self.port, fwmark=MARK)
-        return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu)
+        keys = self._host.keys
+        settings = DeviceSettings(private_key=keys.tunnel_private, listen_port=self.port, fwmark=MARK)
+        return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu, former=keys.former)
 
     def _note(self) -> None:
         if not self._recorded:

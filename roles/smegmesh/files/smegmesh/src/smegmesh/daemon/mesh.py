@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
 from random import SystemRandom
 from typing import Any
@@ -76,6 +76,7 @@ class Mesh:
         self.declaration = declaration
         self.alarms: deque[str] = deque(maxlen=_KEPT_ALARMS)
         self.dial_problem: str | None = None
+        self.began = host.clock()
         self._dial_failures: set[str] = set()  # those that were logged
         self._host = host
         self._credentials = credentials
@@ -107,6 +108,7 @@ class Mesh:
             partial(host.routes.allowed, self.mesh_id),
             self._interface_up,
             self._replaced,
+            self._rotated,
             log,
             self.hooks.prepare,
             keyring,
@@ -173,7 +175,7 @@ class Mesh:
         """Whether only a new start can take this; that keeps the interface and its sessions."""
         return (
             port != self.interface.port
-            or not self.has_authority(credentials)
+            or credentials.authority.fingerprints != self._credentials.authority.fingerprints
             or credentials.certificate.grant != self._credentials.certificate.grant
             or any(getattr(self.declaration, name) != getattr(declaration, name) for name in _RESTARTING)
         )
@@ -184,8 +186,8 @@ class Mesh:
         return self._credentials
 
     def has_authority(self, credentials: Credentials) -> bool:
-        """Whether they are of the mesh's authority; under another one it is another mesh."""
-        return credentials.authority.fingerprint == self._credentials.authority.fingerprint
+        """Whether they share an authority with the mesh, as while one takes over; else it is another mesh."""
+        return bool(credentials.authority.fingerprints & self._credentials.authority.fingerprints)
 
     def update(self, declaration: Declaration, credentials: Credentials, pair_keys: PairKeys) -> bool:
         """Follow what needs no restart; whether the declaration differs. New links use new credentials, old ones stay.
@@ -251,6 +253,31 @@ class Mesh:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
+
+    # The host's tunnel key.
+
+    def unready_to_rotate(self) -> str | None:
+        """Why others would not learn of another tunnel key at once, and could not be reached until they do."""
+        view = self.view()
+        others = [member for key, member in view.members.items() if key != view.node_key]
+        mute = sorted(member.entry.name for member in others if member.liveness is Liveness.MUTE)
+        if mute:
+            return f"in mesh {self.mesh_id} the agents of {', '.join(mute)} do not answer"
+        if self.declaration.static_peers:
+            named = ", ".join(peer.name for peer in self.declaration.static_peers)
+            return f"in mesh {self.mesh_id} nobody tells static peers ({named}), whose configuration has the key"
+        if not self.engine.links() and any(member.liveness is Liveness.ALIVE for member in others):
+            return f"mesh {self.mesh_id} is not linked with anybody"
+        return None if self.writes else f"what mesh {self.mesh_id} says cannot be written down"
+
+    async def rekey(self) -> None:
+        """Take the host's tunnel key of now, and tell the others.
+
+        In this order: until they have heard, their packets come in under the old sessions, and what this host sends is
+        held back by WireGuard. The other way round they would refuse what it sends.
+        """
+        await self.interface.rekey()
+        self._speak()
 
     # Who is taken out.
 
@@ -321,11 +348,16 @@ class Mesh:
             self._host.clock(),
         )
         try:
-            return make(Stored(state.records, state.certificates, state.number))
-        except ValueError as error:  # of another authority, or damaged: the others know it all
+            engine = make(Stored(state.records, state.certificates, state.number))
+        except ValueError as error:  # damaged: the others know it all
             self._log.warning("starting without what was stored: %s", error)
             self._host.store.forget(self.mesh_id)
             return make(Stored(number=state.number))
+        left_out = engine.left_out
+        if left_out.records or left_out.certificates:
+            self._log.warning("dropped what was stored under an authority that is not trusted any more")
+            self._host.store.drop(self.mesh_id, left_out.records, left_out.certificates)
+        return engine
 
     def _set_links(self, credentials: Credentials) -> None:
         tls = MeshTls(
@@ -517,18 +549,23 @@ class Mesh:
         self._replaced()
         self._watch_exits()
         if created:
-            self._greet()
+            self._greet(self.view().members.keys())
             if self.hooks.declared("post_up"):
                 self._begin(self.hooks.run("post_up"), "post_up")
 
-    def _greet(self) -> None:
-        """Ping everybody for a moment: a new interface has no sessions, and WireGuard peers that still
+    def _greet(self, members: Collection[bytes]) -> None:
+        """Ping these for a moment: a new interface has no sessions, and WireGuard peers that still
         hold ours from before send into the void for 15 s unless we begin a new one."""
         if self._greeting is not None:
             self._greeting.cancel()
-        self._greeted = frozenset(self.view().members) - {self._host.keys.node_key}
+        self._greeted = (self._greeted | frozenset(members)) - {self._host.keys.node_key}
         self._greeting = self._loop.call_later(_GREETING, self._end_greeting)
         self._watch()
+
+    def _rotated(self, tunnels: Collection[bytes]) -> None:
+        """Members have other tunnel keys. A session with them is begun from here: theirs was refused until now."""
+        members = self.view().members.items()
+        self._greet([key for key, member in members if member.entry.tunnel_key in tunnels])
 
     def _end_greeting(self) -> None:
         self._greeted = frozenset()
@@ -627,7 +664,8 @@ class Mesh:
         return Entry(
             name=self._credentials.certificate.grant.node_name,
             role=declaration.role,
-            tunnel_key=self._host.keys.node_key,
+            tunnel_key=self._host.keys.tunnel_key,
+            tunnel_proof=self._host.keys.proof,
             endpoints=tuple(endpoints),
             links=tuple(links),
             alias=declaration.alias,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection
 from typing import Literal
 
@@ -14,7 +13,7 @@ from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState, PeerState
 from smegmesh.declaration import HostPort, StaticPeer
 from smegmesh.declaration.choose import FIRST_PORT
-from smegmesh.gossip.view import Member, View
+from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.host import network_of
@@ -166,8 +165,8 @@ def mesh_state(mesh: Mesh) -> State:
 
 
 def _count(view: View) -> types.Members:
-    counted = Counter(member.liveness.value for member in view.members.values())
-    return types.Members(alive=counted["alive"], mute=counted["mute"], down=counted["down"])
+    counted = view.liveness()
+    return types.Members(**{each.value: counted[each] for each in Liveness})
 
 
 def _name(view: View, node_key: bytes | None) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Interface, IPv6Network
+from types import MappingProxyType
 
 from smegmesh.dataplane.diff import WantedPeer, diff
 from smegmesh.dataplane.peer_table import PeerTable
@@ -14,6 +15,7 @@ from smegmesh.dataplane.plane import (
     DeviceState,
     Endpoint,
     PeerChange,
+    PeerState,
     Plane,
     PlaneError,
 )
@@ -22,6 +24,7 @@ from smegmesh.identity.keys import KEY_LENGTH, public_key
 from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
 _NO_KEY = bytes(KEY_LENGTH)
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Reconciler:
@@ -41,12 +44,15 @@ class Reconciler:
         settings: DeviceSettings,
         mtu: int,
         wall: Callable[[], float] = time.time,
+        former: Collection[bytes] = (),
     ) -> None:
+        """`former` are public keys that an interface of ours may have from before a rotation."""
         self.device = device
         self._plane = plane
         self._system = system
         self._settings = settings
         self._public_key = public_key(settings.private_key)
+        self._former = former
         self._mtu = mtu
         self._wall = wall  # the clock of handshakes
         self._ours = False
@@ -77,9 +83,19 @@ class Reconciler:
             return changes
         if reroute:
             self._system.ensure_routes(self.device, self._routes)
-        changes = self._set_peers(known, change.peers)
+        if change.successors:
+            known = PeerTable(self._plane.dump(self.device).peers)  # with the endpoints that were learned since
+        changes = self._set_peers(known, change.peers, successors=change.successors)
         self._known = known
         return changes
+
+    def rekey(self, private_key: bytes) -> None:
+        """Have another private key. What comes in under sessions of the one before is still taken, what goes out waits
+        for new ones: WireGuard holds up to 128 packets for a peer until its handshake is done.
+        """
+        self._settings = replace(self._settings, private_key=private_key)
+        self._former, self._public_key = (*self._former, self._public_key), public_key(private_key)
+        self._plane.configure(self.device, self._settings)
 
     def check(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> list[str]:
         """Compare the interface itself with the whole plan and repair it; what had to be repaired. O(peers)."""
@@ -169,18 +185,25 @@ class Reconciler:
         return created, changes
 
     def _check_ours(self, state: DeviceState) -> None:
-        """An interface that is there has our key, or none yet; any other is somebody else's."""
-        if state.public_key not in (self._public_key, _NO_KEY):
+        """An interface that is there has a key of ours, or none yet; any other is somebody else's."""
+        if state.public_key not in (self._public_key, _NO_KEY, *self._former):
             raise PlaneError(
                 f"interface {self.device}: there is one already, with another key: it is left alone; "
                 f"declare another name, or take it away (`ip link delete {self.device}`) if nobody needs it"
             )
 
     def _set_peers(
-        self, held: PeerTable, keys: Collection[bytes] | None = None, now: float | None = None
+        self,
+        held: PeerTable,
+        keys: Collection[bytes] | None = None,
+        now: float | None = None,
+        successors: Mapping[bytes, bytes] = _NONE,
     ) -> list[PeerChange]:
-        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`."""
-        changes = diff(self._wanted, held, keys, now)
+        """Make the peers what is wanted; with `keys`, these alone, which must be all that differ. `now`: see `diff`.
+
+        A successor takes over from the key before it.
+        """
+        changes = _succeed(diff(self._wanted, held, keys, now), held, successors)
         if changes:
             self._plane.apply(self.device, changes)
             held.advance(changes)
@@ -215,3 +238,17 @@ class Reconciler:
         if self._system.ensure_routes(self.device, plan.routes):
             repaired.append(f"{self.device} had other routes")
         return repaired
+
+
+def _succeed(changes: list[PeerChange], held: PeerTable, successors: Mapping[bytes, bytes]) -> list[PeerChange]:
+    """The same, with the endpoints that the keys before have; these go last, so that there is always an owner."""
+    if not successors:
+        return changes
+    going = {change.key for change in changes if change.remove} & set(successors.values())
+    first = [change for change in changes if change.key not in going]
+    last = [change for change in changes if change.key in going]
+    return [_placed(change, held.peers.get(successors.get(change.key, b""))) for change in first] + last
+
+
+def _placed(change: PeerChange, before: PeerState | None) -> PeerChange:
+    return change if before is None or before.endpoint is None else replace(change, endpoint=before.endpoint)

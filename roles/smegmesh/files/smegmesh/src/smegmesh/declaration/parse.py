@@ -59,8 +59,10 @@ def load_agent(path: Path) -> AgentSettings:
     """Read agent.yml; DeclarationError for anything wrong."""
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
-    plain = {key: value for key, value in data.items() if key != "api"}
-    settings = AgentSettings(**plain, api_listen=data["api"]["listen"] if "api" in data else None)
+    grouped = ("api", "metrics")
+    plain = {key: value for key, value in data.items() if key not in grouped}
+    within = {f"{group}_{key}": value for group in grouped for key, value in data.get(group, {}).items()}
+    settings = AgentSettings(**plain, **within)
     try:
         check_node_name(settings.node_name)
     except ValueError as error:

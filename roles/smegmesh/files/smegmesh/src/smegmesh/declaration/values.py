@@ -21,8 +21,9 @@ EndpointDiscovery = Literal["static", "outgoing", "observed"]
 class AgentSettings:
     """What holds for all meshes of a host.
 
-    `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS; what it says is looked at
-    by who listens there: a mistake in it stops no mesh.
+    `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS, `metrics_listen` without
+    metrics over plain HTTP; what they say is looked at by who listens there: a mistake in it stops no mesh.
+    `metrics_per_peer`: metrics name members.
     """
 
     node_name: str
@@ -31,6 +32,8 @@ class AgentSettings:
     plane: str = "auto"
     log_level: str = "info"
     api_listen: str | None = None
+    metrics_listen: str | None = None
+    metrics_per_peer: bool = False
 
 
 class HostPort(NamedTuple):

@@ -11,7 +11,7 @@ from smegmesh.crdt.held import Held
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.removal import Removal
 from smegmesh.gossip.sharing import Owners, Statement
-from smegmesh.identity.certificate import Authority, NodeCertificate
+from smegmesh.identity.certificate import Authority, NodeCertificate, NotIssued
 
 T = TypeVar("T")
 
@@ -70,10 +70,16 @@ class Certificates:
         self.add(certificate)
         return certificate
 
-    def load(self, stored: Mapping[bytes, bytes]) -> None:
-        """Take what an earlier run kept; raises CertificateError."""
-        for der in stored.values():
-            self.add(self._authority.verify(der))
+    def load(self, stored: Mapping[bytes, bytes]) -> Iterable[bytes]:
+        """Take what an earlier run kept, but for what an authority issued that is not trusted any more.
+
+        The fingerprints of these are returned. Raises CertificateError.
+        """
+        for fingerprint, der in stored.items():
+            try:
+                self.add(self._authority.verify(der))
+            except NotIssued:
+                yield fingerprint
 
     def used(self, before: Held | None, after: Held, certificate: NodeCertificate) -> bool:
         """Something under a certificate was merged; says whether it is the first of its node.

@@ -42,6 +42,7 @@ from smegmesh.gossip.publishing import Publisher, Standing
 from smegmesh.gossip.replica import Change, Missing, Refused, Replica, Source
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.topology import Topology
+from smegmesh.gossip.traffic import Traffic
 from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import MAX_CERTIFICATE, CertificateError
 
@@ -55,7 +56,10 @@ Taken = Change | Missing | Slot | None
 
 
 class Conversation:
-    """Reads frames and answers them. `send` and `close` act on a link; what it learns goes to the parts."""
+    """Reads frames and answers them. `send` and `close` act on a link; what it learns goes to the parts.
+
+    `received` counts what was read, `equal` is when a root digest of another node was last equal to the own one.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,8 @@ class Conversation:
         self._observers = observers
         self._publisher = publisher
         self._counters = counters
+        self.received = Traffic()
+        self.equal: float | None = None
         self._send = send
         self._close = close
         self._changed = changed
@@ -87,6 +93,7 @@ class Conversation:
         """Act on a frame; says whether it may call for conclusions beyond the map. Bad ones are counted."""
         try:
             message = decode(frame)
+            self.received.count(message, len(frame))
             self._handle(link, message, now)
         except ValueError as error:  # a FrameError, or a prefix that is none
             self._bad(link, error)
@@ -235,7 +242,10 @@ class Conversation:
             self._send(link, Items(certificates=ders[at : at + _CERTIFICATES], sync=True))
 
     def _agree(self, link: Link, root: bytes, now: float) -> None:
-        if root == self._map.root and link.agreed is None:
+        if root != self._map.root:
+            return
+        self.equal = now
+        if link.agreed is None:
             link.agreed = now
             self._links.changed()
 

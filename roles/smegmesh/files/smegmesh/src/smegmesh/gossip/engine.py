@@ -21,7 +21,7 @@ from smegmesh.gossip.codec import Message, Restart, encode
 from smegmesh.gossip.conversation import Conversation
 from smegmesh.gossip.dialling import Dialler
 from smegmesh.gossip.durability import Durability
-from smegmesh.gossip.events import Alarm, Close, Dial, Event, Observed, Persist, Probe, Send, ViewChanged
+from smegmesh.gossip.events import Alarm, AlarmKind, Close, Dial, Event, Observed, Persist, Probe, Send, ViewChanged
 from smegmesh.gossip.flood import Flood
 from smegmesh.gossip.forgetting import Forgetting
 from smegmesh.gossip.knowledge import Knowledge, load
@@ -37,6 +37,7 @@ from smegmesh.gossip.roster import Roster
 from smegmesh.gossip.settings import NOTHING_STORED, Settings, Stored
 from smegmesh.gossip.sharing import Sharing
 from smegmesh.gossip.topology import Topology
+from smegmesh.gossip.traffic import Traffic
 from smegmesh.gossip.upkeep import Upkeep
 from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.certificate import Authority, NodeCertificate
@@ -90,6 +91,9 @@ class Engine:
         sharing = sharing or Sharing()
         known = sharing.loaded(stored, partial(load, settings, authority, stored, sharing), Knowledge.copy)
         self.counters: Counter[str] = Counter()
+        self.left_out = known.left_out
+        self.sent = Traffic()
+        self.changed = now  # when the map last changed, at first when it was loaded
         self._settings = settings
         self._authority = authority
         self._own = certificate.grant.node_key
@@ -327,6 +331,16 @@ class Engine:
         """Whether this node knew at one time all that a node it is linked with knew."""
         return any(link.agreed is not None for link in self._links)
 
+    @property
+    def equal(self) -> float | None:
+        """When the root digest of some other node was last equal to the own one; None if it never was."""
+        return self._conversation.equal
+
+    @property
+    def received(self) -> Traffic:
+        """What came in and could be read."""
+        return self._conversation.received
+
     def observed(self) -> dict[bytes, Address]:
         """The address at which each peer that this node has a link with says that it sees this node."""
         return {
@@ -348,6 +362,7 @@ class Engine:
 
     def _on_change(self, change: Change) -> None:
         self._moved = True
+        self.changed = self._now
         key = change.slot.key
         self._durability.changed(change, self._now)
         if change.slot.kind is MapKind.VERDICT:
@@ -529,7 +544,9 @@ class Engine:
     # Effects
 
     def _send(self, link: Link, message: Message) -> None:
-        self._events.append(Send(link.number, encode(message)))
+        frame = encode(message)
+        self.sent.count(message, len(frame))
+        self._events.append(Send(link.number, frame))
 
     def _send_outboxes(self, now: float) -> None:
         for link, items in self._flood.due(self._links.ready(), now):
@@ -586,7 +603,7 @@ class Engine:
             pause = self._settings.probe_home if self._membership.is_client else self._settings.probe_suspect
             self._events.append(Probe(wanted, pause))
 
-    def _alarm(self, kind: str, text: str) -> None:
+    def _alarm(self, kind: AlarmKind, text: str) -> None:
         self.counters[f"alarm_{kind}"] += 1
         self._events.append(Alarm(kind, text))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+AlarmKind = Literal["address", "cloned", "revoked", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Observed:
 class Alarm:
     """Something an operator must look at. `kind` is a stable word, `text` a sentence."""
 
-    kind: str
+    kind: AlarmKind
     text: str
 
 

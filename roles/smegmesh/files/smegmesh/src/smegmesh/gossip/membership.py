@@ -11,6 +11,7 @@ from smegmesh.crdt.record import Record
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.client import HomeChoice
 from smegmesh.gossip.dialling import Dialler
+from smegmesh.gossip.events import AlarmKind
 from smegmesh.gossip.links import Links
 from smegmesh.gossip.liveness import Judgement
 from smegmesh.gossip.publishing import Publisher, Standing
@@ -19,7 +20,7 @@ from smegmesh.gossip.topology import Topology
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.keys import encode_key
 
-Alarm = Callable[[str, str], None]
+Alarm = Callable[[AlarmKind, str], None]
 
 
 class Membership:
@@ -164,7 +165,7 @@ class Membership:
             self._last_verdict = now
             self._say(self._publisher.verdict(accused))
 
-    def _stop(self, kind: str, text: str) -> None:
+    def _stop(self, kind: AlarmKind, text: str) -> None:
         self._publisher.become(Standing.STOPPED)
         self._alarm(kind, text)
 

@@ -166,8 +166,12 @@ class Replica:
             return held.entry
         return held.verdict if slot.kind is MapKind.VERDICT else held.removal
 
-    def load(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterable[Change]:
-        """Take what an earlier run kept; certificates come first. Raises RecordError."""
+    def load(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterable[Change | bytes]:
+        """Take what an earlier run kept; certificates come first. Raises RecordError.
+
+        What is under a certificate that is not known, and a revocation by an authority that is not trusted any more, is
+        left out, and its slot returned: with its authority goes all that it said.
+        """
         for slot, data in stored:
             raw: Raw
             if slot[:1] == bytes([MapKind.ENTRY]):
@@ -177,9 +181,21 @@ class Replica:
                     raise RecordError(f"stored record: {error}") from error
             else:
                 raw = decode_removal(data)
+                if raw.certificate is None and not self._revokes(raw):
+                    yield slot
+                    continue
             change = self.take(raw)
             if isinstance(change, Change):
                 yield change
+            elif isinstance(change, Missing):
+                yield slot
+
+    def _revokes(self, removal: Removal) -> bool:
+        try:
+            removal.check(self.map.mesh_id, None, self._authority)
+        except RecordError:
+            return False
+        return True
 
     def _verify(self, raw: Raw, certificate: NodeCertificate | None) -> Statement:
         if isinstance(raw, Removal):

@@ -7,6 +7,7 @@ node was born with).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -73,6 +74,10 @@ class Members(Mapping[bytes, Member]):
         hidden = {*self._hidden} ^ {*before._hidden}
         return {*self._tree.differing(before._tree), *(key for key, _liveness in failed), *hidden}
 
+    def liveness(self) -> Counter[Liveness]:
+        """How many there are of each; makes none of them."""
+        return Counter(self._failed.get(key, Liveness.ALIVE) for key in self)
+
     def _shows(self, held: Held) -> bool:
         return held.present and held.key not in self._hidden
 
@@ -117,6 +122,12 @@ class View:
         if client == self.node_key:
             usable.sort(key=lambda key: key in self.unreachable)
         return usable[0] if usable else None
+
+    def liveness(self) -> Counter[Liveness]:
+        """How many members are alive, mute and down."""
+        if isinstance(self.members, Members):
+            return self.members.liveness()
+        return Counter(member.liveness for member in self.members.values())
 
     def changed_since(self, before: View) -> set[bytes]:
         """Node keys of the members that came, went or are another member than in an earlier view.

@@ -24,6 +24,7 @@ from smegmesh.identity.fields import (
     PARSE_ERRORS,
     CertificateError,
     certificate_der,
+    certificate_ders,
     ed25519_bytes,
     error_text,
     key_usage,
@@ -266,15 +267,17 @@ class Authority:
 
     `fingerprint` is SHA-256 of its public key (SubjectPublicKeyInfo), so that a
     renewed certificate of the same key is the same authority. `not_before` and
-    `not_after` are seconds since the epoch.
+    `not_after` are seconds since the epoch. While one authority takes over from another,
+    `other` is the second of the two: what it issued and signed is accepted as well.
     """
 
-    __slots__ = ("_certificate", "fingerprint", "not_after", "not_before", "pem", "public")
+    __slots__ = ("_certificate", "der", "fingerprint", "not_after", "not_before", "other", "pem", "public")
 
     def __init__(self, pem: bytes) -> None:
-        """Read one self-signed Ed25519 CA certificate; CertificateError says what it is instead."""
+        """Read one self-signed Ed25519 CA certificate, or two; CertificateError says what it is instead."""
+        first, *others = certificate_ders(pem, 2)
         try:
-            self._certificate = x509.load_der_x509_certificate(certificate_der(pem))
+            self._certificate = x509.load_der_x509_certificate(first)
             self.public = ed25519_bytes(self._certificate.public_key())
             _check_authority(self._certificate)
         except CertificateError:
@@ -285,9 +288,21 @@ class Authority:
             raise CertificateError(f"not the certificate of an authority: {error_text(error)}") from None
         info = self._certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.pem = pem
+        self.der = first
+        self.other: Authority | None = Authority(_pem(others[0])) if others else None
         self.fingerprint: bytes = hashlib.sha256(info).digest()
         self.not_before = to_seconds(self._certificate.not_valid_before_utc)
         self.not_after = to_seconds(self._certificate.not_valid_after_utc)
+
+    @property
+    def fingerprints(self) -> frozenset[bytes]:
+        """Whose word is accepted."""
+        return frozenset({self.fingerprint} if self.other is None else {self.fingerprint, self.other.fingerprint})
+
+    @property
+    def ders(self) -> bytes:
+        """The certificates, for OpenSSL to trust."""
+        return self.der if self.other is None else self.der + self.other.der
 
     @property
     def subject(self) -> x509.Name:
@@ -313,6 +328,14 @@ class Authority:
         if len(der) > MAX_CERTIFICATE:
             raise CertificateError(f"the certificate has {len(der)} bytes, more than {MAX_CERTIFICATE}")
         try:
+            return self._read(der, read)
+        except NotIssued:
+            if self.other is None:
+                raise
+            return self.other.read(der, read)
+
+    def _read(self, der: bytes, read: Callable[[x509.Certificate, bytes], _Contents]) -> _Contents:
+        try:
             certificate = x509.load_der_x509_certificate(der)
             certificate.verify_directly_issued_by(self._certificate)
             return read(certificate, der)
@@ -325,9 +348,19 @@ class Authority:
                 raise NotIssued(f"the certificate is of another authority than {self.name!r}") from None
             raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
 
+    def issued(self, der: bytes) -> bool:
+        """Whether this authority itself issued a certificate that `verify` accepts, not the other one."""
+        try:
+            x509.load_der_x509_certificate(der).verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, *PARSE_ERRORS):
+            return False
+        return True
+
     def verify_signature(self, signature: bytes, message: bytes) -> bool:
         """Whether the authority's own key made the signature."""
-        return verify(self.public, signature, message)
+        if verify(self.public, signature, message):
+            return True
+        return self.other is not None and self.other.verify_signature(signature, message)
 
     def __repr__(self) -> str:
         return f"Authority({self.name!r}, {self.fingerprint.hex()})"
@@ -388,6 +421,10 @@ def _load_authority_key(key_pem: bytes) -> Ed25519PrivateKey:
         return load_ed25519_pem(key_pem)
     except ValueError as error:
         raise CertificateError(f"the authority's key: {error}") from None
+
+
+def _pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
 
 
 def _issued_by_another(der: bytes, authority: x509.Certificate) -> bool:

@@ -28,13 +28,19 @@ class CertificateError(ValueError):
 
 def certificate_der(pem: bytes) -> bytes:
     """The DER of a file that holds one certificate, not verified; CertificateError for another content."""
+    return certificate_ders(pem, 1)[0]
+
+
+def certificate_ders(pem: bytes, most: int) -> list[bytes]:
+    """The same of a file that holds one to `most` certificates, in their order."""
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except PARSE_ERRORS:
         raise CertificateError("not a certificate in PEM: expected a block BEGIN CERTIFICATE") from None
-    if len(certificates) != 1:
-        raise CertificateError(f"the file holds {len(certificates)} certificates: it must hold one")
-    return certificates[0].public_bytes(Encoding.DER)
+    if len(certificates) > most:
+        limit = "one" if most == 1 else f"{most} at most"
+        raise CertificateError(f"the file holds {len(certificates)} certificates: it must hold {limit}")
+    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
 
 
 def ed25519_bytes(key: object) -> bytes:

@@ -50,8 +50,13 @@ def same_key(one: bytes, other: bytes) -> bool:
 
 
 def generate_private_key() -> bytes:
-    """A new X25519 private key, clamped as `wg genkey` does it (RFC 7748, section 5)."""
-    key = bytearray(X25519PrivateKey.generate().private_bytes_raw())
+    """A new X25519 private key, clamped as `wg genkey` does it."""
+    return clamp(X25519PrivateKey.generate().private_bytes_raw())
+
+
+def clamp(secret: bytes) -> bytes:
+    """32 secret bytes as an X25519 private key (RFC 7748, section 5)."""
+    key = bytearray(secret)
     key[0] &= 248
     key[31] = key[31] & 127 | 64
     return bytes(key)

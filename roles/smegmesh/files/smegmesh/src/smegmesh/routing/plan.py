@@ -55,11 +55,13 @@ class PlanChange:
     """The way from one plan to the next: each peer that is another one now, None for one that goes.
 
     `peers` may hold some that are as they were; address and routes are the whole of what is now.
+    `successors` are the tunnel keys that members have rotated to, each with the one before it.
     """
 
     address: IPv6Interface
     peers: Mapping[bytes, PeerPlan | None]
     routes: frozenset[IPv6Network]
+    successors: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

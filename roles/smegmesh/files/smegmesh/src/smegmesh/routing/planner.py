@@ -57,6 +57,7 @@ class Planner:
         """
         before, self._beyond = self._beyond, beyond_by_peer(view, policy, allowed)
         moved = {key for key in before.keys() | self._beyond.keys() if before.get(key) != self._beyond.get(key)}
+        rotated = _rotated(self._view, view)
         tunnels = self._take(view, moved)
         if policy != self._policy:
             self._policy = policy
@@ -64,7 +65,8 @@ class Planner:
         tunnels |= {peer.public_key for peer in policy.static_peers}
         peers = {tunnel: peer for tunnel in tunnels if (peer := self._plan_peer(tunnel)) != self._peers.get(tunnel)}
         self._put(peers)
-        return PlanChange(self._begun.address, peers, self._routes)
+        successors = {tunnel: last for tunnel, last in rotated.items() if peers.get(tunnel) is not None}
+        return PlanChange(self._begun.address, peers, self._routes, successors)
 
     @property
     def _routes(self) -> frozenset[IPv6Network]:
@@ -105,3 +107,14 @@ class Planner:
                 del self._peers[tunnel]
             else:
                 self._peers[tunnel] = peer
+
+
+def _rotated(before: View, view: View) -> dict[bytes, bytes]:
+    """The tunnel keys that members have now, each with the one that the member had before. O(members that changed)."""
+    found = {}
+    for key in view.changed_since(before):
+        if key in before.members and key in view.members:
+            last, tunnel = before.members[key].entry.tunnel_key, view.members[key].entry.tunnel_key
+            if last != tunnel:
+                found[tunnel] = last
+    return found

@@ -1,33 +1,53 @@
-"""The host's private keys: two files of mode 0600, made on the host, never shown."""
+"""The host's private keys: two files of mode 0600, made on the host, never shown.
+
+A tunnel key that was rotated is gone; the new one has the proof of its possession in a second line.
+Of those before, the public halves are in a third file: the first is the node key for ever, and an
+interface may still have the last.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import secrets
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smegmesh.identity.keys import IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.identity.keys import KEY_LENGTH, IdentityKey, decode_key, encode_key, generate_private_key, public_key
+from smegmesh.identity.possession import make_tunnel_key
 from smegmesh.store.durable import sync
 from smegmesh.store.errors import StoreError
 
 KEYS_DIRECTORY = "keys"
 _IDENTITY = "identity.key"
 _TUNNEL = "tunnel.key"
+_FORMER = "former.pub"
 _MAX_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeys:
-    """Who this host is. The node key is the public half of the tunnel key it was born with."""
+    """Who this host is. The node key is the public half of the tunnel key it was born with.
+
+    `former` are the public halves of tunnel keys before this one: the first, then the last; empty before a rotation.
+    `proof` is what `identity.possession` has of the one that is now, None for the first.
+    """
 
     identity: IdentityKey
     tunnel_private: bytes = field(repr=False)
+    former: tuple[bytes, ...] = ()
+    proof: bytes | None = None
 
     @property
     def node_key(self) -> bytes:
+        """32 bytes, public."""
+        return self.former[0] if self.former else self.tunnel_key
+
+    @property
+    def tunnel_key(self) -> bytes:
         """32 bytes, public."""
         return public_key(self.tunnel_private)
 
@@ -37,10 +57,13 @@ def load_keys(state: Path) -> HostKeys:
     directory = state / KEYS_DIRECTORY
     identity = read_secret(directory / _IDENTITY)
     tunnel = read_secret(directory / _TUNNEL)
+    former = read_secret(directory / _FORMER) if os.path.lexists(directory / _FORMER) else b""
     try:
-        return HostKeys(IdentityKey.from_pem(identity), decode_key(tunnel.decode("ascii", "replace").strip()))
+        private, proof = _read_tunnel(tunnel)
+        public = tuple(decode_key(line) for line in former.decode("ascii", "replace").split())
+        return HostKeys(IdentityKey.from_pem(identity), private, public, proof)
     except ValueError as error:
-        fix = "restore both files from a copy, or remove both and have this host signed anew"
+        fix = "restore its files from a copy, or remove all and have this host signed anew"
         raise StoreError(f"{directory}: {error}; {fix}") from None
 
 
@@ -59,6 +82,8 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
             directory.mkdir(0o700)
             _give(directory, owner)
         made_identity = make_secret(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
+        if not os.path.lexists(directory / _TUNNEL):
+            (directory / _FORMER).unlink(missing_ok=True)  # whoever has lost the tunnel key is another node
         made_tunnel = make_secret(directory / _TUNNEL, owner, _new_tunnel_key)
     except PermissionError:
         raise
@@ -66,6 +91,34 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
         fix = "give the agent's state directory, and check its disk"
         raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
     return load_keys(state), made_identity or made_tunnel
+
+
+def rotate_tunnel_key(state: Path) -> HostKeys:
+    """Replace the tunnel key by a new one; the node key stays. A crash leaves either, and both work.
+
+    Raises StoreError.
+    """
+    keys = load_keys(state)
+    directory = state / KEYS_DIRECTORY
+    former = dict.fromkeys((keys.node_key, keys.tunnel_key))
+    private, proof = make_tunnel_key(secrets.token_bytes(KEY_LENGTH), keys.node_key)
+    content = f"{encode_key(private)}\n{base64.b64encode(proof).decode()}\n".encode()
+    try:
+        owner = state.stat()
+        write_secret(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
+        write_secret(directory / _TUNNEL, owner, content, os.replace)
+    except OSError as error:
+        raise StoreError(f"{error.filename or directory}: {error.strerror}: check the agent's disk") from None
+    return load_keys(state)
+
+
+def _read_tunnel(content: bytes) -> tuple[bytes, bytes | None]:
+    """Private key and proof; ValueError, which quotes nothing of it, if it is none."""
+    key, _, proof = content.decode("ascii", "replace").strip().partition("\n")
+    try:
+        return decode_key(key), base64.b64decode(proof, validate=True) if proof else None
+    except binascii.Error:
+        raise ValueError("the second line of the tunnel key is no proof") from None
 
 
 def _new_tunnel_key() -> bytes:
@@ -76,25 +129,16 @@ def make_secret(path: Path, owner: os.stat_result, content: Callable[[], bytes])
     """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
     if os.path.lexists(path):
         return False
-    with _written_beside(path, owner, content()) as new:
-        try:
-            os.link(new, path)  # unlike a rename it never replaces a key another process just made
-        except FileExistsError:
-            return False
-    sync(path.parent)
+    try:
+        # Unlike a rename a link never replaces a key that another process just made.
+        write_secret(path, owner, content(), os.link)
+    except FileExistsError:
+        return False
     return True
 
 
-def replace_secret(path: Path, owner: os.stat_result, content: bytes) -> None:
-    """The same in the place of what is there; a crash leaves either the old file or the new one."""
-    with _written_beside(path, owner, content) as new:
-        new.replace(path)
-    sync(path.parent)
-
-
-@contextmanager
-def _written_beside(path: Path, owner: os.stat_result, content: bytes) -> Iterator[Path]:
-    """A file with these contents, to be moved into its place; what is left of it is removed."""
+def write_secret(path: Path, owner: os.stat_result, content: bytes, place: Callable[[Path, Path], None]) -> None:
+    """Write a file beside its place, and `place` it there once it is whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -104,9 +148,10 @@ def _written_beside(path: Path, owner: os.stat_result, content: bytes) -> Iterat
             stream.flush()
             os.fsync(stream.fileno())
         _give(new, owner)
-        yield new
+        place(new, path)
     finally:
         new.unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _give(path: Path, owner: os.stat_result) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from smegmesh.crdt.entry_codec import MAX_PAIRS
 from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store.errors import StoreError
-from smegmesh.store.keys import KEYS_DIRECTORY, read_secret, replace_secret
+from smegmesh.store.keys import KEYS_DIRECTORY, read_secret, write_secret
 
 FILE = "pairs.json"
 _MAX_SIZE = 1 << 20
@@ -54,7 +55,7 @@ def save_pair_keys(state: Path, keys: Keys) -> None:
     texts = {
         mesh: {other: list(map(encode_key, each)) for other, each in pairs.items()} for mesh, pairs in keys.items()
     }
-    replace_secret(_path(state), state.stat(), f"{json.dumps(texts, indent=2, sort_keys=True)}\n".encode())
+    write_secret(_path(state), state.stat(), f"{json.dumps(texts, indent=2, sort_keys=True)}\n".encode(), os.replace)
 
 
 def _path(state: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +85,13 @@ class Store:
         with self._transaction() as database:
             for table in ("record", "certificate", "port"):
                 database.execute(f"DELETE FROM {table} WHERE mesh = ?", (mesh,))
+
+    def drop(self, mesh: str, slots: Iterable[bytes], fingerprints: Iterable[bytes]) -> None:
+        """Drop records and certificates of a mesh that nobody needs any more."""
+        with self._transaction() as database:
+            for table, column, keys in (("record", "slot", slots), ("certificate", "fingerprint", fingerprints)):
+                statement = f"DELETE FROM {table} WHERE mesh = ? AND {column} = ?"
+                database.executemany(statement, [(mesh, key) for key in keys])
 
     def ports(self) -> dict[str, int]:
         """The UDP ports kept, by mesh id."""

@@ -217,7 +217,7 @@ def _mesh_context(mesh_id: str, tls: MeshTls, protocol: int) -> MeshContext:
     context.mesh_id = mesh_id
     context.tls = tls
     _restrict(context)
-    context.load_verify_locations(cadata=certificate_der(tls.authority.pem))
+    context.load_verify_locations(cadata=tls.authority.ders)
     try:
         context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_password)
     except ssl.SSLError as error:

@@ -1,0 +1,115 @@
+"""JMESPath over what an agent knows, and the program that searches: `python -m smegmesh.control.query`.
+
+A line of JMESPath can ask for more than any host has (`[@, @] | [@, @] | …`), and once begun it cannot be called off.
+So the agent has it searched by a process of its own (`searching.py`), which ends for certain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import IncompleteExpressionError, JMESPathError, LexerError
+
+FOUND, BAD, TOO_MUCH = 0, 2, 3  # exit status
+SECONDS = 5  # of computing
+MEMORY = 512 << 20  # bytes of address space
+ANSWER = 16 << 20  # bytes
+_SAID = 200  # characters of what is wrong
+_EXPRESSION = 2048  # bytes: quoted, it must fit into the first line of a request
+
+
+class BadExpression(ValueError):
+    """One line on what is wrong with an expression; `position` is where, in characters from 0, if it is in its text.
+
+    The line is bounded: what the library says may hold whatever was searched.
+    """
+
+    def __init__(self, why: str, position: int | None = None) -> None:
+        said = textwrap.shorten(why, _SAID, placeholder=" …")
+        super().__init__(said if position is None else f"{said}, at column {position + 1}")
+        self.position = position
+
+
+def check(expression: str) -> Any:
+    """The compiled expression; BadExpression if it is none."""
+    try:
+        if len(expression.encode()) > _EXPRESSION:
+            raise BadExpression(f"is longer than {_EXPRESSION} bytes")
+        return jmespath.compile(expression)
+    except UnicodeEncodeError:
+        raise BadExpression("is not UTF-8") from None
+    except JMESPathError as error:
+        raise _bad(error) from None
+    except RecursionError:
+        raise BadExpression("is nested too deeply") from None
+
+
+def search(expression: str, picture: Any) -> Any:
+    """What the expression finds in plain data, None for nothing; BadExpression if it does not hold there."""
+    compiled = check(expression)
+    try:
+        return compiled.search(picture)
+    except JMESPathError as error:
+        raise _bad(error) from None
+    except RecursionError:
+        raise BadExpression("is nested too deeply") from None
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:  # what it does not check, as a step of 0
+        raise BadExpression(f"does not fit what is searched ({error})") from None
+
+
+def caret(expression: str, position: int) -> str:
+    """The expression, and below it a caret at the position, for a terminal."""
+    shown = "".join(character if character.isprintable() else "?" for character in expression)
+    return f"  {shown}\n  {' ' * position}^"
+
+
+def _bad(error: JMESPathError) -> BadExpression:
+    if isinstance(error, IncompleteExpressionError):
+        said = "is not complete"
+    elif isinstance(error, LexerError):
+        said = error.message
+    else:
+        said = getattr(error, "msg", None) or str(error)
+    return BadExpression(said.rstrip("."), getattr(error, "lex_position", None))
+
+
+def encode(found: Any) -> str:
+    """`{"result": …}` in JSON; BadExpression for a number that JSON has not."""
+    try:
+        return json.dumps({"result": found}, allow_nan=False)
+    except ValueError:
+        raise BadExpression("finds a number that JSON has not") from None
+
+
+def main() -> int:
+    """`[expression, picture]` as JSON on standard input -> `{"result": …}`, or why not, on standard output."""
+    with contextlib.suppress(OSError):  # the agent goes first, and where memory runs out stays
+        os.nice(10)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        expression, picture = json.load(sys.stdin.buffer)
+        answer = encode(search(expression, picture))
+    except BadExpression as error:
+        print(error)
+        return BAD
+    except MemoryError:
+        return TOO_MUCH
+    if len(answer) > ANSWER:
+        return TOO_MUCH
+    print(answer)
+    return FOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())

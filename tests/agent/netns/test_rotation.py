@@ -1,0 +1,85 @@
+"""Another tunnel key under traffic: addresses stay, and nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from itertools import permutations
+
+import pytest
+from agents import Agent, Pinging, eventually
+from namespaces import Lab
+from test_agents import complete
+
+from smegmesh.control.errors import Refused
+from smegmesh.identity.keys import encode_key
+from smegmesh.store.keys import rotate_tunnel_key
+
+pytestmark = pytest.mark.netns
+
+
+def keys(agent: Agent) -> set[str]:
+    """The public keys of its WireGuard peers."""
+    return set(agent.host.run("wg", "show", "smeg-prod", "peers").split())
+
+
+def test_no_packet_is_lost_while_hosts_rotate_their_keys(make: Callable[..., Agent], lab: Lab) -> None:
+    """Two peers, and a client behind NAT whose home learned its endpoint from its packets alone."""
+    one, two = make("p1"), make("p2")
+    client = make("c1", router=lab.router("nat"))
+    everyone = (one, two, client)
+    for agent in everyone:
+        agent.declare("client" if agent is client else "peer", [one.host, two.host])
+        agent.start()
+    eventually(lambda: all(complete(agent, 3) for agent in everyone), 30, "all know each other")
+    pairs = list(permutations(everyone, 2))
+    eventually(lambda: all(source.host.pings(target.address) for source, target in pairs), 20, "and reach each other")
+
+    pinging = {(source.host.name, target.host.name): Pinging(source, target.address) for source, target in pairs}
+    for agent in (one, client, two, one):
+        answer = agent.client().rotate(force=False)
+        # A client keeps tunnels to its home and its backup, here to both peers.
+        others = [other for other in everyone if other is not agent]
+        eventually(lambda: all(follows(other, answer) for other in others), 5, "all others have the new key alone")  # noqa: B023
+        eventually(lambda: all(other.host.pings(agent.address) for other in others), 5, "and reach it")  # noqa: B023
+    lost = {pair: ping.lost() for pair, ping in pinging.items()}
+    assert not any(lost.values()), lost
+    assert one.client().status()["node_key"] == encode_key(one.node_key) != one.client().status()["tunnel_key"]
+
+
+def test_a_host_that_was_ended_while_it_rotated_goes_on(make: Callable[..., Agent]) -> None:
+    """Its interface has the key before, the new one is on the disk."""
+    one, two = make("p1"), make("p2")
+    for agent in (one, two):
+        agent.declare("peer", [one.host, two.host])
+        agent.start()
+    eventually(lambda: complete(one, 2) and complete(two, 2), 20, "both know each other")
+    eventually(lambda: one.host.pings(two.address), 20, "and reach each other")
+    one.stop()
+    new = rotate_tunnel_key(one.state)
+    one.start()
+    eventually(lambda: complete(one, 2), 20, "it takes its interface over")
+    eventually(lambda: encode_key(new.tunnel_key) in keys(two), 10, "the other has the new key")
+    eventually(lambda: one.host.pings(two.address), 5, "they reach each other")
+
+
+def test_while_an_agent_cannot_learn_of_it_no_key_is_rotated(make: Callable[..., Agent]) -> None:
+    one, two, three = make("p1"), make("p2"), make("p3")
+    for agent in (one, two, three):
+        agent.declare("peer", [one.host, two.host])
+        agent.start()
+    eventually(lambda: all(complete(agent, 3) for agent in (one, two, three)), 30, "all know each other")
+    three.stop(signal.SIGKILL)
+    eventually(lambda: one.members()["p3"]["liveness"] == "mute", 15, "one is mute")
+    with pytest.raises(Refused, match="p3"):
+        one.client().rotate(force=False)
+    assert one.client().status()["tunnel_key"] == encode_key(one.node_key)
+    answer = one.client().rotate(force=True)
+    eventually(lambda: answer["tunnel_key"] in keys(two), 5, "the other follows")
+    three.start()
+    eventually(lambda: answer["tunnel_key"] in keys(three), 15, "so does the one that comes back")
+    eventually(lambda: three.host.pings(one.address), 10, "and is reached")
+
+
+def follows(agent: Agent, rotated: dict[str, str]) -> bool:
+    return rotated["tunnel_key"] in (held := keys(agent)) and rotated["before"] not in held
