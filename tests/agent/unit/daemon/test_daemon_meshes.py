@@ -530,6 +530,10 @@ def test_a_static_peer_is_carried_with_a_key_that_goes_with_it(run: Run) -> None
         assert [peer["preshared_key"] for peer in await one.ask(lambda api: api.static_peers(MESH))] == [True, False]
         with pytest.raises(Refused, match="not in mesh other"):
             await one.ask(lambda api: api.static_peers("other"))
+        with pytest.raises(
+            Refused, match=r"nobody tells static peers \(phone, tablet\), whose configuration has the key"
+        ):
+            await one.ask(lambda api: api.rotate(force=False))
         one.file().unlink()
         await one.ask(Client.reload)
         assert not list((one.directories.state / "keys").glob("static-*"))
