@@ -32,13 +32,14 @@ class ActionModule(ActionBase):
         _spec, arguments = self.validate_argument_spec(SPEC)
         hostvars = variables["hostvars"]
         try:
-            address = identity.load("address")
+            address, keys = identity.load("address"), identity.load("keys")
             plan = plan_host(
                 Inventory(
                     meshes=arguments["meshes"],
                     groups=variables["groups"],
                     host_vars=lambda host: hostvars[host],
                     check_mesh_id=address.check_mesh_id,
+                    node_address=lambda mesh_id, key: str(address.node_address(mesh_id, keys.decode_key(key))),
                 ),
                 variables["inventory_hostname"],
             )

@@ -109,6 +109,15 @@ options:
   accept_default:
     description: Whether this host uses an advertised default route.
     type: bool
+  static_peers:
+    description:
+      - WireGuard peers without an agent that this host carries, such as phones and routers, by name. Each has a
+        C(public_key) and may have an C(endpoint), a C(keepalive) in seconds, C(allowed_ips), which are IPv6 prefixes
+        behind it that this host then advertises, and C(preshared_key), which says whether the agent makes a preshared
+        key for it.
+      - Their overlay addresses follow from their keys, and the host's certificate must grant each of them as a prefix.
+      - What their side needs is printed by C(smegctl export-client).
+    type: dict
   mtu:
     description: MTU of the interface. Left out, the agent takes it from the underlay.
     type: int
@@ -225,6 +234,7 @@ SETTINGS = {
     },
     "accept_routes": {"type": "list", "elements": "str"},
     "accept_default": {"type": "bool"},
+    "static_peers": {"type": "dict"},
     "mtu": {"type": "int"},
     "pre_up": {"type": "list", "elements": "str"},
     "post_up": {"type": "list", "elements": "str"},

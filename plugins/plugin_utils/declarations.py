@@ -40,6 +40,7 @@ SETTINGS: dict[str, type] = {
     "health": dict,
     "accept_routes": list,
     "accept_default": bool,
+    "static_peers": dict,
     "mtu": int,
     "pre_up": list,
     "post_up": list,
@@ -66,13 +67,15 @@ class Inventory:
     """What the merge may look at: nothing but inventory variables and groups.
 
     C(meshes) is C(smegmesh_meshes); C(groups) is group -> hosts, both in inventory order;
-    C(host_vars) gives a host's inventory variables and is asked only for hosts that matter.
+    C(host_vars) gives a host's inventory variables and is asked only for hosts that matter. C(check_mesh_id) and
+    C(node_address) (of a mesh id and a public key in base64) are the agent's own; they raise ValueError.
     """
 
     meshes: Mapping[str, t.Any]
     groups: Mapping[str, Sequence[str]]
     host_vars: HostVars
     check_mesh_id: Callable[[str], str]
+    node_address: Callable[[str, t.Any], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +111,10 @@ def plan_host(inventory: Inventory, host: str) -> HostPlan:
         _link_port(inventory.host_vars(host), host)
         _check_listen(inventory.host_vars(host), host)
     problems.extend(_port_clashes(host, declarations))
+    static = _static_addresses(inventory, host, declarations, problems)
     if problems:
         raise DeclarationProblems(problems)
-    return HostPlan(declarations, _certificates(declarations), replaced)
+    return HostPlan(declarations, _certificates(declarations, static), replaced)
 
 
 def declared(groups: Mapping[str, Sequence[str]], meshes_of: Callable[[str], t.Any]) -> dict[str, list[str]]:
@@ -163,6 +167,8 @@ def _check_meshes(inventory: Inventory) -> list[str]:
             if key not in ("groups", "settings")
         )
         problems.extend(_check_layer(f"{where}.settings", mesh.get("settings")))
+        if _mapping(mesh.get("settings")).get("static_peers"):
+            problems.append(_of_several(f"{where}.settings"))
         problems.extend(_check_groups(inventory, f"{where}.groups", mesh.get("groups")))
     return problems
 
@@ -179,8 +185,17 @@ def _check_groups(inventory: Inventory, where: str, groups: t.Any) -> list[str]:
             )
         elif group not in inventory.groups:
             problems.append(f"{where}: the inventory has no group {group!r}: correct the name or create the group")
+        elif len(inventory.groups[group]) > 1 and _mapping(layer).get("static_peers"):
+            problems.append(_of_several(f"{where}.{group}"))
         problems.extend(_check_layer(f"{where}.{group}", layer))
     return problems
+
+
+def _of_several(where: str) -> str:
+    return (
+        f"{where}.static_peers: several hosts would declare the same static peers, and each has one: "
+        "move them to smegmesh_overrides of the host that carries them"
+    )
 
 
 def _check_layer(where: str, layer: t.Any) -> list[str]:
@@ -317,8 +332,29 @@ def _port_clashes(host: str, declarations: Sequence[Mapping[str, t.Any]]) -> lis
     return problems
 
 
-def _certificates(declarations: Sequence[Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """One certificate for each authority: what the host may join, bridge and advertise."""
+def _static_addresses(
+    inventory: Inventory, host: str, declarations: Sequence[Mapping[str, t.Any]], problems: list[str]
+) -> dict[str, list[str]]:
+    """What the host carries for static peers, by mesh id: their addresses, as prefixes, and what is behind them."""
+    addresses: dict[str, list[str]] = {}
+    for declaration in declarations:
+        mesh_id = declaration["mesh"]
+        for name, peer in _mapping(declaration.get("static_peers")).items():
+            try:
+                address = inventory.node_address(mesh_id, _mapping(peer).get("public_key"))
+            except ValueError as error:
+                problems.append(f"host {host}, mesh {mesh_id}: public_key of static peer {name!r}: {error}")
+            else:
+                behind = _mapping(peer).get("allowed_ips")
+                behind = behind if _is_type(behind, list) else []  # the agent's schema has its word on the rest
+                addresses.setdefault(mesh_id, []).extend([f"{address}/128", *behind])
+    return addresses
+
+
+def _certificates(
+    declarations: Sequence[Mapping[str, t.Any]], static: Mapping[str, Sequence[str]]
+) -> list[dict[str, t.Any]]:
+    """One certificate for each authority: what the host may join, bridge, advertise, and carry."""
     bridged = sorted(declaration["mesh"] for declaration in declarations if declaration.get("bridge"))
     by_authority: dict[str, list[Mapping[str, t.Any]]] = {}
     for declaration in declarations:
@@ -328,7 +364,13 @@ def _certificates(declarations: Sequence[Mapping[str, t.Any]]) -> list[dict[str,
             "authority": authority,
             "meshes": sorted(declaration["mesh"] for declaration in own),
             "bridges": bridged if any(declaration.get("bridge") for declaration in own) else [],
-            "prefixes": sorted({prefix for declaration in own for prefix in declaration.get("advertise", [])}),
+            "prefixes": sorted(
+                {
+                    prefix
+                    for declaration in own
+                    for prefix in [*declaration.get("advertise", []), *static.get(declaration["mesh"], [])]
+                }
+            ),
         }
         for authority, own in sorted(by_authority.items())
     ]

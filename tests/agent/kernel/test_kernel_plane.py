@@ -16,7 +16,7 @@ from smegmesh.dataplane import kernel
 from smegmesh.dataplane.kernel import KernelPlane
 from smegmesh.dataplane.plane import DeviceSettings, PeerChange, PeerState, PlaneError
 from smegmesh.dataplane.select import choose_plane
-from smegmesh.identity.keys import generate_private_key, public_key
+from smegmesh.identity.keys import decode_key, generate_private_key, public_key
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespace")]
 
@@ -60,7 +60,7 @@ def shown(device: str) -> dict[str, PeerState]:
     """The peers as `wg show DEVICE dump` prints them."""
     peers = {}
     for line in run("wg", "show", device, "dump").splitlines()[1:]:
-        key, _, endpoint, allowed, handshake, received, sent, keepalive = line.split("\t")
+        key, preshared, endpoint, allowed, handshake, received, sent, keepalive = line.split("\t")
         host, _, port = endpoint.rpartition(":")
         peers[key] = PeerState(
             endpoint=None if endpoint == "(none)" else (host.strip("[]"), int(port)),
@@ -69,6 +69,7 @@ def shown(device: str) -> dict[str, PeerState]:
             handshake=float(handshake) or None,
             received=int(received),
             sent=int(sent),
+            preshared_key=None if preshared == "(none)" else decode_key(preshared),
         )
     return peers
 
@@ -191,6 +192,7 @@ def test_a_preshared_key_is_set_kept_and_taken_away(plane, device):
     ):
         plane.apply(device, [change])
         assert run("wg", "show", device, "preshared-keys").split() == [text(KEY), expected]
+        assert_shown_as_dumped(plane, device)
 
 
 def test_an_allowed_ip_moves_in_the_order_of_the_changes(plane, device):

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_nodes import MESH, Node
-from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, PairTags, Role
 from smegmesh.crdt.entry_codec import decode_entry, encode_entry
 from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, decode_record
 from smegmesh.crdt.statement import accept_entry
 from smegmesh.crdt.verdict import Accusation, decode_verdict, encode_verdict
-
-NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0"), bridges=("*",))
+from smegmesh.identity.address import node_address
 
 keys = st.binary(min_size=32, max_size=32)
 text = st.text(string.ascii_letters + "äß€ .,", max_size=60)
@@ -49,7 +48,23 @@ values = st.recursive(
     max_leaves=6,
 )
 unknown = st.dictionaries(text.filter(lambda name: len(name) != 1), values, max_size=4)
+STATIC = [bytes([number]) * 32 for number in range(1, 6)]
+NODE = Node("a1", prefixes=("::/0", "0.0.0.0/0", *(f"{node_address(MESH, key)}/128" for key in STATIC)), bridges=("*",))
+static = st.dictionaries(labels, st.sampled_from(STATIC), max_size=5).filter(
+    lambda peers: len({*peers.values()}) == len(peers)
+)
+tags = st.lists(st.binary(min_size=8, max_size=8), max_size=4, unique=True)
+pair_tags = tags.flatmap(
+    lambda offered: (
+        st.lists(st.sampled_from(offered), max_size=4, unique=True).map(
+            lambda accepted: PairTags(tuple(offered), tuple(accepted))
+        )
+        if offered
+        else st.just(PairTags())
+    )
+)
 common = {
+    "preshared": st.dictionaries(labels, pair_tags, max_size=4),
     "name": st.just("a1"),
     "tunnel_key": keys,
     "tunnel_proof": st.none() | st.binary(min_size=96, max_size=96),
@@ -62,7 +77,7 @@ common = {
     "unknown": unknown.map(lambda fields: {name: msgspec.msgpack.encode(value) for name, value in fields.items()}),
 }
 entries = st.one_of(
-    st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, **common),
+    st.builds(Entry, role=st.just(Role.PEER), endpoints=endpoints, links=endpoints, static_peers=static, **common),
     st.builds(Entry, role=st.just(Role.PEER), bridge=st.just(True), routes=routes, **common),
     st.builds(
         Entry,

@@ -12,8 +12,8 @@ find /etc/systemd /usr/lib/systemd /etc/sysctl.d /etc/tmpfiles.d /usr/local -nam
 systemctl list-units --all --plain --no-legend 'smeg*'
 getent passwd smegmesh; getent group smegmesh
 ip -o link show | cut -d: -f2 | cut -d@ -f1
-ip -6 rule; ip -4 rule; ip -6 route show table all | grep -v -e expires -e 198.18 -e 2001:db8 -e fe80
-nft list ruleset
+ip -6 rule; ip -4 rule; ip -6 route show table all | grep -v -e expires -e 198.18 -e 2001:db8 -e fe80 -e ff00
+nft list tables | grep -v -e lab -e nat
 sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.accept_ra
 ps -eo comm= | grep -E 'smeg|wireguard' || true
 """

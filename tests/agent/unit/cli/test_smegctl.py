@@ -25,11 +25,15 @@ from smegmesh.control import types
 from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
+from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import encode_key, generate_private_key, public_key
 from smegmesh.store.keys import ensure_keys, rotate_tunnel_key
+from smegmesh.store.pair_keys import load_pair_keys
+from smegmesh.store.static_keys import ensure_static_key
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
+PHONE = b"p" * 32
 _ASKING = ("status", "members", "query", "revoke", "forget")
 PEER = {"owner": "role", "mesh": "prod", "role": "peer", "endpoint": "198.18.0.11"}
 HTTPS = {"mesh": "prod", "name": "service-https", "services": {"https": "tcp/443"}}
@@ -38,6 +42,7 @@ STATUS = types.Status(
     version="1.0",
     node_name="a1",
     node_key="key",
+    tunnel_key="now",
     uptime=3720.0,
     problems=["/var/lib/smegmesh/state.db was damaged"],
     meshes=[
@@ -94,6 +99,7 @@ class Agent:
         self.revoked: list[bytes] = []
         self.reloaded: types.Reloaded | None = types.Reloaded(changed=["prod"])
         self.meshes: dict[str, list[types.Member]] | None = {"prod": MEMBERS}
+        self.static: list[types.StaticPeer] = []
 
     def status(self) -> types.Status:
         return STATUS
@@ -101,6 +107,10 @@ class Agent:
     async def members(self, mesh: str) -> list[types.Member]:
         assert self.meshes is not None
         return self.meshes[mesh]
+
+    async def static_peers(self, mesh: str) -> list[types.StaticPeer]:
+        assert self.meshes is not None
+        return self.static if self.meshes[mesh] else []
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         self.revoked.append(revocation)
@@ -146,6 +156,9 @@ class Host:
         places = {
             "status": "socket",
             "members": "socket",
+            "static-peers": "socket",
+            "export-client": "socket state",
+            "preshared-keys": "socket state",
             "query": "socket",
             "apply": "socket state etc",
             "request": "state",
@@ -240,6 +253,149 @@ def test_members_as_text_and_as_json(host: Host, agent: Agent) -> None:
         assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(MEMBERS)})
     code, _, err = host.run("members", "other")
     assert (code, err) == (1, "smegctl: this host is not in mesh other: its meshes are: prod, office\n")
+
+
+def static_peer(**more: Any) -> types.StaticPeer:
+    return types.StaticPeer(name="phone", public_key=encode_key(PHONE), address="fd00::9", **more)
+
+
+def test_static_peers_as_text_and_as_json(host: Host, agent: Agent) -> None:
+    assert host.run("static-peers") == (0, "this host has no static peers\n", "")
+    agent.static = [static_peer(preshared_key=True, handshake_age=61.0, received=2048, endpoint="198.18.0.9:7")]
+    code, out, _ = host.run("static-peers")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["NAME", "phone"])
+    assert out.splitlines()[1].split()[3:] == ["198.18.0.9:7", "yes", "1m", "1s", "2.0", "KiB", "0", "B", "-"]
+    _code, status, _ = host.run("status")
+    assert status.endswith(f"\n\n{out}"), "the status has them, too"
+    code, out, _ = host.run("static-peers", "prod", "--json")
+    assert (code, json.loads(out)) == (0, {"prod": msgspec.to_builtins(agent.static)})
+
+
+def exporting(agent: Agent, **more: Any) -> None:
+    """The agent has a static peer, and knows where it is reached itself."""
+    agent.static = [static_peer(**more)]
+    agent.meshes = {"prod": [msgspec.structs.replace(MEMBERS[0], endpoints=["198.18.0.1:51820"]), MEMBERS[1]]}
+
+
+def test_a_client_is_exported_with_its_secret_only_for_root_and_only_if_asked(
+    host: Host, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_keys(host.state)
+    secret = encode_key(ensure_static_key(host.state, "prod", PHONE))
+    exporting(agent, preshared_key=True)
+    code, out, _ = host.run("export-client", "prod", "phone")
+    assert code == 0
+    assert out.splitlines() == [
+        "# phone in mesh prod",
+        "[Interface]",
+        f"# PrivateKey = (made on the device, and nowhere else: the one whose public key is {encode_key(PHONE)})",
+        "Address = fd00::9/128",
+        "",
+        "[Peer]",
+        "# a1",
+        "PublicKey = now",
+        "# PresharedKey = (the tunnel has one: export with --preshared-key to see it)",
+        f"AllowedIPs = {mesh_prefix('prod')}",
+        "Endpoint = 198.18.0.1:51820",
+        "PersistentKeepalive = 25",
+    ]
+    _code, out, _ = host.run("export-client", "prod", "phone", "--preshared-key")
+    assert f"\nPresharedKey = {secret}\n" in out
+    file = tmp_path / "phone.conf"
+    code, out, _ = host.run("export-client", "prod", "phone", "--preshared-key", "--output", str(file), "--json")
+    assert (code, json.loads(out)) == (0, {"file": str(file)})
+    assert (file.stat().st_mode & 0o777, secret in file.read_text()) == (0o600, True)
+    code, _, err = host.run("export-client", "prod", "phone", "--output", str(file))
+    assert (code, err) == (
+        1,
+        f"smegctl: {file}: cannot be written: File exists: name a new file in a directory that is there\n",
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, out, err = host.run("export-client", "prod", "phone", "--preshared-key")
+    assert (code, out, err) == (4, "", "smegctl: only root sees a preshared key: use sudo\n")
+
+
+def test_a_client_may_send_what_its_host_uses_beyond_the_mesh(
+    host: Host, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporting(agent)
+    reached = {"2001:db8:10::/48": True, "2001:db8:20::/48": False}
+    routes = [types.Route(prefix=each, mesh=None, path=[], via="a2", used=used) for each, used in reached.items()]
+    prod = msgspec.structs.replace(STATUS.meshes[0], routes=routes)
+    monkeypatch.setattr(agent, "status", lambda: msgspec.structs.replace(STATUS, meshes=[prod]))
+    _code, out, _ = host.run("export-client", "prod", "phone", "--routes")
+    assert f"\nAllowedIPs = {mesh_prefix('prod')}, 2001:db8:10::/48\n" in out
+
+
+@pytest.mark.parametrize(
+    ("peer", "arguments", "said"),
+    [
+        ({}, ["tablet"], "no static peer tablet on this host: its static peers are: phone"),
+        ({}, ["phone", "--preshared-key"], "has no preshared key: declare it with `preshared_key: true`"),
+        ({"problem": "phone is a member"}, ["phone"], "phone is a member: mend that"),
+    ],
+)
+def test_what_cannot_be_exported(
+    host: Host, agent: Agent, peer: dict[str, Any], arguments: list[str], said: str
+) -> None:
+    exporting(agent, **peer)
+    code, out, err = host.run("export-client", "prod", *arguments)
+    assert (code, out) == (1, "") and said in err
+    agent.meshes = {"prod": MEMBERS}
+    agent.static = [static_peer()]
+    _code, _out, err = host.run("export-client", "prod", "phone")
+    assert "knows of no endpoint of its own" in err
+
+
+def pairs(**keys: bytes) -> str:
+    return json.dumps({"prod": {other: encode_key(key) for other, key in keys.items()}})
+
+
+def test_preshared_keys_are_taken_as_a_whole_told_once_and_never_shown(host: Host, agent: Agent) -> None:
+    ensure_keys(host.state)
+    first = pairs(b=b"1" * 32, a=b"2" * 32)
+    code, out, _ = host.run("preshared-keys", "--check", stdin=first)
+    assert (code, out) == (0, "mesh prod, with a: new\nmesh prod, with b: new\n")
+    assert (load_pair_keys(host.state), agent.reloads) == ({}, 0)
+    code, out, _ = host.run("preshared-keys", "--json", stdin=first)
+    listed = [{"mesh": "prod", "host": other, "change": "new"} for other in "ab"]
+    assert (code, json.loads(out)) == (0, {"changed": True, "changes": listed, "reloaded": True})
+    assert load_pair_keys(host.state) == {"prod": {"a": (b"2" * 32,), "b": (b"1" * 32,)}}
+    assert host.run("preshared-keys", stdin=first) == (0, "nothing to change\n", "")
+    assert agent.reloads == 1
+    code, out, _ = host.run("preshared-keys", stdin=pairs(b=b"3" * 32))
+    assert out == "mesh prod, with a: removed\nmesh prod, with b: replaced\n"
+    assert load_pair_keys(host.state) == {"prod": {"b": (b"3" * 32, b"1" * 32)}}
+
+
+def test_preshared_keys_wait_for_an_agent_that_is_stopped(host: Host) -> None:
+    code, _, err = host.run("preshared-keys", stdin=pairs(a=b"1" * 32))
+    assert code == 1 and "cannot be written: No such file or directory: certify the host first" in err
+    ensure_keys(host.state)
+    code, out, _ = host.run("preshared-keys", "--json", stdin=pairs(a=b"1" * 32))
+    assert (code, json.loads(out)["reloaded"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "path", "message"),
+    [
+        ("nonsense", "standard input", "is not JSON"),
+        ("[]", "standard input", "is not a mapping"),
+        ('{"prod": ["secret"]}', "standard input", "is not a mapping"),
+        ('{"prod": {"a": "secret"}}', "prod.a", "not a key"),
+        ('{"prod": {"a": 5}}', "prod.a", "not a key"),
+        (pairs(**{"a b": b"1" * 32}), "prod.a b", "node name"),
+        (pairs(a=b"1" * 32).replace("prod", "Prod"), "Prod.a", "mesh id"),
+    ],
+)
+def test_bad_preshared_keys_change_nothing(host: Host, agent: Agent, stdin: str, path: str, message: str) -> None:
+    ensure_keys(host.state)
+    code, out, err = host.run("preshared-keys", "--json", stdin=stdin)
+    error = json.loads(out)["error"]
+    assert (code, err, error["path"]) == (2, "", path)
+    assert message in error["message"] and error["fix"]
+    assert "secret" not in out and encode_key(b"1" * 32) not in out
+    assert (load_pair_keys(host.state), agent.reloads) == ({}, 0)
 
 
 def test_what_an_expression_finds_is_json(host: Host, agent: Agent) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, PairTags, Role
 from smegmesh.crdt.entry_codec import MAX_DEPTH, decode_entry, encode_entry
 from smegmesh.crdt.record import MAX_BODY, Kind, RecordError
 
@@ -26,6 +26,8 @@ PEER = Entry(
     bridge=True,
     routes=(BridgedRoute(("office",)), BridgedRoute(("office", "lab"), "2001:db8:20::/48")),
     masquerade=False,
+    static_peers={"phone": b"s" * 32, "printer": b"t" * 32},
+    preshared={"a2": PairTags((b"t" * 8, b"u" * 8), (b"u" * 8,)), "a3": PairTags((b"t" * 8,))},
     agent="0.1.0",
 )
 CLIENT = Entry(
@@ -44,7 +46,7 @@ def test_an_entry_comes_back(entry: Entry) -> None:
 
 
 def test_fields_have_the_documented_names_and_defaults_are_left_out() -> None:
-    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkqeladsvgpmw")
+    assert set(msgspec.msgpack.decode(encode_entry(PEER))) == set("nrkqeladsvgpmtyw")
     assert msgspec.msgpack.decode(encode_entry(CLIENT)) == {
         "n": "laptop",
         "r": "client",
@@ -118,6 +120,16 @@ def test_limits_are_held_exactly() -> None:
         ({"w": "\0"}, "agent"),
         ({"s": {f"s{number}": "" for number in range(65)}}, r"\.s"),
         ({"s": {"": "x"}}, "service ''"),
+        ({"t": {"Phone": KEY}}, "static peer 'Phone' is no DNS label"),
+        ({"t": {"phone": KEY[1:]}}, r"\.t"),
+        ({"t": {"phone": KEY, "tablet": KEY}}, "two static peers have one key"),
+        ({"t": {f"s{number}": bytes([number]) * 32 for number in range(65)}}, r"\.t"),
+        ({"t": {"phone": KEY}, "r": "client"}, "a client carries nobody"),
+        ({"y": {"a b": [[], []]}}, "preshared keys: node name"),
+        ({"y": {"a2": [[], [b"t" * 8]]}}, "accepts a preshared key with a2 that it does not offer"),
+        ({"y": {"a2": [[b"t" * 9], []]}}, r"\.y"),
+        ({"y": {"a2": [[b"t" * 8] * 5, []]}}, r"\.y"),
+        ({"y": {f"h{number}": [[], []] for number in range(65)}}, r"\.y"),
         ({"s": {"web": "x" * 256}}, "service web has 256"),
         ({"s": {"web": 80}}, r"\.s"),
         ({"v": [f"2001:db8:{number:x}::/48" for number in range(1, 258)]}, r"\.v"),

@@ -9,6 +9,7 @@ from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.statement import accept_entry, accept_verdict
+from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.identity.keys import public_key
 from smegmesh.identity.possession import make_tunnel_key
 
@@ -40,6 +41,18 @@ def test_what_the_certificate_grants_may_be_said() -> None:
 def test_what_it_does_not_grant_is_refused(attributes: dict[str, object], what: str) -> None:
     with pytest.raises(RecordError, match=what):
         accept_entry(signed(EXIT, **attributes), MESH, EXIT.certificate)
+
+
+def test_a_static_peer_is_carried_by_whom_its_very_address_was_granted_to() -> None:
+    phone = b"p" * 32
+    address = node_address(MESH, phone)
+    carrier = Node("a1", prefixes=(f"{address}/128",))
+    said = accept_entry(signed(carrier, static_peers={"phone": phone}), MESH, carrier.certificate)
+    assert said.entry.static_peers == {"phone": phone}
+    for prefixes in ((), ("::/0",), (f"{mesh_prefix(MESH)}",), (f"{node_address('office', phone)}/128",)):
+        other = Node("a1", prefixes=prefixes)
+        with pytest.raises(RecordError, match=f"static peer phone .{address}."):
+            accept_entry(signed(other, static_peers={"phone": phone}), MESH, other.certificate)
 
 
 def test_a_bridge_speaks_of_the_meshes_it_may_bridge_and_of_none_behind_its_own() -> None:

@@ -10,8 +10,9 @@ import pytest
 from daemons import Agent, Operator
 
 from smegmesh.daemon.credentials import CredentialError, load_credentials
-from smegmesh.declaration import Declaration
+from smegmesh.declaration import Declaration, StaticPeer
 from smegmesh.declaration.meshes import load_meshes
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import make_request
 from smegmesh.identity.keys import IdentityKey
 
@@ -96,3 +97,14 @@ def test_bad_files(agent: Agent, spoil: Callable[[Agent], None], file: str, what
 def test_a_declaration_beyond_the_grant(agent: Agent) -> None:
     with pytest.raises(CredentialError, match=r"does not let p1 bridge mesh prod, as .*prod\.yml says"):
         load_credentials(agent.authority, replace(declared(agent), bridge=True), agent.keys)
+    phone = StaticPeer("phone", b"p" * 32)
+    with pytest.raises(CredentialError, match=r"does not let p1 carry static peer phone \(fd.*prod\.yml says"):
+        load_credentials(agent.authority, replace(declared(agent), static_peers=(phone,)), agent.keys)
+    agent.certify(prefixes=(f"{node_address('prod', b'p' * 32)}/128",))
+    load_credentials(agent.authority, replace(declared(agent), static_peers=(phone,)), agent.keys)
+
+
+def test_a_static_peer_is_not_this_host(agent: Agent) -> None:
+    itself = StaticPeer("phone", agent.keys.node_key)
+    with pytest.raises(CredentialError, match="static peer phone has the key of this host itself"):
+        load_credentials(agent.authority, replace(declared(agent), static_peers=(itself,)), agent.keys)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import ssl
+from ipaddress import IPv6Network
 
 import pytest
 from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority
 from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
+from smegmesh.store.pair_keys import save_pair_keys
+from smegmesh.store.static_keys import load_static_key
 
 DEVICE = "smeg-prod"
 
@@ -495,3 +500,66 @@ def test_nothing_secret_is_shown_or_logged(run: Run, caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.DEBUG):
         run(test)
+
+
+def test_a_static_peer_is_carried_with_a_key_that_goes_with_it(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = make("p1"), make("p2")
+        phone, tablet = b"p" * 32, b"t" * 32
+        addresses = {name: node_address(MESH, key) for name, key in (("phone", phone), ("tablet", tablet))}
+        one.certify(prefixes=tuple(f"{address}/128" for address in addresses.values()))
+        static = {"phone": {"public_key": encode_key(phone), "preshared_key": True}}
+        one.declare(one, two, static_peers=json.dumps(static))
+        two.declare(one, two)
+        for agent in (one, two):
+            await agent.start()
+        await eventually(lambda: one.alive(2) and two.alive(2), "both know each other")
+        await eventually(lambda: phone in one.plane.devices[DEVICE].peers, "it is a WireGuard peer")
+        held = one.plane.devices[DEVICE].peers[phone]
+        assert held.allowed_ips == {IPv6Network(addresses["phone"])}
+        assert held.preshared_key == load_static_key(one.directories.state, MESH, phone)
+        carrier = one.keys.node_key
+        await eventually(
+            lambda: IPv6Network(addresses["phone"]) in two.plane.devices[DEVICE].peers[carrier].allowed_ips,
+            "the other reaches it through its host",
+        )
+        static["tablet"] = {"public_key": encode_key(tablet)}
+        one.declare(one, two, static_peers=json.dumps(static))
+        await one.ask(Client.reload)
+        await eventually(lambda: tablet in one.plane.devices[DEVICE].peers, "so is one that is declared later")
+        assert one.plane.devices[DEVICE].peers[phone].preshared_key == held.preshared_key
+        assert [peer["preshared_key"] for peer in await one.ask(lambda api: api.static_peers(MESH))] == [True, False]
+        with pytest.raises(Refused, match="not in mesh other"):
+            await one.ask(lambda api: api.static_peers("other"))
+        with pytest.raises(
+            Refused, match=r"nobody tells static peers \(phone, tablet\), whose configuration has the key"
+        ):
+            await one.ask(lambda api: api.rotate(force=False))
+        one.file().unlink()
+        await one.ask(Client.reload)
+        assert not list((one.directories.state / "keys").glob("static-*"))
+
+    run(test)
+
+
+def test_a_preshared_key_that_cannot_be_read_leaves_those_in_use(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = make("p1"), make("p2")
+        for agent, other in ((one, "p2"), (two, "p1")):
+            save_pair_keys(agent.directories.state, {MESH: {other: (b"k" * 32,)}})
+            agent.declare(one, two)
+            await agent.start()
+
+        def keys() -> set[bytes | None]:
+            devices = ((one, two), (two, one))
+            return {own.plane.devices[DEVICE].peers[other.keys.node_key].preshared_key for own, other in devices}
+
+        await eventually(lambda: one.alive(2) and two.alive(2), "both know each other")
+        await eventually(lambda: keys() == {b"k" * 32}, "both use their key")
+        (one.directories.state / "keys" / "pairs.json").write_text("damaged")
+        reloaded = await one.ask(Client.reload)
+        status = await one.ask(Client.status)
+        assert any("pairs.json: is damaged" in problem for problem in status["problems"]), (reloaded, status)
+        assert keys() == {b"k" * 32}
+
+    run(test)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from daemons import eventually
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.daemon.hooks import HookError
+from smegmesh.daemon.host import Directories
 from smegmesh.daemon.interface import CHECK_INTERVAL, Interface
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.resolver import Resolver
@@ -26,6 +28,7 @@ from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import IdentityKey, generate_private_key
 from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, make_plan
+from smegmesh.routing.preshared import Keyring
 from smegmesh.store.keys import HostKeys
 
 MESH, DEVICE = "prod", "smeg-prod"
@@ -92,6 +95,7 @@ class Scene:
             keys=HostKeys(IdentityKey.generate(), generate_private_key()),
             clock=lambda: self.now,
             routes=SimpleNamespace(overlay=frozenset),
+            directories=Directories(state=Path("/nonexistent")),
         )
         self.declaration = Declaration("prod.yml", "role", MESH, Role.PEER, DEVICE, keepalive=0)
         log = NodeLogger(logging.getLogger("test"), {})
@@ -109,6 +113,7 @@ class Scene:
             self.rotated.append,
             log,
             self.prepare,
+            Keyring(),
         )
 
     def state(self) -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from smegmesh.crdt.entry import Entry, Role
-from smegmesh.daemon.report import member_reports
+from smegmesh.daemon.report import member_reports, static_peer_reports
 from smegmesh.dataplane.plane import DeviceState, PeerState
+from smegmesh.declaration import StaticPeer
 from smegmesh.gossip.view import Liveness, Member, View
+from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import encode_key
 
 PEER, CLIENT, TUNNEL, GONE = (bytes([number]) * 32 for number in (1, 2, 3, 4))
@@ -111,3 +113,43 @@ def test_a_client_reaches_all_through_its_home() -> None:
         each.name: (each.through, each.received) for each in member_reports(seen, Role.CLIENT, device(received=9))
     }
     assert figures == {"c1": (None, 0), "p1": (None, 9), "p2": ("p1", 9)}
+
+
+def carriers(*names: str) -> View:
+    """The first is this node; all of them say that they carry the phone."""
+    members = {
+        bytes([number + 1]) * 32: Member(
+            bytes([number + 1]) * 32,
+            IPv6Address(number + 1),
+            Entry(name, Role.PEER, bytes([number + 1]) * 32, static_peers={"phone": PHONE}),
+            1,
+            Liveness.ALIVE,
+        )
+        for number, name in enumerate(names)
+    }
+    return View("prod", min(members), members, None, b"")
+
+
+PHONE = b"p" * 32
+
+
+def test_a_static_peer_with_its_figures_but_for_its_secret() -> None:
+    state = PeerState(("2001:db8::9", 7), frozenset(), 0, time.time() - 30, 10, 20, b"s" * 32)
+    device = DeviceState(b"d" * 32, 51820, 0, {PHONE: state})
+    (report,) = static_peer_reports(carriers("a1"), [StaticPeer("phone", PHONE)], device)
+    assert (report.name, report.address) == ("phone", str(node_address("prod", PHONE)))
+    assert (report.endpoint, report.received, report.sent) == ("[2001:db8::9]:7", 10, 20)
+    assert report.handshake_age is not None and 29 < report.handshake_age < 60
+    assert report.preshared_key is True
+    (member,) = member_reports(carriers("a1"), Role.PEER, None)
+    assert member.static_peers == {"phone": report.address}
+
+
+def test_why_a_static_peer_is_not_carried() -> None:
+    shared = carriers("a1", "a2")
+    (first,) = static_peer_reports(shared, [StaticPeer("phone", PHONE)], None)
+    assert first.problem is None, "of two the lower key carries it"
+    (second,) = static_peer_reports(replace(shared, node_key=b"\2" * 32), [StaticPeer("phone", PHONE)], None)
+    assert second.problem == "static peer phone is declared by a1, too, which carries it: let one declare it"
+    (same,) = static_peer_reports(shared, [StaticPeer("phone", b"\2" * 32)], None)
+    assert same.problem == "static peer phone is a2, a member itself: take one of them out"

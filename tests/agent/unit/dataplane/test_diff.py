@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smegmesh.dataplane.diff import SILENCE, WantedPeer, diff
 from smegmesh.dataplane.peer_table import PeerTable
-from smegmesh.dataplane.plane import Endpoint, PeerChange, PeerState
+from smegmesh.dataplane.plane import NO_PRESHARED_KEY, Endpoint, PeerChange, PeerState
 from smegmesh.routing.plan import PeerPlan
 
 A, B, C = (letter * 32 for letter in (b"a", b"b", b"c"))
@@ -152,6 +152,21 @@ def test_of_an_adopted_peer_the_name_is_as_it_is_at_the_first_look() -> None:
 def test_a_change_of_keepalive_alone_leaves_the_rest() -> None:
     made = changes({A: wanted(ONE, keepalive=25)}, {A: held(ONE)})
     assert made == [PeerChange(A, add=False, keepalive=25)]
+
+
+def test_a_preshared_key_is_set_changed_and_taken_away_by_itself() -> None:
+    def aim(key: bytes | None) -> Mapping[bytes, WantedPeer]:
+        return {A: resolved(PeerPlan(None, frozenset({ONE}), preshared_key=key))}
+
+    start: Peers = {A: held(ONE)}
+    for key, said in ((B, B), (C, C), (None, NO_PRESHARED_KEY)):
+        made = changes(aim(key), start)
+        assert made == [PeerChange(A, add=False, preshared_key=said)]
+        assert repr(said) not in repr(made), "it is a secret"
+        start = after(start, made)
+        assert start[A].preshared_key == key
+        assert changes(aim(key), start) == []
+    assert changes(aim(B), {})[0].preshared_key == B
 
 
 KEYS = st.sampled_from([bytes([number]) * 32 for number in range(6)])

@@ -103,6 +103,7 @@ def test_a_device_is_read_with_what_is_unknown_to_us() -> None:
         "fwmark=7",
         "something=new",
         f"public_key={A.hex()}",
+        f"preshared_key={B.hex()}",
         "protocol_version=1",
         "endpoint=[2001:db8::1]:5",
         "last_handshake_time_sec=1700000000",
@@ -113,6 +114,7 @@ def test_a_device_is_read_with_what_is_unknown_to_us() -> None:
         "allowed_ip=fd00::1/128",
         "allowed_ip=198.18.0.0/15",
         f"public_key={B.hex()}",
+        f"preshared_key={bytes(32).hex()}",
         "last_handshake_time_sec=0",
         "last_handshake_time_nsec=0",
     ]
@@ -122,7 +124,7 @@ def test_a_device_is_read_with_what_is_unknown_to_us() -> None:
         listen_port=51820,
         fwmark=7,
         peers={
-            A: PeerState(("2001:db8::1", 5), allowed, 25, 1700000000.5, 4, 3),
+            A: PeerState(("2001:db8::1", 5), allowed, 25, 1700000000.5, 4, 3, B),
             B: PeerState(None, frozenset(), 0),
         },
     )

@@ -196,6 +196,7 @@ def test_a_dump_is_read_over_its_messages():
             handshake=1700000000.5,
             received=1,
             sent=2,
+            preshared_key=SECRET,
         )
     }
     assert SECRET.hex() not in repr(state) and repr(SECRET) not in repr(state)
@@ -203,7 +204,7 @@ def test_a_dump_is_read_over_its_messages():
 
 def test_a_peer_that_was_never_heard_has_no_handshake():
     reader = wireguard.DeviceReader()
-    reader.read(dump(attr(8 | NESTED, peer(attr(1, KEY), attr(6, bytes(16))))))
+    reader.read(dump(attr(8 | NESTED, peer(attr(1, KEY), attr(2, bytes(32)), attr(6, bytes(16))))))
     assert reader.state().peers == {KEY: PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)}
     assert reader.state().public_key == wireguard.NO_KEY
 
@@ -223,6 +224,7 @@ states = st.builds(
     endpoint=st.none() | endpoints,
     allowed_ips=st.frozensets(networks, max_size=12),
     keepalive=st.integers(0, 65535),
+    preshared_key=st.none() | st.binary(min_size=32, max_size=32).filter(any),
 )
 
 
@@ -237,6 +239,7 @@ def test_what_is_set_reads_back_whatever_the_message_size(peers, limit):
             endpoint=state.endpoint,
             allowed_ips=state.allowed_ips,
             keepalive=state.keepalive,
+            preshared_key=state.preshared_key,
         )
         for key, state in peers.items()
     )

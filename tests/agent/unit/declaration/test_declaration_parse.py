@@ -10,17 +10,25 @@ from pathlib import Path
 import pytest
 
 from smegmesh.crdt.entry import Role
-from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, Health, HostPort, load_agent
+from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, Health, HostPort, StaticPeer, load_agent
 from smegmesh.declaration.document import MAX_FILE_SIZE, parse_document, read_text
 from smegmesh.declaration.parse import parse_declaration, parse_host_port
 from smegmesh.declaration.schema import read_schema
 from smegmesh.declaration.values import Declaration
 from smegmesh.identity.address import mesh_prefix
+from smegmesh.identity.keys import encode_key
 
 PEER = "owner: role\nmesh: prod\nrole: peer\nendpoint: 198.18.0.11\n"
 CLIENT = "owner: role\nmesh: prod\nrole: client\n"
 TWO = "bootstrap: [{{name: a, address: b}}, {{name: a, {}}}]"
+PHONE, ROUTER = encode_key(b"p" * 32), encode_key(b"r" * 32)
+STATIC = "static_peers: {{{}: {{public_key: {}}}}}"
+TWINS = f"static_peers: {{a: {{public_key: {PHONE}}}, b: {{public_key: {PHONE}}}}}"
 OWN = mesh_prefix("prod")
+BEHIND = f"static_peers: {{{{a: {{{{public_key: {PHONE}, allowed_ips: ['{{}}']}}}}"
+A_FIRST = "static_peers.a.allowed_ips[0]"
+B_FIRST = "static_peers.b.allowed_ips[0]"
+AND_B = f", b: {{public_key: {ROUTER}, allowed_ips: ['2001:db8:7::/48']}}}}"
 HOST_IN_OWN = next(OWN.subnets(new_prefix=128))
 EXIT = PEER + "advertise: ['2001:db8:10::/48']\n"
 TARGET = "health: {{target: '2001:db8:10::1', {}}}"
@@ -62,6 +70,9 @@ def test_every_key_arrives() -> None:
         + "accept_default: true\nmtu: 1380\nmasquerade: false\nendpoint_discovery: observed\n"
         + "pre_up: [/etc/a, /etc/b]\npost_up: [/etc/c]\npre_down: [/etc/d]\npost_down: [/etc/e]\n"
         + "health: {target: '2001:db8:10::1', interval: 0.5, misses: 5}\n"
+        + f"static_peers: {{tablet: {{public_key: {PHONE}}},\n"
+        + f"  phone: {{public_key: {ROUTER}, endpoint: 'r.example:7', keepalive: 25, preshared_key: true,\n"
+        + "  allowed_ips: ['2001:db8:20::/64']}}\n"
     )
     assert declaration == Declaration(
         file="prod.yml",
@@ -78,11 +89,15 @@ def test_every_key_arrives() -> None:
         description="the web host, Zürich",
         keepalive=0,
         bridge=True,
-        advertise=(IPv6Network("2001:db8:10::/48"), IPv6Network("::/0"), IPv6Network("fd00::/8")),
+        advertise=tuple(map(IPv6Network, ("2001:db8:10::/48", "::/0", "fd00::/8", "2001:db8:20::/64"))),
         masquerade=False,
         health=Health(IPv6Address("2001:db8:10::1"), 0.5, 5),
         accept_routes=(IPv6Network("2001:db8::/32"),),
         accept_default=True,
+        static_peers=(
+            StaticPeer("phone", b"r" * 32, HostPort("r.example", 7), 25, True, (IPv6Network("2001:db8:20::/64"),)),
+            StaticPeer("tablet", b"p" * 32),
+        ),
         mtu=1380,
         pre_up=("/etc/a", "/etc/b"),
         post_up=("/etc/c",),
@@ -202,6 +217,17 @@ def test_every_key_of_the_schemas_has_a_description_and_a_good_example() -> None
         (CLIENT + BOOTSTRAP + "endpoint: a", "endpoint", "a client has no endpoint", "take it out"),
         (CLIENT + BOOTSTRAP + "bridge: true", "bridge", "a client cannot be a bridge", "role: peer"),
         ("", "", "is empty", "owner, mesh, role"),
+        (PEER + STATIC.format("a", "secret"), "static_peers.a.public_key", "not a key", "44 characters"),
+        (PEER + "static_peers: {a: {}}", "static_peers.a.public_key", "key `public_key` is missing", "wg pubkey"),
+        (PEER + STATIC.format("My Phone", PHONE), "static_peers", "`My Phone` is not of the form", "phone"),
+        (PEER + BEHIND.format("::/0") + "}", A_FIRST, "would lead all", "networks behind it"),
+        (PEER + BEHIND.format(OWN) + "}", A_FIRST, "in the prefix of mesh prod", "name a network"),
+        (PEER + BEHIND.format("198.18.0.0/24") + "}", A_FIRST, "is an IPv4 prefix", "outside the mesh"),
+        (EXIT + BEHIND.format("2001:db8:10:1::/64") + "}", A_FIRST, "overlaps 2001:db8:10::/48 of `adv", "one of"),
+        (PEER + BEHIND.format("2001:db8:7::/64") + AND_B, B_FIRST, "of static peer a", "one of them"),
+        (PEER + TWINS, "static_peers.b.public_key", "the key of static peer a too", "its own key"),
+        (PEER + STATIC.format("a", f"{PHONE}, endpoint: a b"), "static_peers.a.endpoint", "is not host", "write"),
+        (CLIENT + BOOTSTRAP + STATIC.format("a", PHONE), "static_peers", "a client carries no static peers", "peer"),
         ("[1, 2]", "", "must be a mapping (key: value), not a list", "mend"),
         ("a: [", "", "is not valid YAML", "mend"),
         ("a: \x00", "", "is not valid YAML", "mend"),
@@ -217,6 +243,12 @@ def test_bad_input_has_one_clear_error(text: str, where: str, what: str, fix: st
     assert what in error.what
     assert fix in error.fix
     assert "\n" not in str(error)
+
+
+def test_a_preshared_key_written_where_none_belongs_is_in_no_error() -> None:
+    error = error_of(PEER + STATIC.format("a", f"{PHONE}, preshared_key: {ROUTER}"))
+    assert (error.where, error.what) == ("static_peers.a.preshared_key", "must be true or false, not text")
+    assert ROUTER not in str(error)
 
 
 def test_aliases_cannot_blow_up() -> None:

@@ -14,6 +14,7 @@ from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.endpoints import usable_endpoints
 from smegmesh.routing.plan import CLIENT_KEEPALIVE, LocalPolicy, PeerPlan, Plan, make_plan, way_to
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.static_peers import StaticPeer
 
 MESH = "prod"
 P1, P2, P3, C1, C2 = (name.encode().ljust(32, b"\0") for name in ("p1", "p2", "p3", "c1", "c2"))
@@ -159,6 +160,46 @@ def test_a_rotated_tunnel_key_changes_no_address() -> None:
     rotated = peer(P2)
     rotated = replace(rotated, entry=replace(rotated.entry, tunnel_key=b"r" * 32))
     assert plan(P1, [peer(P1), rotated]).peers == {b"r" * 32: PeerPlan("p2.example:51820", hosts(P2))}
+
+
+PHONE = b"phone".ljust(32, b"\0")
+
+
+def carrier(key: bytes, liveness: Liveness = Liveness.ALIVE) -> Member:
+    member = peer(key, liveness)
+    return replace(member, entry=replace(member.entry, static_peers={"phone": PHONE}))
+
+
+def test_a_static_peer_is_a_tunnel_of_its_carrier_and_behind_it_for_all_others() -> None:
+    members = [carrier(P1), peer(P2), client(C1, P2)]
+    assert plan(P2, members).peers[P1].allowed_ips == hosts(P1, PHONE)
+    assert plan(C1, members).peers == {P2: PeerPlan("p2.example:51820", frozenset({WHOLE}), CLIENT_KEEPALIVE)}
+    view = View(MESH, P1, {member.node_key: member for member in members}, None, b"")
+    static = StaticPeer(PHONE, "phone.example:7", 5, b"k" * 32)
+    made = make_plan(view, LocalPolicy(Role.PEER, static_peers=(static,)))
+    assert made.peers[PHONE] == PeerPlan("phone.example:7", hosts(PHONE), 5, preshared_key=b"k" * 32)
+    assert repr(b"k" * 32) not in repr(made) + repr(static), "it is a secret"
+
+
+@pytest.mark.parametrize(
+    ("members", "owner"),
+    [
+        ([carrier(P1), carrier(P2), peer(P3)], P1),
+        ([carrier(P1, Liveness.MUTE), carrier(P2), peer(P3)], P1),
+        ([carrier(P1, Liveness.DOWN), carrier(P2), peer(P3)], P2),
+        ([carrier(P1, Liveness.DOWN), peer(P2), peer(P3)], P1),
+        ([carrier(P1), peer(PHONE), peer(P3)], PHONE),
+    ],
+    ids=["lowest", "mute", "moved from the dead", "nobody else", "a member by now"],
+)
+def test_the_address_of_a_static_peer_has_one_owner(members: list[Member], owner: bytes) -> None:
+    peers = plan(P3, members).peers
+    assert [key for key, each in peers.items() if hosts(PHONE) <= each.allowed_ips] == [owner]
+    for own in (P1, P2):
+        view = View(MESH, own, {member.node_key: member for member in members}, None, b"")
+        made = make_plan(view, LocalPolicy(Role.PEER, static_peers=(StaticPeer(PHONE, "own:1"),)))
+        carries = PHONE in made.peers and made.peers[PHONE].endpoint == "own:1"
+        assert carries == (own == owner), "nobody but its owner has a tunnel to it"
 
 
 def test_before_the_first_view_a_client_has_no_peers() -> None:

@@ -51,6 +51,13 @@ HOST_VARS = {
 }
 
 
+PHONE, ROUTER = "cHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHA=", "cnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI="
+
+
+def address_of(mesh_id, key):
+    return str(identity.load("address").node_address(mesh_id, identity.load("keys").decode_key(key)))
+
+
 class World:
     """An inventory that can be bent, and that notes whose variables were looked at."""
 
@@ -68,6 +75,7 @@ class World:
             groups={"all": hosts, **self.groups},
             host_vars=self._ask,
             check_mesh_id=identity.load("address").check_mesh_id,
+            node_address=address_of,
         )
 
     def _ask(self, host):
@@ -211,6 +219,36 @@ def test_certificates_hold_the_grants_of_each_authority():
     assert world.plan("x1").certificates == [
         {"authority": "default", "meshes": ["prod"], "bridges": [], "prefixes": ["2001:db8:10::/48", "::/0"]}
     ]
+
+
+def test_a_static_peer_is_declared_and_its_address_granted_to_the_host_that_carries_it_alone():
+    router = {"public_key": ROUTER, "allowed_ips": ["2001:db8:20::/64"]}
+    phones = {"phone": {"public_key": PHONE, "preshared_key": True}, "router": router}
+    world = small(host_vars={"p": {"smegmesh_overrides": {"m": {"static_peers": phones}}}})
+    plan = world.plan("p")
+    assert plan.declarations[0]["static_peers"] == phones
+    (certificate,) = plan.certificates
+    addresses = [f"{address_of('m', key)}/128" for key in (PHONE, ROUTER)]
+    assert certificate["prefixes"] == sorted([*addresses, "2001:db8:20::/64"])
+    assert world.plan("c").certificates[0]["prefixes"] == []
+    world.host_vars["p"]["smegmesh_overrides"]["m"]["static_peers"] = {"phone": {"public_key": "c2hvcnQ="}, "tv": None}
+    assert [problem.split(": not a key")[0] for problem in world.problems("p")] == [
+        "host p, mesh m: public_key of static peer 'phone'",
+        "host p, mesh m: public_key of static peer 'tv'",
+    ]
+
+
+def test_static_peers_of_several_hosts_are_refused():
+    world = small()
+    world.meshes["m"]["settings"] = {"static_peers": {"phone": {"public_key": PHONE}}}
+    (problem,) = world.problems("c")
+    assert problem.startswith("smegmesh_meshes.m.settings.static_peers: several hosts would declare")
+    world = small(groups={"peers": ["p", "q"], "clients": ["c"]})
+    world.meshes["m"]["groups"]["peers"]["static_peers"] = {"phone": {"public_key": PHONE}}
+    (problem,) = world.problems("c")
+    assert problem.startswith("smegmesh_meshes.m.groups.peers.static_peers: several hosts")
+    world.groups["peers"] = ["p"]
+    assert world.plan("p").certificates[0]["prefixes"] == [f"{address_of('m', PHONE)}/128"]
 
 
 def test_a_bridge_within_one_authority_needs_one_certificate():

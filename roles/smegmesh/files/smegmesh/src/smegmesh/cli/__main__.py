@@ -108,6 +108,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="even if members would not learn of it at once")
     command.set_defaults(command=_rotate)
     command = commands.add_parser(
+        "static-peers", parents=[common, socket], help="the peers without an agent that this host carries"
+    )
+    command.add_argument("mesh", nargs="?", help="mesh id")
+    command.set_defaults(command=_static_peers)
+    command = commands.add_parser(
+        "export-client", parents=[common, socket, state], help="the configuration of a static peer, for wg-quick"
+    )
+    command.add_argument("mesh", help="mesh id")
+    command.add_argument("name", help="name of the static peer")
+    command.add_argument("--routes", action="store_true", help="also send what this host uses beyond the mesh")
+    command.add_argument("--preshared-key", action="store_true", help="with the preshared key, a secret; for root")
+    command.add_argument("--output", type=Path, help="a new file for it, of mode 0600")
+    command.set_defaults(command=_export_client)
+    command = commands.add_parser(
+        "preshared-keys",
+        parents=[common, socket, state],
+        help="take the preshared keys with other members that come as JSON on standard input",
+    )
+    command.add_argument("--check", action="store_true", help="say what would change, change nothing")
+    command.set_defaults(command=_preshared_keys)
+    command = commands.add_parser(
         "simulate", parents=[common], help="what a mesh of some size would do: its times and its traffic"
     )
     simulate_options.add_arguments(command)
@@ -135,20 +156,88 @@ def _guard(command: Callable[[argparse.Namespace], Answer], options: argparse.Na
 
 def _status(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
-    from smegmesh.cli.show import status_text
+    from smegmesh.cli.show import collect, status_text
+    from smegmesh.cli.static_peers import static_peers_text
     from smegmesh.control.client import Client
 
-    status = Client(options.socket).status()
-    return status, status_text(status, use_colour())
+    client = Client(options.socket)
+    status = client.status()
+    text = status_text(status, use_colour())
+    if not options.json:
+        static = collect(client, None, client.static_peers)
+        text += f"\n\n{static_peers_text(static, use_colour())}" if any(static.values()) else ""
+    return status, text
 
 
 def _members(options: argparse.Namespace) -> Answer:
     from smegmesh.cli.output import use_colour
-    from smegmesh.cli.show import collect_members, members_text
+    from smegmesh.cli.show import collect, members_text
     from smegmesh.control.client import Client
 
-    members = collect_members(Client(options.socket), options.mesh)
+    client = Client(options.socket)
+    members = collect(client, options.mesh, client.members)
     return members, members_text(members, use_colour())
+
+
+def _static_peers(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import use_colour
+    from smegmesh.cli.show import collect
+    from smegmesh.cli.static_peers import static_peers_text
+    from smegmesh.control.client import Client
+
+    client = Client(options.socket)
+    peers = collect(client, options.mesh, client.static_peers)
+    return peers, static_peers_text(peers, use_colour())
+
+
+def _export_client(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.static_peers import NoExport, export, write_secret
+    from smegmesh.control.client import Client
+    from smegmesh.store.errors import StoreError
+
+    if options.preshared_key and options.output is None and os.geteuid() != 0:
+        raise _Failure(NOT_PERMITTED, "only root sees a preshared key", "", "use sudo")
+    secret, routes = options.preshared_key, options.routes
+    try:
+        text = export(
+            Client(options.socket), options.state, options.mesh, options.name, preshared_key=secret, routes=routes
+        )
+    except NoExport as error:
+        raise _Failure(FAILED, str(error), "", error.fix) from error
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    if options.output is None:
+        return {"config": text}, text
+    try:
+        write_secret(options.output, text)
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "name a new file in a directory that is there"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(options.output), fix) from error
+    return {"file": str(options.output)}, f"written: {options.output}"
+
+
+def _preshared_keys(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli import preshared_keys
+    from smegmesh.control.client import Client
+    from smegmesh.store.errors import StoreError
+
+    try:
+        wanted = preshared_keys.parse_request(_read_input())
+    except preshared_keys.BadRequest as error:
+        raise _Failure(BAD_INPUT, str(error), error.path, error.fix) from error
+    try:
+        changes, reloaded = preshared_keys.apply(wanted, options.state, Client(options.socket), check=options.check)
+    except StoreError as error:
+        raise _Failure(FAILED, str(error)) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "certify the host first, and check its disk; no key was changed"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(error.filename or ""), fix) from error
+    lines = [f"mesh {each.mesh}, with {each.other}: {each.word}" for each in changes] or ["nothing to change"]
+    return preshared_keys.answer(changes, reloaded), "\n".join(lines)
 
 
 def _query(options: argparse.Namespace) -> Answer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smegmesh.cli.output import duration, plain, size, table
 from smegmesh.control.client import Client
 
+Answers = list[dict[str, Any]]
 _STATUS_HEAD = ("MESH", "STATE", "ROLE", "INTERFACE", "PLANE", "ADDRESS", "PORT", "ALIVE", "MUTE", "DOWN", "LEADER")
 _ROUTES_HEAD = ("FROM", "TO MESH", "PREFIX", "THROUGH", "NOTE")
 _MEMBERS_HEAD = ("NAME", "ROLE", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "HOME", "NOTE")
@@ -50,12 +51,12 @@ def _notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     return notes
 
 
-def collect_members(client: Client, mesh: str | None) -> dict[str, list[dict[str, Any]]]:
-    """Members by mesh id: of one mesh, or of all that are not failed."""
+def collect(client: Client, mesh: str | None, ask: Callable[[str], Answers]) -> dict[str, Answers]:
+    """What is said by mesh id: of one mesh, or of all that are not failed."""
     if mesh is not None:
-        return {mesh: client.members(mesh)}
+        return {mesh: ask(mesh)}
     names = [str(each["mesh"]) for each in client.meshes() if each.get("state") != "failed"]
-    return {name: client.members(name) for name in names}
+    return {name: ask(name) for name in names}
 
 
 def members_text(members: Mapping[str, Sequence[Mapping[str, Any]]], colour: bool) -> str:
@@ -73,6 +74,10 @@ def _member_row(member: Mapping[str, Any]) -> tuple[object, ...]:
     notes = [word for word, there in (("this host", member.get("own")), ("leader", member.get("leader"))) if there]
     if member.get("through"):
         notes.append(f"through {member['through']}: its figures")
+    if member.get("preshared_key"):
+        notes.append("preshared key")
+    if member.get("static_peers"):
+        notes.append(f"carries {', '.join(sorted(member['static_peers']))}")
     return (
         f"{member.get('name')}{alias}",
         member.get("role"),

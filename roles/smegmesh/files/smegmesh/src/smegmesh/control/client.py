@@ -43,6 +43,11 @@ class Client:
         answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/members")
         return answer
 
+    def static_peers(self, mesh: str) -> list[dict[str, Any]]:
+        """`types.StaticPeer` of each that the host declares, as plain data; Refused for a mesh the host is not in."""
+        answer: list[dict[str, Any]] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/static_peers")
+        return answer
+
     def query(self, mesh: str, expression: str) -> Any:
         """What a JMESPath expression finds, as plain data; Refused for one that is none, or another mesh."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/query?expression={quote(expression, safe='')}"

@@ -75,6 +75,7 @@ class _Reading:
             web.get("/v1/status", self.status),
             web.get("/v1/meshes", self.meshes),
             web.get("/v1/meshes/{mesh}/members", self.members),
+            web.get("/v1/meshes/{mesh}/static_peers", self.static_peers),
             web.get("/metrics", self.metrics),
             web.get("/v1/meshes/{mesh}/query", self.query),
         ]
@@ -86,9 +87,15 @@ class _Reading:
         return _answer(self._source.status().meshes)
 
     async def members(self, request: web.Request) -> web.Response:
+        return await self._of_mesh(request, self._source.members)
+
+    async def static_peers(self, request: web.Request) -> web.Response:
+        return await self._of_mesh(request, self._source.static_peers)
+
+    async def _of_mesh(self, request: web.Request, ask: Callable[[str], Awaitable[object]]) -> web.Response:
         mesh = request.match_info["mesh"]
         try:
-            return _answer(await self._source.members(mesh))
+            return _answer(await ask(mesh))
         except KeyError:
             return _no_mesh(self._source, mesh)
 

@@ -1,4 +1,4 @@
-"""What the API says, typed. Private keys have no field here, so none can be in an answer.
+"""What the API says, typed. Private and preshared keys have no field here, so none can be in an answer.
 
 Node keys are base64, times seconds, traffic bytes. None stands for "nobody" or
 "not known (yet)".
@@ -84,7 +84,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     `own` marks the host itself. `services` is what it says that it offers, by name. `handshake_age`, `received` and
     `sent` are WireGuard's, of the tunnel that this host's packets to the member take: `through` is the name of the peer
     at its end where that is not the member itself, and the figures are then those of all that goes through it.
-    `handshake_age` is None without a handshake.
+    `handshake_age` is None without a handshake, `preshared_key` says whether that tunnel has one. `static_peers` are
+    the addresses, by name, of those without an agent that the member says it carries.
     """
 
     name: str
@@ -100,11 +101,31 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     backup: str | None = None
     endpoints: list[str] = []
     services: dict[str, str] = {}
+    static_peers: dict[str, str] = {}
     through: str | None = None
+    preshared_key: bool = False
     handshake_age: float | None = None
     received: int = 0
     sent: int = 0
     version: str = ""
+
+
+class StaticPeer(msgspec.Struct, frozen=True, kw_only=True):
+    """A WireGuard peer without an agent that this host declares.
+
+    `problem` says why it is not carried; else the figures are WireGuard's. `endpoint` is where it is now,
+    `preshared_key` whether its tunnel has one.
+    """
+
+    name: str
+    public_key: str
+    address: str
+    problem: str | None = None
+    endpoint: str | None = None
+    preshared_key: bool = False
+    handshake_age: float | None = None
+    received: int = 0
+    sent: int = 0
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +169,9 @@ class StatusSource(Protocol):
 
     async def members(self, mesh: str) -> list[Member]:
         """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
+
+    async def static_peers(self, mesh: str) -> list[StaticPeer]:
+        """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""
 
     async def revoke(self, mesh: str, revocation: bytes) -> Removed:
         """Take a node out as the mesh's authority says; KeyError as above, Rejected if it does not say so."""

@@ -33,6 +33,17 @@ class BridgedRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class PairTags:
+    """What a node says of the preshared keys that it shares with another, each by its tag, newest first.
+
+    It holds those that are `offered`; those that are `accepted` the other one offered, too, as far as it has heard.
+    """
+
+    offered: tuple[bytes, ...] = ()
+    accepted: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The body of an entry.
 
@@ -43,8 +54,9 @@ class Entry:
     `advertise` are prefixes in canonical text, `routes` what a bridge reaches through
     other meshes. Without `masquerade` what goes to these prefixes keeps its source, so
     that all must use one exit. `accept` is what a client's home shall carry for it:
-    prefixes outside the overlay, or `ACCEPT_ALL`. `unknown` holds fields of newer
-    agents, name -> MessagePack value, kept so that they survive.
+    prefixes outside the overlay, or `ACCEPT_ALL`. `static_peers` are the public keys, by name, of WireGuard
+    peers without an agent that a peer carries; `preshared` is by the name of the other node. `unknown` holds
+    fields of newer agents, name -> MessagePack value, kept so that they survive.
     """
 
     name: str
@@ -63,5 +75,7 @@ class Entry:
     routes: tuple[BridgedRoute, ...] = ()
     masquerade: bool = True
     accept: tuple[str, ...] = ()
+    static_peers: Mapping[str, bytes] = field(default_factory=dict)
+    preshared: Mapping[str, PairTags] = field(default_factory=dict)
     agent: str = ""
     unknown: Mapping[str, bytes] = field(default_factory=dict)

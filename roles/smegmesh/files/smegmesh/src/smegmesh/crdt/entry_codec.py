@@ -15,6 +15,8 @@
 | `p` | array of [prefix or nil, array of mesh ids] | `routes` |
 | `m` | boolean | `masquerade` |
 | `c` | array of text, canonical prefixes or `*` | `accept` |
+| `t` | map of text to 32 bytes | `static_peers` |
+| `y` | map of text to [array of tags offered, array of tags accepted], 8 bytes each | `preshared` |
 | `w` | text | `agent` |
 
 What is at its default is left out. Every other field belongs to a newer agent: it is
@@ -31,7 +33,7 @@ from typing import Annotated
 
 import msgspec
 
-from smegmesh.crdt.entry import ACCEPT_ALL, MAX_PATH, BridgedRoute, Entry, Role
+from smegmesh.crdt.entry import ACCEPT_ALL, MAX_PATH, BridgedRoute, Entry, PairTags, Role
 from smegmesh.crdt.record import KEY_SIZE, MAX_BODY, Kind, RecordError, unpack
 from smegmesh.identity.address import check_mesh_id
 from smegmesh.identity.grant import check_node_name
@@ -40,6 +42,10 @@ from smegmesh.identity.possession import PROOF_LENGTH
 MAX_ROUTES = 256
 MAX_SERVICES = 64
 MAX_ENDPOINTS = 16  # of a kind
+MAX_STATIC_PEERS = 64
+MAX_PAIRS = 64  # with a preshared key
+MAX_TAGS = 4  # of a pair
+TAG_SIZE = 8
 MAX_ALIAS = 63
 MAX_TEXT = 255  # bytes of a description, agent version or a service's value
 MAX_DEPTH = 8
@@ -49,6 +55,8 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?", re.
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+_Tag = Annotated[bytes, msgspec.Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)]
+_TagList = Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=MAX_TAGS)]
 _Addresses = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
 
 _FIELDS = {
@@ -68,6 +76,8 @@ _FIELDS = {
     "routes": "p",
     "masquerade": "m",
     "accept": "c",
+    "static_peers": "t",
+    "preshared": "y",
     "agent": "w",
 }
 
@@ -75,6 +85,11 @@ _FIELDS = {
 class _Route(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     prefix: str | None
     path: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_PATH)]
+
+
+class _Tags(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    offered: _TagList
+    accepted: _TagList
 
 
 class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -94,9 +109,14 @@ class _Body(msgspec.Struct, rename=_FIELDS, frozen=True, omit_defaults=True, kw_
     routes: Annotated[tuple[_Route, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
     masquerade: bool = True
     accept: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ROUTES)] = ()
+    static_peers: Annotated[dict[str, _Key], msgspec.Meta(max_length=MAX_STATIC_PEERS)] = msgspec.field(
+        default_factory=dict
+    )
+    preshared: Annotated[dict[str, _Tags], msgspec.Meta(max_length=MAX_PAIRS)] = msgspec.field(default_factory=dict)
     agent: str = ""
 
 
+_COMPOSED = ("services", "routes", "static_peers", "preshared")
 _KNOWN = frozenset(_FIELDS.values())
 _encoder = msgspec.msgpack.Encoder()
 _known_decoder = msgspec.msgpack.Decoder(_Body)
@@ -110,8 +130,10 @@ def encode_entry(entry: Entry) -> bytes:
     if clash:
         raise RecordError(f"entry: {sorted(clash)} are no unknown fields")
     known = _Body(
-        **{name: getattr(entry, name) for name in _FIELDS if name not in ("services", "routes")},
+        **{name: getattr(entry, name) for name in _FIELDS if name not in _COMPOSED},
         services=dict(sorted(entry.services.items())),
+        static_peers=dict(sorted(entry.static_peers.items())),
+        preshared={name: _Tags(tags.offered, tags.accepted) for name, tags in sorted(entry.preshared.items())},
         routes=tuple(_Route(route.prefix, route.path) for route in entry.routes),
     )
     fields = _field_decoder.decode(_encoder.encode(known))
@@ -130,8 +152,9 @@ def decode_entry(body: bytes) -> Entry:
     if _encoder.encode(fields) != body:
         raise RecordError("entry: a field is there twice, or the map is not in canonical MessagePack")
     entry = Entry(
-        **{name: getattr(known, name) for name in _FIELDS if name != "routes"},
+        **{name: getattr(known, name) for name in _FIELDS if name not in ("routes", "preshared")},
         routes=tuple(BridgedRoute(route.path, route.prefix) for route in known.routes),
+        preshared={name: PairTags(tags.offered, tags.accepted) for name, tags in known.preshared.items()},
         unknown={name: _bounded(name, bytes(raw)) for name, raw in fields.items() if name not in _KNOWN},
     )
     _check(entry)
@@ -161,6 +184,9 @@ def _check(entry: Entry) -> None:
         _check_route(route)
     if len(set(entry.routes)) != len(entry.routes):
         raise RecordError("entry: a route is there twice")
+    _check_static_peers(entry)
+    for name, tags in entry.preshared.items():
+        _check_pair(name, tags)
     for accepted in entry.accept:
         if accepted != ACCEPT_ALL:
             _check_prefix(accepted)
@@ -191,6 +217,25 @@ def _check_services(services: Mapping[str, str]) -> None:
         if not _LABEL.fullmatch(name):
             raise RecordError(f"entry: service {name!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
         _check_text(f"service {name}", value)
+
+
+def _check_static_peers(entry: Entry) -> None:
+    if entry.static_peers and entry.role is Role.CLIENT:
+        raise RecordError("entry: a client carries nobody, and so no static peers")
+    for name in entry.static_peers:
+        if not _LABEL.fullmatch(name):
+            raise RecordError(f"entry: static peer {name!r} is no DNS label (a-z, 0-9, '-'; at most {MAX_ALIAS})")
+    if len(set(entry.static_peers.values())) != len(entry.static_peers):
+        raise RecordError("entry: two static peers have one key")
+
+
+def _check_pair(other: str, tags: PairTags) -> None:
+    try:
+        check_node_name(other)
+    except ValueError as error:
+        raise RecordError(f"entry: preshared keys: {error}") from error
+    if not set(tags.accepted) <= set(tags.offered):
+        raise RecordError(f"entry: accepts a preshared key with {other} that it does not offer")
 
 
 def _check_endpoint(field: str, text: str) -> None:

@@ -14,6 +14,7 @@ from smegmesh.crdt.entry_codec import decode_entry
 from smegmesh.crdt.order import Order
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.verdict import Accusation, decode_verdict
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Grant, NodeCertificate
 from smegmesh.identity.possession import proves
 
@@ -88,3 +89,8 @@ def _check_grant(entry: Entry, mesh_id: str, grant: Grant) -> None:
     for prefix in entry.advertise:
         if not grant.allows_prefix(prefix):
             raise RecordError(f"the certificate of {grant.node_name} does not grant to advertise {prefix}", "grant")
+    for name, key in entry.static_peers.items():
+        address = node_address(mesh_id, key)
+        if not grant.allows_address(address):
+            what = f"the certificate of {grant.node_name} does not grant to carry static peer {name} ({address})"
+            raise RecordError(what, "grant")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smegmesh.declaration import Declaration
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, certificate_der
 from smegmesh.identity.grant import Grant
 from smegmesh.identity.keys import encode_key, same_key
@@ -43,6 +44,7 @@ def load_credentials(directory: Path, declaration: Declaration, keys: HostKeys) 
     try:
         certificate = authority.verify(certificate_der(certificate_pem))
         _check_binding(certificate, keys)
+        _check_static_peers(declaration, keys)
         _check_grant(certificate.grant, declaration)
     except CertificateError as error:
         raise CredentialError(f"{certificate_file}: {error}: {_CERTIFY}") from None
@@ -54,6 +56,13 @@ def _check_binding(certificate: NodeCertificate, keys: HostKeys) -> None:
         raise CertificateError("the certificate is not for this host's identity key")
     if not same_key(certificate.grant.node_key, keys.node_key):
         raise CertificateError(f"the certificate is not for this host's node key {encode_key(keys.node_key)}")
+
+
+def _check_static_peers(declaration: Declaration, keys: HostKeys) -> None:
+    for peer in declaration.static_peers:
+        if same_key(peer.public_key, keys.node_key):
+            what = f"static peer {peer.name} has the key of this host itself"
+            raise CredentialError(f"{declaration.file}: {what}: give it a key of its own")
 
 
 def _check_grant(grant: Grant, declaration: Declaration) -> None:
@@ -68,6 +77,11 @@ def _check_grant(grant: Grant, declaration: Declaration) -> None:
             where = declaration.file_of(prefix)
             remedy = "" if where == declaration.file else " (declare it in the inventory too, or take it out there)"
             raise CertificateError(f"the certificate does not let {name} advertise {prefix}, as {where} says{remedy}")
+    for peer in declaration.static_peers:
+        address = node_address(mesh, peer.public_key)
+        if not grant.allows_address(address):
+            what = f"static peer {peer.name} ({address}), as {declaration.file} says"
+            raise CertificateError(f"the certificate does not let {name} carry {what}")
 
 
 def _read(path: Path) -> bytes:

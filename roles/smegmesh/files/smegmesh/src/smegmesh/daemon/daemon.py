@@ -26,7 +26,7 @@ from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.opening import Opening
-from smegmesh.daemon.report import member_reports, mesh_report, mesh_state
+from smegmesh.daemon.report import member_reports, mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
@@ -40,6 +40,8 @@ from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
 from smegmesh.store import Device, Store, StoreDamaged, StoreError
 from smegmesh.store.keys import HostKeys, rotate_tunnel_key
+from smegmesh.store.pair_keys import Keys, load_pair_keys
+from smegmesh.store.static_keys import drop_static_keys
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError
@@ -84,6 +86,7 @@ class Daemon:
         self.stopping = asyncio.Event()
         self.failure: StoreDamaged | None = None
         self._settings = settings
+        self._pair_keys: Keys = {}
         self._started = loop.time()
         self._started_wall = time.time()
         self._problem = problem
@@ -196,6 +199,12 @@ class Daemon:
         device = await running.interface.state()
         return member_reports(running.view(), running.declaration.role, device)
 
+    async def static_peers(self, mesh: str) -> list[types.StaticPeer]:
+        """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""
+        running = self._meshes[mesh]
+        device = await running.interface.state()
+        return static_peer_reports(running.view(), running.declaration.static_peers, device)
+
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""
         return removals.revoke(self._meshes[mesh], revocation)
@@ -253,9 +262,17 @@ class Daemon:
                 self._note(bad.mesh, bad.error)
             # Where a directory cannot be read, nobody knows what is declared: everything stays.
             known = all(bad.mesh for bad in loaded.errors)
+            await self._read_pair_keys()
             changed = await self._follow({declared.mesh: declared for declared in loaded.declarations}, known)
             await self._settle(changed)
         return types.Reloaded(changed=sorted(changed), problems=self._all_problems())
+
+    async def _read_pair_keys(self) -> None:
+        """Where they cannot be read, those that are in use stay."""
+        try:
+            self._pair_keys = await asyncio.to_thread(load_pair_keys, self._host.directories.state)
+        except StoreError as error:
+            self._note("", error)
 
     def _note(self, mesh: str, error: Exception | str) -> None:
         """Keep a problem of a mesh, or of the host where that is empty, until the next reload."""
@@ -312,10 +329,11 @@ class Daemon:
 
     def _start_or_update(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
         running = self._meshes.get(declaration.mesh)
+        pair_keys = self._pair_keys.get(declaration.mesh, {})
         if running is not None:
-            return running.update(declaration, credentials)
+            return running.update(declaration, credentials, pair_keys)
         log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
-        mesh = Mesh(self._host, declaration, port, credentials, self._interfaces_changed, log)
+        mesh = Mesh(self._host, declaration, port, credentials, pair_keys, self._interfaces_changed, log)
         mesh.start()
         self._meshes[declaration.mesh] = mesh
         return True
@@ -380,6 +398,7 @@ class Daemon:
                     taken_down.add(device.name)
                 if undeclared:
                     self._forget(device.mesh)
+                    self._forget_static_keys(device.mesh)
         return taken_down
 
     def _device_of(self, declaration: Declaration) -> str:
@@ -400,6 +419,12 @@ class Daemon:
         try:
             self._host.store.forget(mesh)
         except StoreError as error:
+            self._note("", error)
+
+    def _forget_static_keys(self, mesh: str) -> None:
+        try:
+            drop_static_keys(self._host.directories.state, mesh, ())
+        except OSError as error:
             self._note("", error)
 
     async def _settle(self, changed: Collection[str]) -> None:

@@ -13,15 +13,17 @@ from smegmesh.daemon.host import Host
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.resolver import outside
 from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.static_peers import prepare_static_peers
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PlaneError
 from smegmesh.dataplane.reconcile import Reconciler
 from smegmesh.dataplane.system import mesh_mtu
-from smegmesh.declaration import Declaration
+from smegmesh.declaration import Declaration, StaticPeer
 from smegmesh.gossip.view import View
 from smegmesh.routing.endpoints import FAMILIES
 from smegmesh.routing.plan import Allowed, LocalPolicy, PeerPlan, Plan, PlanChange
 from smegmesh.routing.planner import Planner
+from smegmesh.routing.preshared import Keyring
 from smegmesh.routing.tables import MARK
 from smegmesh.store import Device, StoreError
 
@@ -56,6 +58,7 @@ class Interface:
         on_rotated: Callable[[Collection[bytes]], None],
         log: NodeLogger,
         prepare: Callable[[], Awaitable[None]],
+        keyring: Keyring,
     ) -> None:
         self.device = declaration.interface
         self.port = port
@@ -65,7 +68,10 @@ class Interface:
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
         self._declared_mtu = declaration.mtu
-        self._policy = LocalPolicy(declaration.role, declaration.keepalive)  # families: of the last look
+        self._policy = LocalPolicy(
+            declaration.role, declaration.keepalive, keyring=keyring
+        )  # families: of the last look
+        self._static_peers: tuple[StaticPeer, ...] | None = declaration.static_peers  # None once they are in the policy
         self._view = view
         self._allowed = allowed
         self._on_up = on_up
@@ -106,9 +112,15 @@ class Interface:
         self._task = asyncio.create_task(self._run(), name=f"interface {self.device}")
 
     def follow(self, declaration: Declaration) -> None:
-        """Take what a running interface can take: the keepalive."""
+        """Take what a running interface can take: the keepalive, and static peers."""
         self._policy = replace(self._policy, role=declaration.role, keepalive=declaration.keepalive)
+        self._static_peers = declaration.static_peers
         self._idle.clear()
+        self._dirty.set()
+
+    def take_keyring(self, keyring: Keyring) -> None:
+        """Take the preshared keys that this node shares with others now."""
+        self._policy = replace(self._policy, keyring=keyring)
         self._dirty.set()
 
     def view_changed(self) -> None:
@@ -202,6 +214,8 @@ class Interface:
                 await self._drop_if_gone()
             if checking or self._reconciler is None:
                 await self._look_at_families()
+            if self._static_peers is not None:
+                await self._take_static_peers(self._static_peers)
             if self._reconciler is None:
                 await self._bring_up()
             else:
@@ -229,6 +243,13 @@ class Interface:
         meshes = {self.device, *(device.name for device in self._host.store.devices())}
         families = await in_thread(self._host.system.families, meshes)
         self._policy = replace(self._policy, families=families or FAMILIES)
+
+    async def _take_static_peers(self, declared: tuple[StaticPeer, ...]) -> None:
+        """With their preshared keys, which are made where they are missing."""
+        ready = await in_thread(prepare_static_peers, self._host.directories.state, self._record.mesh, declared)
+        self._policy = replace(self._policy, static_peers=ready)
+        if self._static_peers is declared:
+            self._static_peers = None
 
     async def _bring_up(self) -> None:
         if not self._prepared and not await in_thread(self._exists):

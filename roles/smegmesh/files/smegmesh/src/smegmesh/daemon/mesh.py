@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
 from random import SystemRandom
 from typing import Any
@@ -36,10 +36,12 @@ from smegmesh.identity.revocation import read_revocation
 from smegmesh.routing.choices import Joined
 from smegmesh.routing.host import Place
 from smegmesh.routing.offers import DEFAULT, Accepted
+from smegmesh.routing.preshared import Pairs, make_keyring
 from smegmesh.routing.reach import Reach
 from smegmesh.transport.dialling import parse_address
 from smegmesh.transport.tls import MeshTls
 
+PairKeys = Mapping[str, tuple[bytes, ...]]
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
@@ -58,6 +60,7 @@ _RESTARTING = (
 class Mesh:
     """Runs one declared mesh. Made without effect; ValueError if the declaration says what no entry may.
 
+    `pair_keys` are the preshared keys with other members, by name, newest first.
     `on_up` is called when its interface has come up.
     """
 
@@ -67,6 +70,7 @@ class Mesh:
         declaration: Declaration,
         port: int,
         credentials: Credentials,
+        pair_keys: PairKeys,
         on_up: Callable[[], None],
         log: NodeLogger,
     ) -> None:
@@ -92,6 +96,9 @@ class Mesh:
         self._sessions = SilentSessions()
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine = self._make_engine()
+        self._pair_keys = pair_keys
+        keyring = make_keyring(self.mesh_id, credentials.certificate.grant.node_name, pair_keys)
+        self._pairs = Pairs(keyring, self.engine.view())
         environment = hook_environment(declaration, port, credentials.certificate.grant.node_name, host.keys.node_key)
         self.hooks = Hooks(declaration, environment, host.run_hook, log)
         self.interface = Interface(
@@ -105,6 +112,7 @@ class Mesh:
             self._rotated,
             log,
             self.hooks.prepare,
+            keyring,
         )
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
@@ -138,7 +146,8 @@ class Mesh:
         revoked = _REVOKED if self.revoked else None
         unfound = self._discovery.problem if self._discovery is not None and not self.declaration.endpoint else None
         own = (self._effects.problem, self._probe_problem, self._speak_problem)
-        return [problem for problem in (revoked, *own, unfound, *self.hooks.problems) if problem]
+        found = (revoked, *own, unfound, *self.hooks.problems, *self._pairs.problems)
+        return [problem for problem in found if problem]
 
     @property
     def pace(self) -> float:
@@ -181,7 +190,7 @@ class Mesh:
         """Whether they share an authority with the mesh, as while one takes over; else it is another mesh."""
         return bool(credentials.authority.fingerprints & self._credentials.authority.fingerprints)
 
-    def update(self, declaration: Declaration, credentials: Credentials) -> bool:
+    def update(self, declaration: Declaration, credentials: Credentials, pair_keys: PairKeys) -> bool:
         """Follow what needs no restart; whether the declaration differs. New links use new credentials, old ones stay.
 
         Raises TlsSettingsError or ValueError, and then goes on as it was.
@@ -191,6 +200,8 @@ class Mesh:
             self._credentials = credentials
             self._input(self.engine.set_certificate, credentials.certificate)
             self._replaced()
+        if pair_keys != self._pair_keys:
+            self._take_pair_keys(pair_keys)
         if declaration == self.declaration:
             return False
         before, self.declaration = self.declaration, declaration
@@ -205,6 +216,19 @@ class Mesh:
             self._change_upstream()
         self._replaced()
         return True
+
+    def _take_pair_keys(self, pair_keys: PairKeys) -> None:
+        keyring = make_keyring(self.mesh_id, self._credentials.certificate.grant.node_name, pair_keys)
+        self._pair_keys, self._pairs = pair_keys, Pairs(keyring, self.view())
+        self.interface.take_keyring(keyring)
+        self._speak()
+
+    def _follow_pairs(self) -> None:
+        """Accept in the own entry what others offer by now."""
+        before = self._pairs.said()
+        self._pairs.follow(self.view())
+        if self._pairs.said() != before:
+            self._speak()
 
     async def stop(self, *, leave: bool) -> None:
         """End, and tell the others whether it is for good or a restart. The interface stays as it is."""
@@ -240,6 +264,9 @@ class Mesh:
         mute = sorted(member.entry.name for member in others if member.liveness is Liveness.MUTE)
         if mute:
             return f"in mesh {self.mesh_id} the agents of {', '.join(mute)} do not answer"
+        if self.declaration.static_peers:
+            named = ", ".join(peer.name for peer in self.declaration.static_peers)
+            return f"in mesh {self.mesh_id} nobody tells static peers ({named}), whose configuration has the key"
         if not self.engine.links() and any(member.liveness is Liveness.ALIVE for member in others):
             return f"mesh {self.mesh_id} is not linked with anybody"
         return None if self.writes else f"what mesh {self.mesh_id} says cannot be written down"
@@ -371,6 +398,7 @@ class Mesh:
             self._watch()
         elif isinstance(event, ViewChanged):
             self.interface.view_changed()
+            self._follow_pairs()
             self._replaced()
             self._look(unless_found=True)  # who it is that said something of this host may be known only now
         elif isinstance(event, Observed):
@@ -393,6 +421,7 @@ class Mesh:
                 accepted=_accepted(self.declaration),
                 advertised=frozenset(self._advertised()),
                 unreachable=self._exits.unreachable,
+                behind=frozenset(prefix for peer in self.declaration.static_peers for prefix in peer.allowed_ips),
             ),
             masquerade=self.declaration.masquerade,
         )
@@ -648,6 +677,8 @@ class Mesh:
             routes=self._announced if declaration.bridge else (),
             masquerade=declaration.masquerade,
             accept=_accept(declaration) if declaration.role is Role.CLIENT else (),
+            preshared=self._pairs.said(),
+            static_peers={peer.name: peer.public_key for peer in declaration.static_peers},
             agent=smegmesh.__version__,
         )
 

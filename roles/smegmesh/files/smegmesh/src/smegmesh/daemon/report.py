@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Literal
 
 from smegmesh.control import types
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.routes import Routes
-from smegmesh.dataplane.plane import DeviceState
+from smegmesh.dataplane.plane import DeviceState, PeerState
+from smegmesh.declaration import HostPort, StaticPeer
+from smegmesh.declaration.choose import FIRST_PORT
 from smegmesh.gossip.view import Liveness, Member, View
+from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.host import network_of
 from smegmesh.routing.plan import way_to
+from smegmesh.routing.static_peers import StaticPeers
 
 _BAD = "bad."
 State = Literal["up", "starting", "failed"]
@@ -26,7 +31,8 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> 
     links = len(mesh.engine.links())
     alone = f"no link to anybody: {mesh.dial_problem}" if not links and mesh.dial_problem else None
     refused = routes.offers(mesh.mesh_id).refused.values()
-    problems = [each for each in (mesh.interface.problem, *mesh.problems, problem, *refused) if each]
+    lost = [report.problem for report in static_peer_reports(view, mesh.declaration.static_peers, None)]
+    problems = [each for each in (mesh.interface.problem, *mesh.problems, problem, *refused, *lost) if each]
     return types.Mesh(
         mesh=mesh.mesh_id,
         state=mesh_state(mesh),
@@ -92,12 +98,63 @@ def _member_report(view: View, role: Role, member: Member, device: DeviceState |
         backup=_name(view, entry.backup),
         endpoints=list(entry.endpoints),
         services=dict(entry.services),
+        static_peers={name: str(node_address(view.mesh_id, key)) for name, key in entry.static_peers.items()},
         through=carrier.entry.name if carrier.node_key != member.node_key else None,
-        handshake_age=max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None,
+        preshared_key=peer is not None and peer.preshared_key is not None,
+        handshake_age=_handshake_age(peer),
         received=peer.received if peer is not None else 0,
         sent=peer.sent if peer is not None else 0,
         version=entry.agent,
     )
+
+
+def static_peer_reports(
+    view: View, declared: Collection[StaticPeer], device: DeviceState | None
+) -> list[types.StaticPeer]:
+    """The static peers that this node declares, in their order, with what its device knows of them.
+
+    O(members), if there are any.
+    """
+    if not declared:
+        return []
+    claims = StaticPeers(view)
+    return [_static_peer_report(view, claims, peer, device) for peer in declared]
+
+
+def _static_peer_report(
+    view: View, claims: StaticPeers, declared: StaticPeer, device: DeviceState | None
+) -> types.StaticPeer:
+    problem = _not_carried(view, claims, declared)
+    peer = device.peers.get(declared.public_key) if device is not None and problem is None else None
+    return types.StaticPeer(
+        name=declared.name,
+        public_key=encode_key(declared.public_key),
+        address=str(node_address(view.mesh_id, declared.public_key)),
+        problem=problem,
+        endpoint=HostPort(*peer.endpoint).text(FIRST_PORT) if peer is not None and peer.endpoint else None,
+        preshared_key=peer is not None and peer.preshared_key is not None,
+        handshake_age=_handshake_age(peer),
+        received=peer.received if peer is not None else 0,
+        sent=peer.sent if peer is not None else 0,
+    )
+
+
+def _not_carried(view: View, claims: StaticPeers, declared: StaticPeer) -> str | None:
+    """Why this node does not carry a static peer that it declares, whose address has one owner in the mesh."""
+    if declared.public_key in view.members:
+        return (
+            f"static peer {declared.name} is {_name(view, declared.public_key)}, a member itself: take one of them out"
+        )
+    carrier = claims.carrier(view, declared.public_key)
+    if carrier in (view.node_key, None):
+        return None
+    return (
+        f"static peer {declared.name} is declared by {_name(view, carrier)}, too, which carries it: let one declare it"
+    )
+
+
+def _handshake_age(peer: PeerState | None) -> float | None:
+    return max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None
 
 
 def mesh_state(mesh: Mesh) -> State:

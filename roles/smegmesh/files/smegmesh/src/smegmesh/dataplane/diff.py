@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from smegmesh.dataplane.peer_table import PeerTable
-from smegmesh.dataplane.plane import Endpoint, PeerChange, PeerState
+from smegmesh.dataplane.plane import NO_PRESHARED_KEY, Endpoint, PeerChange, PeerState
 from smegmesh.routing.plan import PeerPlan
 
 #: Seconds without a handshake after which a session is over, whoever uses it (Reject-After-Time, whitepaper 6.1).
@@ -89,7 +89,13 @@ def _all(wanted: Mapping[bytes, WantedPeer], held: PeerTable) -> Iterable[bytes]
 
 
 def _addition(key: bytes, aim: WantedPeer) -> PeerChange:
-    return PeerChange(key, endpoint=aim.endpoint, allowed_ips=aim.plan.allowed_ips, keepalive=aim.plan.keepalive)
+    return PeerChange(
+        key,
+        endpoint=aim.endpoint,
+        allowed_ips=aim.plan.allowed_ips,
+        keepalive=aim.plan.keepalive,
+        preshared_key=aim.plan.preshared_key,
+    )
 
 
 def _update(key: bytes, aim: WantedPeer, held: PeerState, now: float | None) -> PeerChange:
@@ -100,7 +106,12 @@ def _update(key: bytes, aim: WantedPeer, held: PeerState, now: float | None) -> 
         endpoint=_endpoint_to_set(aim, held, now),
         allowed_ips=None if aim.plan.allowed_ips <= held.allowed_ips else aim.plan.allowed_ips,
         keepalive=None if aim.plan.keepalive == held.keepalive else aim.plan.keepalive,
+        preshared_key=_key_to_set(aim.plan.preshared_key, held.preshared_key),
     )
+
+
+def _key_to_set(wanted: bytes | None, held: bytes | None) -> bytes | None:
+    return None if wanted == held else wanted or NO_PRESHARED_KEY
 
 
 def _endpoint_to_set(aim: WantedPeer, held: PeerState, now: float | None) -> Endpoint | None:

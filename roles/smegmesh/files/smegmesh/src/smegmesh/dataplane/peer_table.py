@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from smegmesh.dataplane.plane import Network, PeerChange, PeerState
+from smegmesh.dataplane.plane import Network, PeerChange, PeerState, held_key
 
 _NEW = PeerState(endpoint=None, allowed_ips=frozenset(), keepalive=0)
 
@@ -46,6 +46,7 @@ class PeerTable:
             endpoint=before.endpoint if change.endpoint is None else change.endpoint,
             allowed_ips=allowed,
             keepalive=before.keepalive if change.keepalive is None else change.keepalive,
+            preshared_key=before.preshared_key if change.preshared_key is None else held_key(change.preshared_key),
         )
 
     def _give(self, networks: Iterable[Network], key: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 Network = IPv4Network | IPv6Network
 Endpoint = tuple[str, int]
+NO_PRESHARED_KEY = bytes(32)
 
 
 class PlaneError(Exception):
@@ -30,7 +31,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """A peer as the device holds it. handshake is seconds since the epoch, None for never."""
+    """A peer as the device holds it. handshake is seconds since the epoch, None for never; the key is in no repr."""
 
     endpoint: Endpoint | None
     allowed_ips: frozenset[Network]
@@ -38,6 +39,7 @@ class PeerState:
     handshake: float | None = None
     received: int = 0
     sent: int = 0
+    preshared_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class PeerChange:
     """One step of a diff; what is None stays as it is.
 
     `remove` alone takes the peer away. `add` is False for a change of a peer that
-    must exist already (WireGuard's update-only). `allowed_ips` replaces the whole set.
+    must exist already (WireGuard's update-only). `allowed_ips` replaces the whole set. A preshared key of zeros
+    is none (`NO_PRESHARED_KEY`).
     """
 
     key: bytes
@@ -65,6 +68,11 @@ class PeerChange:
     allowed_ips: frozenset[Network] | None = None
     keepalive: int | None = None
     preshared_key: bytes | None = field(default=None, repr=False)
+
+
+def held_key(preshared_key: bytes) -> bytes | None:
+    """A preshared key as WireGuard writes it: None for its zeros."""
+    return None if preshared_key == NO_PRESHARED_KEY else preshared_key
 
 
 class Plane(Protocol):

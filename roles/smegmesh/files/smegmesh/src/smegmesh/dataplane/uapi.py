@@ -17,6 +17,7 @@ from smegmesh.dataplane.plane import (
     PeerChange,
     PeerState,
     PlaneError,
+    held_key,
 )
 from smegmesh.identity.keys import public_key
 
@@ -128,4 +129,5 @@ def _parse_peer(fields: list[tuple[str, str]]) -> PeerState:
         handshake=handshake or None,
         received=int(single.get("rx_bytes", "0")),
         sent=int(single.get("tx_bytes", "0")),
+        preshared_key=held_key(bytes.fromhex(single.get("preshared_key", _NO_KEY))),
     )

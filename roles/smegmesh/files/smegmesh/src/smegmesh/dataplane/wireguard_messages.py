@@ -14,7 +14,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
 
 from smegmesh.dataplane.netlink import NESTED, attribute, attributes, batches
-from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, Network, PeerChange, PeerState
+from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, Network, PeerChange, PeerState, held_key
 
 FAMILY = "wireguard"
 VERSION = 1
@@ -201,6 +201,7 @@ def _peer_state(parts: dict[int, memoryview], networks: list[Network]) -> PeerSt
         handshake=seconds + nanoseconds / 1e9 if seconds or nanoseconds else None,
         received=number(_RECEIVED, _U64),
         sent=number(_SENT, _U64),
+        preshared_key=held_key(bytes(parts[_PRESHARED_KEY])) if _PRESHARED_KEY in parts else None,
     )
 
 

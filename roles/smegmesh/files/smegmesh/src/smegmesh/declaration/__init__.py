@@ -16,6 +16,7 @@ from smegmesh.declaration.values import (
     HostPort,
     Prefix,
     Service,
+    StaticPeer,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MeshError",
     "Prefix",
     "Service",
+    "StaticPeer",
     "choose_ports",
     "default_interface",
     "load_agent",

@@ -25,9 +25,11 @@ from smegmesh.declaration.values import (
     Hook,
     HostPort,
     Prefix,
+    StaticPeer,
 )
 from smegmesh.identity.address import check_mesh_id, mesh_prefix
 from smegmesh.identity.grant import check_node_name
+from smegmesh.identity.keys import decode_key
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _MAX_DESCRIPTION = 255
@@ -90,6 +92,8 @@ def parse_declaration(document: Document) -> Declaration:
         raise DeclarationError(document.file, "description", what, "shorten it")
     endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
     accepted = data.get("accept_routes", [])
+    advertised = parse_advertised(document, mesh, data.get("advertise", []))
+    static_peers = _static_peers(document, mesh, data.get("static_peers", {}), advertised)
     accept_all = accepted == _ALL
     return Declaration(
         file=document.file,
@@ -99,10 +103,11 @@ def parse_declaration(document: Document) -> Declaration:
         interface=data.get("interface") or default_interface(mesh),
         endpoint=endpoint,
         bootstrap=_bootstrap(document, data.get("bootstrap", [])),
-        advertise=parse_advertised(document, mesh, data.get("advertise", [])),
+        advertise=(*advertised, *(prefix for peer in static_peers for prefix in peer.allowed_ips)),
         health=_health(document, mesh, data),
         accept_routes=() if accept_all else _accepted(document, accepted),
         accept_all=accept_all,
+        static_peers=static_peers,
         pre_up=_hook(document, "pre_up", data),
         post_up=_hook(document, "post_up", data),
         pre_down=_hook(document, "pre_down", data),
@@ -131,6 +136,9 @@ def _check_role(document: Document, role: Role, data: Mapping[str, Any]) -> None
     if role is Role.CLIENT and data.get("bridge"):
         what = "a client cannot be a bridge: bridges forward for others"
         raise DeclarationError(document.file, "bridge", what, "make it `role: peer` or `bridge: false`")
+    if role is Role.CLIENT and data.get("static_peers"):
+        what = "a client carries no static peers: all it sends goes through its home"
+        raise DeclarationError(document.file, "static_peers", what, "declare them on a peer")
 
 
 def _hook(document: Document, hook: Hook, data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,6 +157,45 @@ def _bootstrap(document: Document, items: Iterable[Mapping[str, str]]) -> tuple[
         Bootstrap(item["name"], _host_port(document, f"bootstrap[{index}].address", item["address"]).text(LINK_PORT))
         for index, item in enumerate(items)
     )
+
+
+def _static_peers(
+    document: Document, mesh: str, items: Mapping[str, Mapping[str, Any]], advertised: Iterable[Prefix]
+) -> tuple[StaticPeer, ...]:
+    peers: list[StaticPeer] = []
+    owners = dict.fromkeys(advertised, "`advertise`")
+    for name, item in sorted(items.items()):
+        where = f"static_peers.{name}"
+        try:
+            key = decode_key(item["public_key"])
+        except ValueError as error:
+            raise _from_identity(document, f"{where}.public_key", error) from None
+        twin = next((peer.name for peer in peers if peer.public_key == key), None)
+        if twin is not None:
+            what = f"is the key of static peer {twin} too, and an address has one owner"
+            raise DeclarationError(document.file, f"{where}.public_key", what, "give each its own key")
+        endpoint = _host_port(document, f"{where}.endpoint", item["endpoint"]) if "endpoint" in item else None
+        behind = _behind(document, mesh, f"{where}.allowed_ips", item.get("allowed_ips", []), owners)
+        owners |= dict.fromkeys(behind, f"static peer {name}")
+        has_key = item.get("preshared_key", False)
+        peers.append(StaticPeer(name, key, endpoint, item.get("keepalive", 0), has_key, behind))
+    return tuple(peers)
+
+
+def _behind(
+    document: Document, mesh: str, where: str, items: Iterable[str], owners: Mapping[Prefix, str]
+) -> tuple[Prefix, ...]:
+    """The prefixes behind a static peer; `owners` says whose those before are, none of which they may overlap."""
+    prefixes = parse_advertised(document, mesh, items, where)
+    for index, prefix in enumerate(prefixes):
+        if prefix == _DEFAULT_ROUTE:
+            what = "`::/0` would lead all that this host sends to a static peer"
+            raise DeclarationError(document.file, f"{where}[{index}]", what, "name the networks behind it")
+        taken = next((other for other in owners if other != _DEFAULT_ROUTE and other.overlaps(prefix)), None)
+        if taken is not None:
+            what = f"`{prefix}` overlaps {taken} of {owners[taken]}, and an address has one owner"
+            raise DeclarationError(document.file, f"{where}[{index}]", what, "let one of them have it")
+    return prefixes
 
 
 def _host_port(document: Document, where: str, text: str) -> HostPort:
@@ -192,14 +239,16 @@ def _is_address(host: str) -> bool:
     return not (address.is_unspecified or address.is_multicast or scoped)
 
 
-def parse_advertised(document: Document, mesh: str, items: Iterable[str]) -> tuple[Prefix, ...]:
+def parse_advertised(
+    document: Document, mesh: str, items: Iterable[str], where: str = "advertise"
+) -> tuple[Prefix, ...]:
     """The prefixes of a document's key `advertise`; DeclarationError for one that no exit of the mesh leads to."""
-    prefixes = _prefixes(document, "advertise", items)
+    prefixes = _prefixes(document, where, items)
     for index, prefix in enumerate(prefixes):
         inside = _not_outside(mesh, prefix)
         if inside is not None:
             fix = "name a network that this host forwards to, for example 2001:db8:10::/48"
-            raise DeclarationError(document.file, f"advertise[{index}]", f"`{prefix}` is {inside}", fix)
+            raise DeclarationError(document.file, f"{where}[{index}]", f"`{prefix}` is {inside}", fix)
     return prefixes
 
 

@@ -104,7 +104,8 @@ def _wrong_type(
         what = f"must be text, but YAML reads `{text}` as {_type_name(value)}"
         return DeclarationError(document.file, where_text(where), what, f'write it in quotes: "{text}"')
     if wanted in ("integer", "number", "boolean") and isinstance(value, str):
-        return DeclarationError(document.file, where_text(where), f"{what} ({value!r})", _unquoted(wanted, schema))
+        shown = "" if schema.get("writeOnly") else f" ({value!r})"  # what was meant may be a secret
+        return DeclarationError(document.file, where_text(where), what + shown, _unquoted(wanted, schema))
     return DeclarationError(document.file, where_text(where), what, _example(schema))
 
 

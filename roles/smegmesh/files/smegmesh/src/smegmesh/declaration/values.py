@@ -74,6 +74,21 @@ class Service(NamedTuple):
     value: str
 
 
+class StaticPeer(NamedTuple):
+    """A WireGuard peer without an agent that this host carries.
+
+    `public_key` is 32 bytes, `endpoint` None if it dials this host, keepalive in seconds. `preshared_key` says whether
+    there is one. `allowed_ips` are prefixes outside the overlay that are behind it.
+    """
+
+    name: str
+    public_key: bytes
+    endpoint: HostPort | None = None
+    keepalive: int = 0
+    preshared_key: bool = False
+    allowed_ips: tuple[Prefix, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """What one file adds to the declaration of a mesh; services are sorted by name."""
@@ -91,7 +106,8 @@ class Declaration:
     a name; `mtu` is None where it follows from the underlay. keepalive is in
     seconds. `accept_all` accepts every advertised prefix but the default route, which
     is `accept_default`'s; `accept_routes` is empty then. The hooks are absolute paths. `file` is where it was declared.
-    `advertise` and `services` hold those of the `fragments` too; services are sorted by name.
+    `advertise` and `services` hold those of the `fragments` too, `advertise` what is behind static peers; services
+    and static peers are sorted by name.
     """
 
     file: str
@@ -114,6 +130,7 @@ class Declaration:
     accept_routes: tuple[Prefix, ...] = ()
     accept_all: bool = False
     accept_default: bool = False
+    static_peers: tuple[StaticPeer, ...] = ()
     mtu: int | None = None
     pre_up: tuple[str, ...] = ()
     post_up: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 from cryptography.x509 import ObjectIdentifier
@@ -40,7 +40,8 @@ class Grant:
 
     `meshes` it may join and `bridges`, the meshes it may forward between, are
     mesh ids or `*`; `prefixes` are the ones outside the overlay that it may
-    advertise, a prefix within a granted one included. The three are sets: made
+    advertise, a prefix within a granted one included, and the addresses (/128) of static peers
+    that it may carry. The three are sets: made
     from any iterable, kept as sorted tuples of canonical text. ValueError for
     what is no such thing.
     """
@@ -73,6 +74,13 @@ class Grant:
         except ValueError:
             return False
         return any(_within(wanted, ip_network(granted)) for granted in self.prefixes)
+
+    def allows_address(self, address: IPv6Address) -> bool:
+        """Whether the node may carry an address of the overlay for another: granted by itself, no wider prefix counts.
+
+        Else whoever may advertise a default route could speak for everybody.
+        """
+        return f"{address}/128" in self.prefixes
 
 
 def check_node_name(name: str) -> str:

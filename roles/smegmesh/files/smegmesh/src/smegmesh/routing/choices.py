@@ -41,7 +41,8 @@ class Joined:
     """A mesh that this node is in. `bridge`: it forwards between this one and others of which that is true, too.
 
     `granted` are the meshes that its certificate of this one lets it bridge, `*` for all. `advertised` are the
-    prefixes it is itself an exit to; `unreachable` the nodes that it alone cannot reach.
+    prefixes it is itself an exit to, `behind` those of them that are behind its static peers in the mesh itself;
+    `unreachable` the nodes that it alone cannot reach.
     """
 
     offers: Offers = field(default_factory=Offers)
@@ -50,6 +51,7 @@ class Joined:
     accepted: Accepted = field(default_factory=Accepted)
     advertised: frozenset[IPv6Network] = frozenset()
     unreachable: Set[bytes] = frozenset()
+    behind: frozenset[IPv6Network] = frozenset()
 
 
 def choose(own: bytes, meshes: Mapping[str, Joined]) -> dict[str, Choices]:

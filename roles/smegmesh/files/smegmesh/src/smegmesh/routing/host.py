@@ -137,6 +137,8 @@ def _route(
     """Into which interface a way out of a mesh leads: that of the mesh, or the next one's where this is the bridge."""
     if choice.via != own:
         return Route(places[mesh].device)
+    if destination in places[mesh].joined.behind:
+        return Route(places[mesh].device)
     if not choice.path:
         return Route(None, elsewhere=True)
     following = choice.path[0]

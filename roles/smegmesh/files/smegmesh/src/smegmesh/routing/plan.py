@@ -12,6 +12,8 @@ from smegmesh.gossip.view import Member, View
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.routing.endpoints import FAMILIES, usable_endpoints
 from smegmesh.routing.offers import carrier
+from smegmesh.routing.preshared import Keyring, agreed_key
+from smegmesh.routing.static_peers import StaticPeer, StaticPeers, static_network
 
 Allowed = Mapping[bytes, frozenset[IPv6Network]]  # prefixes outside the mesh, by the member that they begin with
 NOTHING_BEYOND: Allowed = MappingProxyType({})
@@ -22,12 +24,16 @@ CLIENT_KEEPALIVE = 25
 
 @dataclass(frozen=True, slots=True)
 class PeerPlan:
-    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too."""
+    """A WireGuard peer. `endpoint` is `host:port` as its entry names it, None if it dials us; `others` would do too.
+
+    `preshared_key` is 32 bytes, in no repr.
+    """
 
     endpoint: str | None
     allowed_ips: frozenset[IPv6Network]
     keepalive: int = 0
     others: tuple[str, ...] = ()
+    preshared_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,15 @@ class PlanChange:
 class LocalPolicy:
     """What a plan depends on besides the view.
 
-    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay.
+    keepalive is in seconds, as declared; `families` are the IP versions of the host's addresses in the underlay;
+    `static_peers` are those that this node declares, `keyring` holds the preshared keys that it shares with members.
     """
 
     role: Role
     keepalive: int = 0
     families: frozenset[int] = FAMILIES
+    static_peers: tuple[StaticPeer, ...] = ()
+    keyring: Keyring = field(default_factory=Keyring)
 
 
 def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND) -> Plan:
@@ -80,16 +89,28 @@ def make_plan(view: View, policy: LocalPolicy, allowed: Allowed = NOTHING_BEYOND
 
     This is the definition; `Planner` follows views at the cost of what changed.
     """
-    carried, beyond = _carried(view), beyond_by_peer(view, policy, allowed)
+    carried, beyond, static = _carried(view), beyond_by_peer(view, policy, allowed), StaticPeers(view)
+    owners = _owners(view)
     peers = {
-        tunnel: plan_peer(view, policy, key, carried.get(key, frozenset()), beyond.get(key, frozenset()))
-        for tunnel, key in _owners(view).items()
+        tunnel: plan_peer(
+            view,
+            policy,
+            key,
+            carried.get(key, frozenset()) | static.carried(view, key),
+            beyond.get(key, frozenset()),
+        )
+        for tunnel, key in owners.items()
+    }
+    peers |= {
+        peer.public_key: plan_static_peer(view, peer, static)
+        for peer in policy.static_peers
+        if peer.public_key not in owners
     }
     return Plan(
         mesh_id=view.mesh_id,
         address=IPv6Interface((node_address(view.mesh_id, view.node_key), 128)),
         peers={tunnel: peer for tunnel, peer in peers.items() if peer is not None},
-        routes=frozenset({mesh_prefix(view.mesh_id)}),
+        routes=plan_routes(view.mesh_id, policy),
         forward=policy.role is Role.PEER,
     )
 
@@ -124,7 +145,23 @@ def plan_peer(
         return None
     usable = usable_endpoints(member.entry.endpoints, policy.families)
     keepalive = policy.keepalive if is_peer else policy.keepalive or CLIENT_KEEPALIVE
-    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:])
+    shared = agreed_key(policy.keyring, view.node_key, member)
+    return PeerPlan(usable[0] if usable else None, allowed | beyond, keepalive, usable[1:], shared)
+
+
+def plan_routes(mesh_id: str, policy: LocalPolicy) -> frozenset[IPv6Network]:
+    """What is reached through the interface: the mesh, and what is behind static peers."""
+    return frozenset({mesh_prefix(mesh_id)}).union(*(peer.behind for peer in policy.static_peers))
+
+
+def plan_static_peer(view: View, peer: StaticPeer, static: StaticPeers) -> PeerPlan | None:
+    """A static peer of this node; None while somebody else has its address, or this node its key."""
+    if static.carrier(view, peer.public_key) != view.node_key:
+        return None
+    if view.members[view.node_key].entry.tunnel_key == peer.public_key:
+        return None
+    allowed = peer.behind | {static_network(view.mesh_id, peer.public_key)}
+    return PeerPlan(peer.endpoint, allowed, peer.keepalive, preshared_key=peer.preshared_key)
 
 
 def carrier_of(view: View, key: bytes) -> bytes | None:

@@ -56,8 +56,8 @@ class HostKeys:
 def load_keys(state: Path) -> HostKeys:
     """Read the keys under the state directory; StoreError if one is missing, open to others or no key."""
     directory = state / KEYS_DIRECTORY
-    identity = _read(directory / _IDENTITY)
-    tunnel = _read(directory / _TUNNEL)
+    identity = read_secret(directory / _IDENTITY)
+    tunnel = read_secret(directory / _TUNNEL)
     former = _read_if_there(directory / _FORMER)
     try:
         private, proof = _read_tunnel(tunnel)
@@ -75,10 +75,10 @@ def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
     """
     directory = state / KEYS_DIRECTORY
     with _writing(state) as owner:
-        made_identity = _make(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
+        made_identity = make_secret(directory / _IDENTITY, owner, IdentityKey.generate().to_pem)
         if not os.path.lexists(directory / _TUNNEL):
             (directory / _FORMER).unlink(missing_ok=True)  # whoever has lost the tunnel key is another node
-        made_tunnel = _make(directory / _TUNNEL, owner, lambda: _first_tunnel(generate_private_key()))
+        made_tunnel = make_secret(directory / _TUNNEL, owner, lambda: _first_tunnel(generate_private_key()))
     return load_keys(state), made_identity or made_tunnel
 
 
@@ -87,7 +87,7 @@ def held_node_key(state: Path) -> bytes | None:
     directory = state / KEYS_DIRECTORY
     if not os.path.lexists(directory / _TUNNEL):
         return None
-    tunnel, former = _read(directory / _TUNNEL), _read_if_there(directory / _FORMER)
+    tunnel, former = read_secret(directory / _TUNNEL), _read_if_there(directory / _FORMER)
     try:
         private, _proof = _read_tunnel(tunnel)
         return (*_read_former(former), public_key(private))[0]
@@ -103,7 +103,7 @@ def put_first_tunnel_key(state: Path, private: bytes) -> None:
     directory = state / KEYS_DIRECTORY
     with _writing(state) as owner:
         (directory / _FORMER).unlink(missing_ok=True)
-        _write(directory / _TUNNEL, owner, _first_tunnel(private), os.replace)
+        write_secret(directory / _TUNNEL, owner, _first_tunnel(private), os.replace)
 
 
 def rotate_tunnel_key(state: Path) -> HostKeys:
@@ -118,8 +118,8 @@ def rotate_tunnel_key(state: Path) -> HostKeys:
     content = f"{encode_key(private)}\n{base64.b64encode(proof).decode()}\n".encode()
     try:
         owner = state.stat()
-        _write(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
-        _write(directory / _TUNNEL, owner, content, os.replace)
+        write_secret(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
+        write_secret(directory / _TUNNEL, owner, content, os.replace)
     except OSError as error:
         raise StoreError(f"{error.filename or directory}: {error.strerror}: check the agent's disk") from None
     return load_keys(state)
@@ -161,18 +161,19 @@ def _writing(state: Path) -> Iterator[os.stat_result]:
         raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
 
 
-def _make(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
+def make_secret(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
     """Write a file nobody else can read; a crash leaves either none or a whole one. False if it exists."""
     if os.path.lexists(path):
         return False
     try:
-        _write(path, owner, content(), os.link)  # unlike a rename it never replaces a key another process just made
+        # Unlike a rename a link never replaces a key that another process just made.
+        write_secret(path, owner, content(), os.link)
     except FileExistsError:
         return False
     return True
 
 
-def _write(path: Path, owner: os.stat_result, content: bytes, place: Callable[[Path, Path], None]) -> None:
+def write_secret(path: Path, owner: os.stat_result, content: bytes, place: Callable[[Path, Path], None]) -> None:
     """Write a file beside its place, and `place` it there once it is whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
@@ -195,10 +196,11 @@ def _give(path: Path, owner: os.stat_result) -> None:
 
 
 def _read_if_there(path: Path) -> bytes:
-    return _read(path) if os.path.lexists(path) else b""
+    return read_secret(path) if os.path.lexists(path) else b""
 
 
-def _read(path: Path) -> bytes:
+def read_secret(path: Path, limit: int = _MAX_SIZE) -> bytes:
+    """What such a file holds; StoreError if it is missing, open to others or no file of its own."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -211,4 +213,4 @@ def _read(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         if mode & 0o077:
             raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
-        return stream.read(_MAX_SIZE)
+        return stream.read(limit)
