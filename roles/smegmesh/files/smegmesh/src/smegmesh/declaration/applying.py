@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,7 @@ class Applied:
         if not check(self._request, self._places):
             return self
         with ExitStack() as stack:
-            for directory in _writes_to(self._request, self._places):
+            for directory in sorted({self._places.directory(owner) for owner in self._request.owners}):
                 stack.enter_context(locked(directory))
             self.changes = check(self._request, self._places)
             if self.changes:
@@ -65,14 +65,6 @@ class Applied:
 def check(request: Request, places: Places) -> tuple[FileChange, ...]:
     """What carrying a request out would change, with all its errors; writes nothing."""
     return plan_changes(request, read_all(places), places, _read_grants(request, places.etc))
-
-
-def _writes_to(request: Request, places: Places) -> Sequence[Path]:
-    """The directories to lock: those of who asks, and local.d, if there is one: a mesh takes what is in it along."""
-    directories = {places.directory(owner) for owner in request.owners}
-    if places.local.is_dir():
-        directories.add(places.local)
-    return sorted(directories)
 
 
 def read_all(places: Places) -> list[Source]:

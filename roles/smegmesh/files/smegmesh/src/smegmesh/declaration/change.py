@@ -3,7 +3,7 @@
 Every file has one writer, its owner: `role` and `play` own files of meshes.d,
 `local` those of local.d, and none may touch another's. Fragments are `play`'s, or
 `local` ones in local.d, which may add to what another declares. A mesh that is left
-takes its fragments along, whoever leaves it.
+takes its fragments along, whoever leaves it: those of local.d when the agent notices.
 """
 
 from __future__ import annotations
@@ -271,9 +271,12 @@ def _purge(files: dict[Path, str], owner: str, places: Places) -> None:
 
 
 def _drop_fragments(after: dict[Path, str], before: Mapping[Path, str], request: Request, places: Places) -> None:
-    """Take the fragments of the meshes that are left out of `after`."""
+    """Take the fragments of the meshes that are left out of `after`.
+
+    Not those of local.d: the agent does that itself. Root is to delete nothing in a directory of the agent's user.
+    """
     absent = {wanted.mesh for wanted in request.wanted if not wanted.present and wanted.owner != LOCAL_OWNER}
-    for path in [path for path in after if places.is_fragment(path)]:
+    for path in [path for path in after if places.is_fragment(path) and not places.is_local(path)]:
         left = places.declared(path, before) or mesh_of(path, fragment=True) in absent
         if left and not places.declared(path, after):
             del after[path]

@@ -154,7 +154,8 @@ def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
             errors.append(MeshError(source.mesh, error))
         else:
             good.append(declaration)
-    errors += [MeshError(mesh, _left_over(left[0])) for (mesh, _local), left in sorted(fragments.items())]
+    # What the host added to a mesh that is not there any more says nothing: `forget_fragments` takes it away.
+    errors += [MeshError(mesh, _left_over(left[0])) for (mesh, local), left in sorted(fragments.items()) if not local]
     return Loaded(tuple(sorted(good, key=lambda declaration: declaration.mesh)), tuple(errors))
 
 
