@@ -297,7 +297,7 @@ async def test_who_does_not_end_its_connection_is_dropped(issuer: Issuer, caplog
 
 
 async def test_who_does_not_read_is_dropped(issuer: Issuer) -> None:
-    async with serving(issuer, limits=Limits(connection_time=0.3)) as site:
+    async with serving(issuer, limits=Limits(connection_time=2.0)) as site:
         site.agent.member = types.Member(
             name="x" * 30_000_000, role="peer", node_key="key", address="fd00::1", liveness="alive", number=3
         )
