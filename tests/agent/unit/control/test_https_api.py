@@ -22,6 +22,7 @@ from https_hosts import DAY, LOOPBACK, Answer, Issuer, Shown, ask, client_contex
 from smegmesh.control import types
 from smegmesh.control.errors import ControlError
 from smegmesh.control.https import HttpsServer, Limits
+from smegmesh.control.operations import CHANGING
 from smegmesh.control.tcp_listener import parse_listen
 from smegmesh.control.tls import ApiTls
 
@@ -141,7 +142,13 @@ async def test_many_ask_at_once(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "target"), [("POST", "/v1/reload"), ("POST", "/v1/status"), ("PUT", "/v1/x"), ("DELETE", "/v1/meshes")]
+    ("method", "target"),
+    [
+        *((operation.method, operation.path) for operation in CHANGING),
+        ("POST", "/v1/status"),
+        ("PUT", "/v1/x"),
+        ("DELETE", "/v1/meshes"),
+    ],
 )
 async def test_nothing_is_changed_over_the_network(issuer: Issuer, method: str, target: str) -> None:
     async with serving(issuer) as site:
