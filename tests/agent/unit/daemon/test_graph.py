@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import IPv6Address
 
 from smegmesh.crdt.entry import BridgedRoute, Entry, Role
-from smegmesh.daemon.graph import make_graph
+from smegmesh.daemon.graph import GraphReader, make_graph
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.keys import encode_key
 
@@ -47,6 +48,15 @@ def test_who_carries_a_client_now_is_its_home() -> None:
     failed = view(frozenset({PEERS[0]}))
     assert (edges("home", failed), edges("backup", failed)) == ({(laptop, second)}, {(laptop, first)})
     assert edges("home", view(home=GONE)) == {(laptop, second)}
+
+
+async def test_it_is_made_once_for_a_view() -> None:
+    seen = view()
+    reader = GraphReader(lambda: seen)
+    first = await reader.read()
+    assert all(each is first for each in await asyncio.gather(*(reader.read() for _ in range(5))))
+    seen = view(frozenset({PEERS[0]}))
+    assert (await reader.read()) == make_graph(seen) != first
 
 
 def test_what_lies_beyond_is_there_once_and_every_edge_has_its_ends() -> None:

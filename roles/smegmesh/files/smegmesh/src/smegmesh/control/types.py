@@ -191,7 +191,7 @@ class ServiceOffer(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
-class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
+class GraphNode(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A member (its id is the node key), another mesh, or a prefix outside the overlay."""
 
     id: str
@@ -202,7 +202,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = False
 
 
-class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):
+class GraphEdge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who is with whom, by id.
 
     `ring`: two peers that keep a link, on which they gossip and watch each other; `home`: the peer that carries a

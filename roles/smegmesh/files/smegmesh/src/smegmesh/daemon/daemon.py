@@ -21,7 +21,6 @@ from smegmesh.daemon import removals
 from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
 from smegmesh.daemon.declaring import Declaring
 from smegmesh.daemon.forwarding import Forwarding
-from smegmesh.daemon.graph import make_graph
 from smegmesh.daemon.hook_process import run_hook
 from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
@@ -197,7 +196,7 @@ class Daemon:
 
     async def graph(self, mesh: str) -> types.Graph:
         """The topology of a mesh; KeyError as above."""
-        return await in_thread(make_graph, self._meshes[mesh].view())
+        return await self._meshes[mesh].graph.read()
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""

@@ -1,15 +1,34 @@
-"""The topology of a mesh, out of its view. Pure."""
+"""The topology of a mesh, out of its view."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 
 from smegmesh.control import types
 from smegmesh.crdt.entry import Role
+from smegmesh.daemon.threads import in_thread
 from smegmesh.gossip.rings import Rings
 from smegmesh.gossip.settings import Settings
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.identity.keys import encode_key
+
+
+class GraphReader:
+    """Answers `read`: made once for each view, however many ask."""
+
+    def __init__(self, view: Callable[[], View]) -> None:
+        self._view = view
+        self._made: tuple[View, types.Graph] | None = None
+        self._reading = asyncio.Lock()
+
+    async def read(self) -> types.Graph:
+        """The topology now."""
+        async with self._reading:
+            view = self._view()
+            if self._made is None or self._made[0] is not view:
+                self._made = view, await in_thread(make_graph, view)
+            return self._made[1]
 
 
 def make_graph(view: View) -> types.Graph:

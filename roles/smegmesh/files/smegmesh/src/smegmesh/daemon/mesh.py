@@ -16,6 +16,7 @@ from smegmesh.daemon.credentials import Credentials
 from smegmesh.daemon.discovery import Discovery, observed, outgoing
 from smegmesh.daemon.effects import Effects
 from smegmesh.daemon.exits import Upstream, UsedExits
+from smegmesh.daemon.graph import GraphReader
 from smegmesh.daemon.hooks import Hooks, hook_environment
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
@@ -110,6 +111,7 @@ class Mesh:
             self.hooks.prepare,
         )
         self.members = MemberReader(self.view, declaration.role, self.interface.state, host.clock)
+        self.graph = GraphReader(self.view)
         self._watcher = Watcher(self.view(), on_event)
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
