@@ -104,8 +104,11 @@ class AgentHost:
 
     def command(self) -> list[str]:
         """What starts the agent."""
-        places = ["--etc", str(self.etc), "--state", str(self.state), "--run", str(self.run)]
-        return python("-m", "smegmesh.daemon", *places)
+        return python("-m", "smegmesh.daemon", *self.options())
+
+    def options(self) -> list[str]:
+        """Where its files are, for its command line."""
+        return ["--etc", str(self.etc), "--state", str(self.state), "--run", str(self.run)]
 
 
 def _authority_directory(directory: Path) -> Path:

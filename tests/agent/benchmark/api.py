@@ -37,6 +37,11 @@ class Api:
         self._send("GET", f"/v1/meshes/{mesh}/members")
         return {member.name: member for member in self._answer(list[types.Member])}
 
+    def read(self, target: str) -> bytes:
+        """What is at a path, as it is sent."""
+        self._send("GET", target)
+        return self._body()
+
     def begin_reload(self) -> None:
         """Have the declarations read again; `end_reload` waits for the answer."""
         self._send("POST", "/v1/reload")
@@ -52,16 +57,19 @@ class Api:
         self._socket.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     def _answer(self, kind: Any) -> Any:
+        return msgspec.json.decode(self._body(), type=kind)
+
+    def _body(self) -> bytes:
         data = b""
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
-        head, body = data[:end].decode("ascii").splitlines(), data[end + 4 :]
+        head, body = data[:end].decode("ascii").splitlines(), bytearray(data[end + 4 :])
         length = next(int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:"))
         while len(body) < length:
             body += self._more()
         if " 200 " not in f"{head[0]} ":
             raise RuntimeError(f"{head[0]}: {body.decode()}")
-        return msgspec.json.decode(body, type=kind)
+        return bytes(body)
 
     def _more(self) -> bytes:
         piece = self._socket.recv(_PIECE)

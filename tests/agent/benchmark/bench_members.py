@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import tempfile
-import time
-from contextlib import closing, suppress
 from pathlib import Path
 
-from agent_host import LINK_PORT, AgentHost, Node, python
-from api import Api
-from loopback import Loopback, loopback
-from members import Members
-from processes import Processes, eventually
+from agent_host import python
 from section import Figure, Section
+from settled_agent import START, SURPLUS, settled_agent
 from usage import idle
 
 MEMBERS = 3000
-BOOTSTRAP = 3
-START = 60.0  # seconds
-SURPLUS = 40.0  # after which it has only the links that it needs
 IDLE = 60.0
 MEMORY_BOUND, PROCESSOR_BOUND = 96.0, 1.0  # MB, percent of a processor
 
 MEGABYTE = 1e6
-NEIGHBOURS = Path(__file__).with_name("neighbours.py")
 
 #: Imports what an agent has loaded that was asked through its API, and says its own resident memory.
 FLOOR = """
@@ -49,57 +38,23 @@ imported what smegd and its API import, and nothing else."""
 
 
 def measure() -> Section:
-    with loopback("members") as network, tempfile.TemporaryDirectory(prefix="smegmesh-bench-") as directory:
-        processes = Processes(Path(directory))
-        try:
-            return _measure(network, Path(directory), processes)
-        finally:
-            processes.close()
-
-
-def _measure(network: Loopback, directory: Path, processes: Processes) -> Section:
-    members = Members.make(network.address(number) for number in range(1, MEMBERS + 1))
-    # A neighbour of the leader: what the leader says once a minute has to come from nowhere else.
-    node = members.neighbours(members.leader)[0]
-    near = members.neighbours(node)
-    agent, *others = (AgentHost.make(directory / each.name, each, members.operator.authority) for each in (node, *near))
-    for host in (agent, *others):
-        members.store(host)
-    agent.declare(near[:BOOTSTRAP])
-    names = [str(directory / each.name) for each in near]
-    processes.start("neighbours", network.command(1, python(str(NEIGHBOURS), *names)))
-    eventually(lambda: all(_listens(network, each) for each in near), START, "the neighbours listen")
-    processes.start("agent", network.command(1, agent.command()))
-    started = eventually(lambda: _complete(agent, len(near)), START, f"it knows all and has {len(near)} links", 0.05)
-    time.sleep(SURPLUS)
-    left = idle([processes.pid("agent")], IDLE)
-    processes.pids()
-    floor = _floor()
-    if not _complete(agent, len(near)):
-        raise RuntimeError("in the end it did not know all, or had other links than its neighbours'")
+    with settled_agent(MEMBERS) as settled:
+        left = idle([settled.processes.pid("agent")], IDLE)
+        settled.processes.pids()
+        floor = _floor()
+        if not settled.complete():
+            raise RuntimeError("in the end it did not know all, or had other links than its neighbours'")
     return Section(
         f"An agent with {MEMBERS} members",
-        METHOD.format(neighbours=len(near)),
+        METHOD.format(neighbours=settled.neighbours),
         (
-            Figure("from its start to an answer that has all", started),
+            Figure("from its start to an answer that has all", settled.started),
             Figure("resident", left.resident / MEGABYTE, "MB", MEMORY_BOUND),
             Figure("resident, the floor", floor / MEGABYTE, "MB"),
             Figure(f"above the floor, for each of {MEMBERS}", (left.resident - floor) / 1000 / MEMBERS, "kB"),
             Figure("of one processor, idle", left.processor * 100, "%", PROCESSOR_BOUND),
         ),
     )
-
-
-def _listens(network: Loopback, node: Node) -> bool:
-    with network.inside(), socket.socket() as probe:
-        return probe.connect_ex((node.address, LINK_PORT)) == 0
-
-
-def _complete(host: AgentHost, links: int) -> bool:
-    with suppress(OSError), closing(Api(host.socket)) as api:
-        mesh = api.mesh()
-        return mesh.state == "up" and mesh.members.alive == MEMBERS and mesh.links == links
-    return False
 
 
 def _floor() -> int:

@@ -32,6 +32,7 @@ HOST = (
     "bench_simulated",
     "bench_processes",
     "bench_members",
+    "bench_api",
     "bench_failover",
     "bench_site",
 )

@@ -94,6 +94,8 @@ MEMBERS = [
 class Agent:
     """A real API server in a thread, whose answers a test sets; a fault is answered as one."""
 
+    starting = False
+
     def __init__(self) -> None:
         self.reloads = 0
         self.revoked: list[bytes] = []

@@ -10,73 +10,25 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from control_agent import Agent, running
+from msgspec.structs import replace
 
 from smegmesh.control import types
 from smegmesh.control.access import Credentials, may_change, peer_credentials
 from smegmesh.control.client import Client
-from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused, Rejected
+from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
 from smegmesh.control.server import ControlServer
 
 SOURCE = Path(__file__).parents[4] / "roles" / "smegmesh" / "files" / "smegmesh" / "src"
 NOBODY = 65534
-
-
-class Agent:
-    """A source of answers whose state a test sets."""
-
-    def __init__(self) -> None:
-        self.reloads = 0
-        self.meshes = [
-            types.Mesh(
-                mesh="prod", state="up", members=types.Members(alive=2), leader="a1", alarms=["key in use twice"]
-            ),
-            types.Mesh(mesh="office", state="failed", problem="port 51820 is in use"),
-        ]
-        self.member = types.Member(
-            name="a1", role="peer", node_key="key", address="fd00::1", liveness="alive", number=3, own=True, leader=True
-        )
-
-    def status(self) -> types.Status:
-        return types.Status(version="1.0", node_name="a1", node_key="key", uptime=3.0, meshes=self.meshes)
-
-    async def members(self, mesh: str) -> list[types.Member]:
-        if mesh == "faulty":
-            raise RuntimeError("a secret detail")
-        return {"prod": [self.member]}[mesh]
-
-    async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
-        assert revocation == b"signed"
-        return types.Removed(mesh={"prod": "prod"}[mesh], node_key="key", changed=True)
-
-    async def forget(self, mesh: str, member: str) -> types.Removed:
-        if member != "a/1":
-            raise Rejected(f"{member} is not down", "revoke it")
-        return types.Removed(mesh=mesh, node_key="key", changed=True)
-
-    async def metrics(self) -> str:
-        return 'smegmesh_mesh_up{mesh="prod"} 1\n'
-
-    async def reload(self) -> types.Reloaded:
-        self.reloads += 1
-        return types.Reloaded(changed=["prod"], problems={"office": "port 51820 is in use"})
-
-
-@asynccontextmanager
-async def running(path: Path, group: str | None = None) -> AsyncIterator[Agent]:
-    agent = Agent()
-    server = ControlServer(path, group, agent)
-    await server.start()
-    try:
-        yield agent
-    finally:
-        await server.stop()
 
 
 async def ask(function: Callable[..., Any], *arguments: object) -> Any:
@@ -163,6 +115,132 @@ async def test_every_error_is_a_problem_document(path: Path, method: str, target
     problem = json.loads(content)
     assert problem["status"] == status and problem["title"] and problem["detail"] and problem["fix"]
     assert b"secret" not in content
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def read(path: Path, target: str, method: str = "GET", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    answer = Answer(response.status, response.headers, response.read())
+    connection.close()
+    return answer
+
+
+async def test_who_has_seen_it_is_told_so(path: Path) -> None:
+    """Until something changes that is more than a time or a count of bytes."""
+    async with running(path) as agent:
+        for target in ("/v1/status", "/v1/meshes", "/v1/meshes/prod", "/v1/meshes/prod/members"):
+            first = await ask(read, path, target)
+            tag = first.headers["ETag"]
+            again = await ask(partial(read, If_None_Match=f'"x", {tag}'), path, target)
+            assert (first.status, again.status, again.body) == (200, 304, b"")
+            assert again.headers["ETag"] == tag
+        agent.member = replace(agent.member, received=7, handshake_age=1.0)
+        again = await ask(partial(read, If_None_Match=tag), path, target)
+        assert again.status == 304
+        assert json.loads((await ask(read, path, target)).body)[0]["received"] == 7
+        agent.member = replace(agent.member, liveness="down")
+        again = await ask(partial(read, If_None_Match=tag), path, target)
+        assert (again.status, json.loads(again.body)[0]["liveness"]) == (200, "down")
+
+
+async def test_an_agent_that_starts_says_so_and_not_that_there_are_no_meshes(path: Path) -> None:
+    async with running(path) as agent:
+        agent.starting = True
+        for target in ("/v1/status", "/v1/meshes/prod/members", "/v1/health"):
+            answer = await ask(read, path, target)
+            assert (answer.status, answer.headers.get_content_type()) == (503, "application/problem+json")
+            assert "starting" in json.loads(answer.body)["detail"]
+        with pytest.raises(NotRunning, match="ask again in a few seconds"):
+            await ask(Client(path).status)
+        assert (await ask(read, path, "/v1/health/live")).status == 200
+        assert await ask(Client(path).reload), "it waits until the start is over"
+
+
+async def test_health_gives_its_reasons(path: Path) -> None:
+    async with running(path) as agent:
+        answer = await ask(read, path, "/v1/health")
+        assert answer.status == 503
+        assert json.loads(answer.body)["reasons"] == ["mesh office: port 51820 is in use"]
+        agent.meshes.pop()
+        assert json.loads((await ask(read, path, "/v1/health")).body) == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["a1", "c1"]),
+        ("?role=client", ["c1"]),
+        ("?liveness=alive&role=peer", ["a1"]),
+        ("?alias=web", ["a1"]),
+        ("?service=https", ["a1"]),
+        ("?home=a1", ["c1"]),
+        ("?name=x", []),
+    ],
+)
+async def test_members_are_chosen(path: Path, query: str, found: list[str]) -> None:
+    async with running(path) as agent:
+        agent.member = replace(agent.member, alias="web", services={"https": "tcp/443"})
+        agent.others = [
+            replace(agent.member, name="c1", node_key="x", role="client", alias=None, services={}, home="a1")
+        ]
+        answer = await ask(read, path, f"/v1/meshes/prod/members{query}")
+        assert [member["name"] for member in json.loads(answer.body)] == found
+
+
+async def test_one_member_by_what_it_is_called(path: Path) -> None:
+    async with running(path) as agent:
+        agent.others = [replace(agent.member, name="laptop", node_key="k/+=", alias="a1")]
+        for name, found in (("a1", "a1"), ("k%2F%2B%3D", "laptop"), ("laptop", "laptop")):
+            assert json.loads((await ask(read, path, f"/v1/meshes/prod/members/{name}")).body)["name"] == found
+        near = await ask(read, path, "/v1/meshes/prod/members/latop")
+        assert (near.status, json.loads(near.body)["fix"]) == (404, "did you mean laptop?")
+        agent.others.append(replace(agent.others[0], node_key="other"))
+        assert (await ask(read, path, "/v1/meshes/prod/members/laptop")).status == 409
+
+
+@pytest.mark.parametrize(
+    ("target", "fix"),
+    [
+        ("/v1/meshes/prod/members?rolle=client", "did you mean role?"),
+        ("/v1/meshes/prod/members?role=clinet", "did you mean client?"),
+        ("/v1/meshes/prod/members?role=peer&role=peer", "give it once"),
+        ("/v1/status?x=1", "known are: none"),
+        ("/v1/meshes/prod/graph?format=svg", "known are: json, dot"),
+    ],
+)
+async def test_a_query_with_a_mistake_is_no_query_without_it(path: Path, target: str, fix: str) -> None:
+    async with running(path):
+        answer = await ask(read, path, target)
+    assert (answer.status, json.loads(answer.body)["fix"]) == (400, fix)
+
+
+async def test_a_method_that_is_none_is_told_which_are(path: Path) -> None:
+    async with running(path):
+        answer = await ask(read, path, "/v1/meshes/prod/node", "GET")
+    assert (answer.status, answer.headers["Allow"]) == (405, "PATCH")
+    assert json.loads(answer.body)["fix"] == "the methods of this path are: PATCH"
+
+
+async def test_names_cannot_leave_their_place_in_a_picture(path: Path) -> None:
+    async with running(path):
+        for target, headers in (
+            ("/v1/meshes/prod/graph?format=dot", {}),
+            ("/v1/meshes/prod/graph", {"Accept": "text/vnd.graphviz"}),
+        ):
+            answer = await ask(partial(read, **headers), path, target)
+            assert answer.headers.get_content_type() == "text/vnd.graphviz"
+            assert r'label="a\"1\\ (leader)"' in answer.body.decode()
+        assert json.loads((await ask(read, path, "/v1/meshes/prod/graph")).body)["nodes"][0]["name"] == 'a"1\\'
 
 
 async def test_many_ask_at_once(path: Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from smegmesh.crdt.entry import Entry, Role
-from smegmesh.daemon.report import member_reports, static_peer_reports
+from smegmesh.daemon.members import member_reports
+from smegmesh.daemon.report import static_peer_reports
 from smegmesh.dataplane.plane import DeviceState, PeerState
 from smegmesh.declaration import StaticPeer
 from smegmesh.gossip.view import Liveness, Member, View

@@ -261,6 +261,7 @@ def _query(options: argparse.Namespace) -> Answer:
 def _apply(options: argparse.Namespace) -> Answer:
     from smegmesh.cli import apply
     from smegmesh.control.client import Client
+    from smegmesh.declaration.applying import check
     from smegmesh.declaration.change import Places
     from smegmesh.declaration.errors import DeclarationError
 
@@ -268,7 +269,7 @@ def _apply(options: argparse.Namespace) -> Answer:
     try:
         request = apply.parse_request(_read_input())
         if options.check:
-            changes, reloaded = apply.check(request, places), False
+            changes, reloaded = check(request, places), False
         else:
             changes, reloaded = apply.apply(request, places, Client(options.socket))
     except DeclarationError as error:

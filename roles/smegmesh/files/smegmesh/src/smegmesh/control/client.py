@@ -99,6 +99,8 @@ class Client:
         text = ": ".join(str(problem[key]) for key in ("detail", "fix") if problem.get(key)) or f"HTTP status {status}"
         if status == 403:
             raise NotPermitted(text)
+        if status == 503 and problem.get("title") == "starting":
+            raise NotRunning(text)
         raise Refused(status, text)
 
     def _explain(self, error: Exception, timeout: float) -> ControlError:

@@ -16,11 +16,12 @@ class NotPermitted(ControlError):
 
 
 class Rejected(Exception):
-    """The daemon will not do what was asked: why; `fix` is what to do instead."""
+    """The daemon will not do what was asked: why; `fix` is what to do instead, `status` is HTTP's."""
 
-    def __init__(self, why: str, fix: str) -> None:
+    def __init__(self, why: str, fix: str, status: int = 422) -> None:
         super().__init__(why)
         self.fix = fix
+        self.status = status
 
 
 class Refused(ControlError):

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import asdict, replace
 
-from smegmesh.control import exposition
+from smegmesh.control import exposition, types
 from smegmesh.control.access import may_change, peer_credentials
+from smegmesh.control.answers import (
+    Handler,
+    answer,
+    not_permitted,
+    problem,
+    problems,
+    send,
+    tag_of,
+)
+from smegmesh.control.asking import MAX_BODY, check_query, chosen, convert, find, read_mapping
+from smegmesh.control.dot import dot
 from smegmesh.control.errors import Rejected
+from smegmesh.control.openapi import document
+from smegmesh.control.operations import CHANGING, DOT, READING, STREAM, Operation
 from smegmesh.control.searching import NotSearched, Searcher
-from smegmesh.control.types import Problem, StatusSource
+from smegmesh.control.streaming import stream
+from smegmesh.control.types import StatusSource
 
-_log = logging.getLogger(__name__)
 _silent = logging.getLogger(f"{__name__}.clients")  # aiohttp has a traceback for each request that is none
 _silent.setLevel(logging.CRITICAL)
-_MAX_BODY = 64 * 1024
 _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 
 _LINGERING = 1.0  # seconds for the rest of a request that is refused
 _READING = ("GET", "HEAD")
+_MAX_FOLLOWING = 32  # readers of events, on each listener
+_WHILE_STARTING = ("/v1/health", "/v1/health/live", "/v1/openapi.json", "/v1/reload")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refusal = Callable[[asyncio.BaseTransport | None], str | None]
 
 
 def make_runner(source: StatusSource, group: int) -> web.AppRunner:
     """The application for the Unix socket; `group` is the number of the group whose members may change things."""
-    application = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
-    application.add_routes([*_Reading(source).routes(), *_Changing(source, group).routes()])
+    application = web.Application(client_max_size=MAX_BODY, middlewares=[problems, _wait(source)])
+    application.add_routes([*_Reading(source).all(), *_Changing(source, group).all()])
     return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
@@ -43,18 +58,18 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
         refused = refusal(request.transport)
         if refused is not None:
             fix = "show an operator certificate: the role smegmesh_authority issues them"
-            response: web.StreamResponse = _problem(403, "not permitted", refused, fix)
+            response: web.StreamResponse = problem(403, "not permitted", refused, fix)
         elif request.method not in _READING:
             detail = f"{request.method} {request.path}: the API changes nothing over the network"
-            response = _problem(405, "Method Not Allowed", detail, "ask with GET, or use the socket on the host")
+            response = problem(405, "Method Not Allowed", detail, "ask with GET, or use the socket on the host")
             response.headers["Allow"] = ", ".join(_READING)
         else:
             response = await handler(request)
         response.force_close()
         return response
 
-    application = web.Application(client_max_size=_MAX_BODY, middlewares=[guard, _problems])
-    application.add_routes(_Reading(source).routes())
+    application = web.Application(client_max_size=MAX_BODY, middlewares=[guard, problems, _wait(source)])
+    application.add_routes(_Reading(source).all())
     return web.AppRunner(
         application,
         access_log=None,
@@ -65,39 +80,46 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
     )
 
 
+def _wait(source: StatusSource) -> Any:
+    """Nobody is told that there are no meshes while the agent has not read yet which there are."""
+
+    @web.middleware
+    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if source.starting and request.path not in _WHILE_STARTING:
+            response = problem(503, "starting", "smegd is starting", "ask again in a few seconds")
+            response.headers["Retry-After"] = "1"
+            return response
+        return await handler(request)
+
+    return wait
+
+
+def _route(operation: Operation, handler: Handler) -> web.RouteDef:
+    async def checked(request: web.Request) -> web.StreamResponse:
+        check_query(operation, request)
+        return await handler(request)
+
+    if operation.method == "GET":
+        return web.get(operation.route, checked, allow_head=STREAM not in operation.kinds)
+    return web.route(operation.method, operation.route, checked)
+
+
 class _Reading:
     def __init__(self, source: StatusSource) -> None:
         self._source = source
+        self._encoded: dict[str, tuple[list[types.Member], bytes, str]] = {}
+        self._following = 0
         self._searcher = Searcher()
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/status", self.status),
-            web.get("/v1/meshes", self.meshes),
-            web.get("/v1/meshes/{mesh}/members", self.members),
-            web.get("/v1/meshes/{mesh}/static_peers", self.static_peers),
-            web.get("/metrics", self.metrics),
-            web.get("/v1/meshes/{mesh}/query", self.query),
-        ]
+    def all(self) -> list[web.RouteDef]:
+        return [_route(operation, getattr(self, operation.name)) for operation in READING]
 
-    async def status(self, _request: web.Request) -> web.Response:
-        return _answer(self._source.status())
+    async def status(self, request: web.Request) -> web.Response:
+        status = self._source.status()
+        return answer(request, status, replace(status, uptime=0.0))
 
-    async def meshes(self, _request: web.Request) -> web.Response:
-        return _answer(self._source.status().meshes)
-
-    async def members(self, request: web.Request) -> web.Response:
-        return await self._of_mesh(request, self._source.members)
-
-    async def static_peers(self, request: web.Request) -> web.Response:
-        return await self._of_mesh(request, self._source.static_peers)
-
-    async def _of_mesh(self, request: web.Request, ask: Callable[[str], Awaitable[object]]) -> web.Response:
-        mesh = request.match_info["mesh"]
-        try:
-            return _answer(await ask(mesh))
-        except KeyError:
-            return _no_mesh(self._source, mesh)
+    async def meshes(self, request: web.Request) -> web.Response:
+        return answer(request, self._source.status().meshes)
 
     async def metrics(self, _request: web.Request) -> web.Response:
         body = (await self._source.metrics()).encode()
@@ -105,14 +127,111 @@ class _Reading:
 
     async def query(self, request: web.Request) -> web.Response:
         mesh, expression = request.match_info["mesh"], request.query.get("expression", "")
+        members = {mesh: await self._members(mesh)}
         try:
-            members = {mesh: await self._source.members(mesh)}
             found = await self._searcher.search(expression, self._source.status(), members)
-        except KeyError:
-            return _no_mesh(self._source, mesh)
         except NotSearched as error:
-            return _problem(400, "bad expression", f"expression {error}", "see https://jmespath.org")
+            raise Rejected(f"expression {error}", "see https://jmespath.org", 400) from error
         return web.Response(body=found, content_type="application/json")
+
+    async def mesh(self, request: web.Request) -> web.Response:
+        return answer(request, self._mesh(request.match_info["mesh"]))
+
+    async def members(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        members = await self._members(mesh)
+        if request.query:
+            found = chosen(members, request.query)
+            return answer(request, found, _without_figures(found))
+        encoded = self._encoded.get(mesh)
+        if encoded is None or encoded[0] is not members:
+            encoded = self._encoded[mesh] = members, *await asyncio.to_thread(_encode, members)
+        return send(request, encoded[1], encoded[2])
+
+    async def member(self, request: web.Request) -> web.Response:
+        member = find(await self._members(request.match_info["mesh"]), request.match_info["member"])
+        return answer(request, member, _without_figures([member]))
+
+    async def routes(self, request: web.Request) -> web.Response:
+        mesh = self._mesh(request.match_info["mesh"])
+        return answer(request, types.Routes(advertised=mesh.advertised, reached=mesh.routes))
+
+    async def services(self, request: web.Request) -> web.Response:
+        members = await self._members(request.match_info["mesh"])
+        offered = [
+            types.Service(
+                name=name,
+                value=value,
+                member=member.name,
+                node_key=member.node_key,
+                address=member.address,
+                liveness=member.liveness,
+                own=member.own,
+            )
+            for member in members
+            for name, value in member.services.items()
+        ]
+        wanted = [each for each in offered if all(getattr(each, key) == request.query[key] for key in request.query)]
+        return answer(request, sorted(wanted, key=lambda each: (each.name, each.member, each.node_key)))
+
+    async def static_peers(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        try:
+            return answer(request, await self._source.static_peers(mesh))
+        except KeyError:
+            raise _no_mesh(self._source, mesh) from None
+
+    async def graph(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        try:
+            graph = await self._source.graph(mesh)
+        except KeyError:
+            raise _no_mesh(self._source, mesh) from None
+        accepted = DOT in request.headers.get("Accept", "")
+        if request.query.get("format", "dot" if accepted else "json") == "json":
+            return answer(request, graph)
+        text = (await asyncio.to_thread(dot, graph)).encode()
+        return send(request, text, tag_of(text), DOT)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        mesh = request.query.get("mesh")
+        if mesh is not None:
+            self._mesh(mesh)
+        if self._following >= _MAX_FOLLOWING:
+            detail = f"{_MAX_FOLLOWING} readers follow the events already"
+            return problem(503, "too many readers", detail, "end one of them, or ask for the status from time to time")
+        log = self._source.events
+        place = log.place(request.headers.get("Last-Event-ID", request.query.get("last_event_id")))
+        self._following += 1
+        try:
+            return await stream(request, log, place, mesh)
+        finally:
+            self._following -= 1
+
+    async def ready(self, request: web.Request) -> web.Response:
+        reasons = ["smegd is starting"] if self._source.starting else _unready(self._source.status())
+        if not reasons:
+            return answer(request, types.Health(status="ready"))
+        fix = "see `smegctl status` and `journalctl -u smegd`"
+        return problem(503, "not ready", "; ".join(reasons), fix, reasons)
+
+    async def live(self, request: web.Request) -> web.Response:
+        return answer(request, types.Health(status="live"))
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return send(request, document(), tag_of(document()))
+
+    def _mesh(self, name: str) -> types.Mesh:
+        found = next((mesh for mesh in self._source.status().meshes if mesh.mesh == name), None)
+        if found is None:
+            raise _no_mesh(self._source, name)
+        return found
+
+    async def _members(self, mesh: str) -> list[types.Member]:
+        try:
+            return await self._source.members(mesh)
+        except KeyError:
+            raise _no_mesh(self._source, mesh) from None
 
 
 class _Changing:
@@ -120,81 +239,86 @@ class _Changing:
         self._source = source
         self._group = group
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.post("/v1/reload", self.reload),
-            web.post("/v1/tunnel-key", self.rotate),
-            web.post("/v1/meshes/{mesh}/revocations", self.revoke),
-            web.delete("/v1/meshes/{mesh}/members/{member}", self.forget),
-        ]
+    def all(self) -> list[web.RouteDef]:
+        return [_route(operation, self._permitted(getattr(self, operation.name))) for operation in CHANGING]
+
+    async def declare(self, request: web.Request) -> web.Response:
+        content = await read_mapping(request)
+        return answer(request, await self._source.declaring.declare(request.match_info["mesh"], content))
+
+    async def change(self, request: web.Request) -> web.Response:
+        changes = await read_mapping(request)
+        return answer(request, await self._source.declaring.change(request.match_info["mesh"], changes))
+
+    async def leave(self, request: web.Request) -> web.Response:
+        return answer(request, await self._source.declaring.leave(request.match_info["mesh"]))
+
+    async def describe(self, request: web.Request) -> web.Response:
+        asked = convert(await read_mapping(request), types.NodeChange)
+        changes = {key: value for key, value in asdict(asked).items() if value is not msgspec.UNSET}
+        return answer(request, await self._source.declaring.describe(request.match_info["mesh"], changes))
+
+    async def advertise(self, request: web.Request) -> web.Response:
+        mesh, prefix = request.match_info["mesh"], request.match_info["prefix"]
+        return answer(request, await self._source.declaring.advertise(mesh, prefix))
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        mesh, prefix = request.match_info["mesh"], request.match_info["prefix"]
+        return answer(request, await self._source.declaring.withdraw(mesh, prefix))
+
+    async def offer(self, request: web.Request) -> web.Response:
+        mesh, service = request.match_info["mesh"], request.match_info["service"]
+        asked = convert(await read_mapping(request), types.ServiceOffer)
+        return answer(request, await self._source.declaring.offer(mesh, service, asked.value))
+
+    async def withhold(self, request: web.Request) -> web.Response:
+        mesh, service = request.match_info["mesh"], request.match_info["service"]
+        return answer(request, await self._source.declaring.withhold(mesh, service))
 
     async def revoke(self, request: web.Request) -> web.Response:
-        if not self._may_change(request):
-            return _not_permitted()
         mesh = request.match_info["mesh"]
         try:
-            return _answer(await self._source.revoke(mesh, await request.read()))
+            return answer(request, await self._source.revoke(mesh, await request.read()))
         except KeyError:
-            return _no_mesh(self._source, mesh)
-        except Rejected as error:
-            return _problem(422, "not revoked", str(error), error.fix)
+            raise _no_mesh(self._source, mesh) from None
 
     async def forget(self, request: web.Request) -> web.Response:
-        if not self._may_change(request):
-            return _not_permitted()
         mesh = request.match_info["mesh"]
         try:
-            return _answer(await self._source.forget(mesh, request.match_info["member"]))
+            return answer(request, await self._source.forget(mesh, request.match_info["member"]))
         except KeyError:
-            return _no_mesh(self._source, mesh)
-        except Rejected as error:
-            return _problem(422, "not forgotten", str(error), error.fix)
+            raise _no_mesh(self._source, mesh) from None
 
     async def rotate(self, request: web.Request) -> web.Response:
-        if not self._may_change(request):
-            return _not_permitted()
-        try:
-            return _answer(await self._source.rotate(force=request.query.get("force") == "true"))
-        except Rejected as error:
-            return _problem(409, "not rotated", str(error), error.fix)
+        return answer(request, await self._source.rotate(force=request.query.get("force") == "true"))
 
     async def reload(self, request: web.Request) -> web.Response:
-        if not self._may_change(request):
-            return _not_permitted()
-        return _answer(await self._source.reload())
+        return answer(request, await self._source.reload())
+
+    def _permitted(self, handler: Handler) -> Handler:
+        async def permitted(request: web.Request) -> web.StreamResponse:
+            return await handler(request) if self._may_change(request) else not_permitted()
+
+        return permitted
 
     def _may_change(self, request: web.Request) -> bool:
         connection = request.transport.get_extra_info("socket") if request.transport is not None else None
         return connection is not None and may_change(peer_credentials(connection), self._group)
 
 
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error leaves as application/problem+json; details of a fault of ours go to the log alone."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        detail = f"{request.method} {request.path}: {error.reason}"
-        return _problem(error.status, error.reason, detail, "see the paths and methods of the API")
-    except Exception:
-        _log.exception("api: %s %s failed", request.method, request.path)
-        return _problem(500, "internal error", "the agent could not answer", "see `journalctl -u smegd`")
+def _encode(members: list[types.Member]) -> tuple[bytes, str]:
+    """The body, and the tag that stands for it."""
+    return msgspec.json.encode(members), tag_of(msgspec.json.encode(_without_figures(members)))
 
 
-def _answer(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _without_figures(members: list[types.Member]) -> list[types.Member]:
+    return [replace(member, handshake_age=None, received=0, sent=0) for member in members]
 
 
-def _problem(status: int, title: str, detail: str, fix: str) -> web.Response:
-    problem = Problem(title=title, status=status, detail=detail, fix=fix)
-    return web.Response(body=msgspec.json.encode(problem), status=status, content_type="application/problem+json")
+def _unready(status: types.Status) -> list[str]:
+    return [f"mesh {mesh.mesh}: {mesh.problem or mesh.state}" for mesh in status.meshes if mesh.state != "up"]
 
 
-def _not_permitted() -> web.Response:
-    detail = "only root, the agent's user and members of its group may do this"
-    return _problem(403, "not permitted", detail, "use sudo, or join the group of the socket")
-
-
-def _no_mesh(source: StatusSource, mesh: str) -> web.Response:
-    known = ", ".join(each.mesh for each in source.status().meshes) or "none"
-    return _problem(404, "no such mesh", f"this host is not in mesh {mesh}", f"its meshes are: {known}")
+def _no_mesh(source: StatusSource, mesh: str) -> Rejected:
+    known = [each.mesh for each in source.status().meshes]
+    return Rejected(f"this host is not in mesh {mesh}", f"its meshes are: {', '.join(known) or 'none'}", 404)

@@ -6,9 +6,15 @@ Node keys are base64, times seconds, traffic bytes. None stands for "nobody" or
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from smegmesh.control.events import EventLog
+
+Liveness = Literal["alive", "mute", "down"]
 
 
 class Members(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     path: list[str]
     via: str | None
     used: bool
+
+
+class Advertised(msgspec.Struct, frozen=True, kw_only=True):
+    """A prefix outside the overlay that this host declares, in `file`; `active` says whether it is announced now."""
+
+    prefix: str
+    file: str
+    active: bool
 
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +75,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     alarms: list[str] = []
     routes: list[Route] = []
+    advertised: list[Advertised] = []
     refusals: dict[str, int] = {}
 
 
@@ -78,29 +93,36 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str] = []
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One member of a mesh as this host sees it.
 
-    `own` marks the host itself. `services` is what it says that it offers, by name. `handshake_age`, `received` and
-    `sent` are WireGuard's, of the tunnel that this host's packets to the member take: `through` is the name of the peer
-    at its end where that is not the member itself, and the figures are then those of all that goes through it.
-    `handshake_age` is None without a handshake, `preshared_key` says whether that tunnel has one. `static_peers` are
-    the addresses, by name, of those without an agent that the member says it carries.
+    `own` marks the host itself. `services` is what it says that it offers, by name, `advertise` the prefixes outside
+    the overlay that it forwards to, `static_peers` the addresses, by name, of those without an agent that it carries.
+    `handshake_age`, `received` and `sent` are WireGuard's, of the tunnel that this host's packets to the member take:
+    `through` is the name of the peer at its end where that is not the member itself, and the figures are then those of
+    all that goes through it. `handshake_age` is None without a handshake, `preshared_key` says whether that tunnel has
+    one.
     """
+
+    # Not followed by the garbage collector: made by thousands for a reader, they would have it go through all that the
+    # agent holds again and again. A member refers to nothing that refers to it.
 
     name: str
     role: Literal["peer", "client"]
     node_key: str
     address: str
-    liveness: Literal["alive", "mute", "down"]
+    liveness: Liveness
     number: int
     alias: str | None = None
+    description: str | None = None
     leader: bool = False
     own: bool = False
     home: str | None = None
     backup: str | None = None
     endpoints: list[str] = []
     services: dict[str, str] = {}
+    advertise: list[str] = []
+    bridge: bool = False
     static_peers: dict[str, str] = {}
     through: str | None = None
     preshared_key: bool = False
@@ -151,24 +173,165 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     tunnel_key: str
 
 
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a change of the declarations: the files that were written; none if all was so already."""
+
+    mesh: str
+    changed: bool
+    files: list[str] = []
+
+
+class Routes(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies outside a mesh: what this host advertises there, and what others let it reach."""
+
+    advertised: list[Advertised]
+    reached: list[Route]
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a member offers."""
+
+    name: str
+    value: str
+    member: str
+    node_key: str
+    address: str
+    liveness: Liveness
+    own: bool
+
+
+class NodeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change of this node in a mesh; null takes it out."""
+
+    alias: str | msgspec.UnsetType | None = msgspec.UNSET
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ServiceOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What to say of a service that this host offers."""
+
+    value: str
+
+
+class GraphNode(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A member (its id is the node key), another mesh, or a prefix outside the overlay."""
+
+    id: str
+    kind: Literal["peer", "client", "mesh", "prefix"]
+    name: str
+    liveness: Liveness | None = None
+    leader: bool = False
+    own: bool = False
+
+
+class GraphEdge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Who is with whom, by id.
+
+    `ring`: two peers that keep a link, on which they gossip and watch each other; `home`: the peer that carries a
+    client's traffic now; `backup`: its other one; `bridge`: a member reaches another mesh; `exit`: it forwards to a
+    prefix.
+    """
+
+    source: str
+    target: str
+    kind: Literal["ring", "home", "backup", "bridge", "exit"]
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """The topology of a mesh as this host knows it. Every peer has a tunnel to every other: those are no edges."""
+
+    mesh: str
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a mesh; `time` is seconds since the epoch, by this host's clock.
+
+    `liveness`: a member is so now. `leader`: the member that leads, None if nobody does. `alarm`: `text` says what.
+    `missed`: what happened since the last event that the reader has cannot be told any more.
+    """
+
+    kind: Literal["appeared", "left", "liveness", "leader", "alarm", "missed"]
+    time: float
+    mesh: str | None = None
+    member: str | None = None
+    node_key: str | None = None
+    liveness: Liveness | None = None
+    text: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent answers, and all its meshes are up."""
+
+    status: Literal["live", "ready"]
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as RFC 9457 has it; `fix` is our extension."""
+    """An error as RFC 9457 has it; `fix` is our extension, and `reasons`, of an agent that is not ready."""
 
     title: str
     status: int
     detail: str
     fix: str | None = None
     type: str = "about:blank"
+    reasons: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Declaring(Protocol):
+    """What may be declared through the API. Each method raises Rejected, and then nothing was changed."""
+
+    async def declare(self, mesh: str, content: Mapping[str, Any]) -> Changed:
+        """Be in a mesh as a declaration says."""
+
+    async def change(self, mesh: str, changes: Mapping[str, Any]) -> Changed:
+        """Change keys of a declaration; None takes one out."""
+
+    async def leave(self, mesh: str) -> Changed:
+        """Leave a mesh."""
+
+    async def describe(self, mesh: str, changes: Mapping[str, str | None]) -> Changed:
+        """Change alias and description; None takes one out."""
+
+    async def advertise(self, mesh: str, prefix: str) -> Changed:
+        """Advertise a prefix."""
+
+    async def withdraw(self, mesh: str, prefix: str) -> Changed:
+        """Advertise a prefix no more."""
+
+    async def offer(self, mesh: str, name: str, value: str) -> Changed:
+        """Offer a service."""
+
+    async def withhold(self, mesh: str, name: str) -> Changed:
+        """Offer a service no more."""
 
 
 class StatusSource(Protocol):
     """Where the API gets its answers: the daemon."""
 
+    @property
+    def starting(self) -> bool:
+        """Whether it does not know yet in which meshes it is."""
+
+    @property
+    def events(self) -> EventLog:
+        """What happened lately."""
+
+    @property
+    def declaring(self) -> Declaring:
+        """What may be declared."""
+
     def status(self) -> Status:
         """The agent and all its meshes, the failed ones included."""
 
     async def members(self, mesh: str) -> list[Member]:
-        """Members of a mesh, sorted by name; KeyError for a mesh this host is not in."""
+        """Members of a mesh, sorted by name; KeyError for a mesh this host is not in.
+
+        While it is the same list, nothing has changed. It must not be changed.
+        """
+
+    async def graph(self, mesh: str) -> Graph:
+        """The topology of a mesh; KeyError as above."""
 
     async def static_peers(self, mesh: str) -> list[StaticPeer]:
         """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""

@@ -12,12 +12,14 @@ from typing import Any
 import smegmesh
 from smegmesh.control import types
 from smegmesh.control.errors import Rejected
+from smegmesh.control.events import EventLog
 from smegmesh.control.https import HttpsServer
 from smegmesh.control.metrics_server import MetricsServer
 from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon import removals
 from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
+from smegmesh.daemon.declaring import Declaring
 from smegmesh.daemon.forwarding import Forwarding
 from smegmesh.daemon.hook_process import run_hook
 from smegmesh.daemon.hooks import Runner
@@ -26,7 +28,7 @@ from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.opening import Opening
-from smegmesh.daemon.report import member_reports, mesh_report, mesh_state, static_peer_reports
+from smegmesh.daemon.report import mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
@@ -34,7 +36,9 @@ from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.opening import Port
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
-from smegmesh.declaration import AgentSettings, Declaration, Hook, choose_ports, read_meshes
+from smegmesh.declaration import AgentSettings, Declaration, Hook, Loaded, choose_ports, read_meshes
+from smegmesh.declaration.change import Places
+from smegmesh.declaration.write import forget_fragments
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
@@ -85,6 +89,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self.stopping = asyncio.Event()
         self.failure: StoreDamaged | None = None
+        self.starting = True
+        self.events = EventLog()
+        self.declaring = Declaring(Places(directories.etc, directories.local), self.reload)
         self._settings = settings
         self._pair_keys: Keys = {}
         self._started = loop.time()
@@ -147,6 +154,7 @@ class Daemon:
     async def stop(self) -> None:
         """End; interfaces stay as they are, so that no packet is lost until the next start."""
         self.stopping.set()
+        self.events.close()
         if self._api is not None:
             await self._api.stop()
         if self._metrics is not None:
@@ -195,9 +203,11 @@ class Daemon:
 
     async def members(self, mesh: str) -> list[types.Member]:
         """Members of a mesh, sorted by name; KeyError for a mesh that does not run here."""
-        running = self._meshes[mesh]
-        device = await running.interface.state()
-        return member_reports(running.view(), running.declaration.role, device)
+        return await self._meshes[mesh].members.read()
+
+    async def graph(self, mesh: str) -> types.Graph:
+        """The topology of a mesh; KeyError as above."""
+        return await self._meshes[mesh].graph.read()
 
     async def static_peers(self, mesh: str) -> list[types.StaticPeer]:
         """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""
@@ -207,11 +217,15 @@ class Daemon:
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""
-        return removals.revoke(self._meshes[mesh], revocation)
+        removed = removals.revoke(self._meshes[mesh], revocation)
+        self._meshes[mesh].members.forget()
+        return removed
 
     async def forget(self, mesh: str, member: str) -> types.Removed:
         """Take out a member that is down. KeyError as above; Rejected for any other."""
-        return removals.forget(self._meshes[mesh], member)
+        removed = removals.forget(self._meshes[mesh], member)
+        self._meshes[mesh].members.forget()
+        return removed
 
     async def rotate(self, *, force: bool) -> types.Rotated:
         """Replace the host's tunnel key in all meshes. Rejected as the protocol says, and if it cannot be stored."""
@@ -219,12 +233,12 @@ class Daemon:
             reasons = [reason for mesh in self._meshes.values() if (reason := mesh.unready_to_rotate())]
             if reasons and not force:
                 fix = "mend that, or force it and be cut off from them until they hear of it"
-                raise Rejected("; ".join(reasons), fix)
+                raise Rejected("; ".join(reasons), fix, 409)
             before = self._host.keys
             try:
                 self._host.keys = await asyncio.to_thread(rotate_tunnel_key, self._host.directories.state)
             except StoreError as error:
-                raise Rejected("the key cannot be replaced", str(error)) from error
+                raise Rejected("the key cannot be replaced", str(error), 409) from error
             await asyncio.gather(*(mesh.rekey() for mesh in self._meshes.values()))
             _log.warning("node=%s: has a new tunnel key", self._settings.node_name)
         keys = self._host.keys
@@ -264,7 +278,12 @@ class Daemon:
             known = all(bad.mesh for bad in loaded.errors)
             await self._read_pair_keys()
             changed = await self._follow({declared.mesh: declared for declared in loaded.declarations}, known)
+            if known:
+                await self._forget_fragments(loaded)
+            self.starting = False
             await self._settle(changed)
+            for mesh in self._meshes.values():
+                mesh.members.forget()
         return types.Reloaded(changed=sorted(changed), problems=self._all_problems())
 
     async def _read_pair_keys(self) -> None:
@@ -272,6 +291,14 @@ class Daemon:
         try:
             self._pair_keys = await asyncio.to_thread(load_pair_keys, self._host.directories.state)
         except StoreError as error:
+            self._note("", error)
+
+    async def _forget_fragments(self, loaded: Loaded) -> None:
+        """What the host added to a mesh that it is not in any more goes."""
+        keep = {declared.mesh for declared in loaded.declarations} | {bad.mesh for bad in loaded.errors}
+        try:
+            await in_thread(forget_fragments, self._host.directories.local, keep)
+        except OSError as error:
             self._note("", error)
 
     def _note(self, mesh: str, error: Exception | str) -> None:
@@ -333,7 +360,8 @@ class Daemon:
         if running is not None:
             return running.update(declaration, credentials, pair_keys)
         log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
-        mesh = Mesh(self._host, declaration, port, credentials, pair_keys, self._interfaces_changed, log)
+        told = self._interfaces_changed, self.events.add
+        mesh = Mesh(self._host, declaration, port, credentials, pair_keys, *told, log)
         mesh.start()
         self._meshes[declaration.mesh] = mesh
         return True

@@ -10,16 +10,20 @@ from random import SystemRandom
 from typing import Any
 
 import smegmesh
+from smegmesh.control import types
 from smegmesh.crdt.entry import ACCEPT_ALL, BridgedRoute, Entry, Role
 from smegmesh.daemon.credentials import Credentials
 from smegmesh.daemon.discovery import Discovery, observed, outgoing
 from smegmesh.daemon.effects import Effects
 from smegmesh.daemon.exits import Upstream, UsedExits
+from smegmesh.daemon.graph import GraphReader
 from smegmesh.daemon.hooks import Hooks, hook_environment
 from smegmesh.daemon.host import Host
 from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
+from smegmesh.daemon.members import MemberReader
 from smegmesh.daemon.sessions import SilentSessions
+from smegmesh.daemon.watching import Watcher
 from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.probe import Prober
 from smegmesh.declaration import Declaration, Prefix
@@ -61,7 +65,7 @@ class Mesh:
     """Runs one declared mesh. Made without effect; ValueError if the declaration says what no entry may.
 
     `pair_keys` are the preshared keys with other members, by name, newest first.
-    `on_up` is called when its interface has come up.
+    `on_up` is called when its interface has come up, `on_event` when something happened that is worth telling.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Mesh:
         credentials: Credentials,
         pair_keys: PairKeys,
         on_up: Callable[[], None],
+        on_event: Callable[[types.Event], None],
         log: NodeLogger,
     ) -> None:
         self.declaration = declaration
@@ -114,6 +119,9 @@ class Mesh:
             self.hooks.prepare,
             keyring,
         )
+        self.members = MemberReader(self.view, declaration.role, self.interface.state, host.clock)
+        self.graph = GraphReader(self.view)
+        self._watcher = Watcher(self.view(), on_event)
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
         self._upstream = self._make_upstream(reached=self._stored_reached())
@@ -397,6 +405,7 @@ class Mesh:
             self._sessions.watch(event.node_keys, self._host.clock())
             self._watch()
         elif isinstance(event, ViewChanged):
+            self._watcher.follow(self.view())
             self.interface.view_changed()
             self._follow_pairs()
             self._replaced()
@@ -405,6 +414,7 @@ class Mesh:
             self._look()
         elif isinstance(event, Alarm):
             self.alarms.append(event.text)
+            self._watcher.alarm(event.text)
             self._log.error("%s: %s", event.kind, event.text)
 
     # Routing between meshes and out of them.
@@ -419,7 +429,7 @@ class Mesh:
                 bridge=self.declaration.bridge and self._serves(),
                 granted=frozenset(self._credentials.certificate.grant.bridges),
                 accepted=_accepted(self.declaration),
-                advertised=frozenset(self._advertised()),
+                advertised=frozenset(self.advertised()),
                 unreachable=self._exits.unreachable,
                 behind=frozenset(prefix for peer in self.declaration.static_peers for prefix in peer.allowed_ips),
             ),
@@ -464,7 +474,8 @@ class Mesh:
         own = self._own_member()
         return own.entry.routes if own is not None and self.declaration.bridge else ()
 
-    def _advertised(self) -> tuple[Prefix, ...]:
+    def advertised(self) -> tuple[Prefix, ...]:
+        """The prefixes that it says now it forwards to."""
         reached = self._upstream is None or self._upstream.reached
         return self.declaration.advertise if reached and self._host.forwards() else ()
 
@@ -672,7 +683,7 @@ class Mesh:
             alias=declaration.alias,
             description=declaration.description,
             services=dict(declaration.services),
-            advertise=tuple(map(str, self._advertised())),
+            advertise=tuple(map(str, self.advertised())),
             bridge=declaration.bridge,
             routes=self._announced if declaration.bridge else (),
             masquerade=declaration.masquerade,

@@ -7,17 +7,16 @@ from collections.abc import Collection
 from typing import Literal
 
 from smegmesh.control import types
-from smegmesh.crdt.entry import Role
+from smegmesh.daemon.members import name_of
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState, PeerState
 from smegmesh.declaration import HostPort, StaticPeer
 from smegmesh.declaration.choose import FIRST_PORT
-from smegmesh.gossip.view import Liveness, Member, View
+from smegmesh.gossip.view import Liveness, View
 from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.host import network_of
-from smegmesh.routing.plan import way_to
 from smegmesh.routing.static_peers import StaticPeers
 
 _BAD = "bad."
@@ -43,19 +42,29 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> 
         address=str(own.address) if own is not None else None,
         port=mesh.interface.port,
         members=_count(view),
-        leader=_name(view, view.leader),
-        home=_name(view, own.entry.home) if own is not None else None,
-        backup=_name(view, own.entry.backup) if own is not None else None,
+        leader=name_of(view, view.leader),
+        home=name_of(view, own.entry.home) if own is not None else None,
+        backup=name_of(view, own.entry.backup) if own is not None else None,
         digest=view.digest.hex(),
         informed=mesh.informed,
         links=links,
         number=own.number if own is not None else 0,
         alarms=list(mesh.alarms),
         routes=_routes(view, routes),
+        advertised=_advertised(mesh),
         refusals={
             name.removeprefix(_BAD): count for name, count in mesh.engine.counters.items() if name.startswith(_BAD)
         },
     )
+
+
+def _advertised(mesh: Mesh) -> list[types.Advertised]:
+    """What this host declares that it forwards to, and whether it says so now."""
+    said = frozenset(mesh.advertised())
+    return [
+        types.Advertised(prefix=str(prefix), file=mesh.declaration.file_of(prefix), active=prefix in said)
+        for prefix in mesh.declaration.advertise
+    ]
 
 
 def _routes(view: View, routes: Routes) -> list[types.Route]:
@@ -65,47 +74,12 @@ def _routes(view: View, routes: Routes) -> list[types.Route]:
             prefix=str(network_of(destination)),
             mesh=destination if isinstance(destination, str) else None,
             path=list(choice.path),
-            via=_name(view, choice.via),
+            via=name_of(view, choice.via),
             used=destination in routes.routing.sent[view.mesh_id],
         )
         for destination, choice in routes.routing.best.get(view.mesh_id, {}).items()
     ]
     return sorted(reported, key=lambda route: (route.mesh is None, route.mesh or "", route.prefix))
-
-
-def member_reports(view: View, role: Role, device: DeviceState | None) -> list[types.Member]:
-    """The members, sorted by name, with what the device of this node, of that role, knows of them."""
-    reports = [_member_report(view, role, member, device) for member in view.members.values()]
-    return sorted(reports, key=lambda report: (report.name, report.node_key))
-
-
-def _member_report(view: View, role: Role, member: Member, device: DeviceState | None) -> types.Member:
-    entry = member.entry
-    way = way_to(view, role, member.node_key)
-    carrier = view.members[way] if way is not None else member
-    peer = device.peers.get(carrier.entry.tunnel_key) if device is not None else None
-    return types.Member(
-        name=entry.name,
-        role=entry.role.value,
-        node_key=encode_key(member.node_key),
-        address=str(member.address),
-        liveness=member.liveness.value,
-        number=member.number,
-        alias=entry.alias,
-        leader=member.node_key == view.leader,
-        own=member.node_key == view.node_key,
-        home=_name(view, entry.home),
-        backup=_name(view, entry.backup),
-        endpoints=list(entry.endpoints),
-        services=dict(entry.services),
-        static_peers={name: str(node_address(view.mesh_id, key)) for name, key in entry.static_peers.items()},
-        through=carrier.entry.name if carrier.node_key != member.node_key else None,
-        preshared_key=peer is not None and peer.preshared_key is not None,
-        handshake_age=_handshake_age(peer),
-        received=peer.received if peer is not None else 0,
-        sent=peer.sent if peer is not None else 0,
-        version=entry.agent,
-    )
 
 
 def static_peer_reports(
@@ -142,15 +116,13 @@ def _static_peer_report(
 def _not_carried(view: View, claims: StaticPeers, declared: StaticPeer) -> str | None:
     """Why this node does not carry a static peer that it declares, whose address has one owner in the mesh."""
     if declared.public_key in view.members:
-        return (
-            f"static peer {declared.name} is {_name(view, declared.public_key)}, a member itself: take one of them out"
-        )
+        member = name_of(view, declared.public_key)
+        return f"static peer {declared.name} is {member}, a member itself: take one of them out"
     carrier = claims.carrier(view, declared.public_key)
     if carrier in (view.node_key, None):
         return None
-    return (
-        f"static peer {declared.name} is declared by {_name(view, carrier)}, too, which carries it: let one declare it"
-    )
+    other = name_of(view, carrier)
+    return f"static peer {declared.name} is declared by {other}, too, which carries it: let one declare it"
 
 
 def _handshake_age(peer: PeerState | None) -> float | None:
@@ -169,10 +141,3 @@ def mesh_state(mesh: Mesh) -> State:
 def _count(view: View) -> types.Members:
     counted = view.liveness()
     return types.Members(**{each.value: counted[each] for each in Liveness})
-
-
-def _name(view: View, node_key: bytes | None) -> str | None:
-    if node_key is None:
-        return None
-    member = view.members.get(node_key)
-    return member.entry.name if member is not None else encode_key(node_key)

@@ -1,22 +1,24 @@
 """What writing declarations would change: a request and the files there are -> file changes. Pure.
 
 Every file has one writer, its owner: `role` and `play` own files of meshes.d,
-`local` those of local.d, and none may touch another's. Fragments are `play`'s. A
-mesh that is left takes its fragments along, whoever leaves it.
+`local` those of local.d, and none may touch another's. Fragments are `play`'s, or
+`local` ones in local.d, which may add to what another declares. A mesh that is left
+takes its fragments along, whoever leaves it: those of local.d when the agent notices.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smegmesh.declaration.document import parse_document
-from smegmesh.declaration.errors import DeclarationError, split_fix
+from smegmesh.declaration.errors import DeclarationError, ManagedElsewhere, split_fix
 from smegmesh.declaration.meshes import (
     ANSIBLE_OWNERS,
+    FRAGMENT_OWNER,
     FRAGMENTS_SUFFIX,
     LOCAL_OWNER,
     MESHES_DIRECTORY,
@@ -38,15 +40,17 @@ if TYPE_CHECKING:
 INPUT = "standard input"  # where requests come from, for error messages
 _OWNERS = (*ANSIBLE_OWNERS, LOCAL_OWNER)
 _STATES = ("present", "absent")
-_FRAGMENT_OWNER = "play"
 _FRAGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FRAGMENT_KEYS = ("mesh", "name", "state", "advertise", "services")
 _HEADERS = {
-    LOCAL_OWNER: "# Written by smegctl.\n",
+    LOCAL_OWNER: "# Written by smegctl or the API.\n",
     "role": "# Managed by Ansible (role smegmesh): change the inventory, not this file.\n",
     "play": "# Managed by Ansible (module mesh): change the playbook, not this file.\n",
 }
-_FRAGMENT_HEADER = "# Managed by Ansible (module mesh_service or mesh_route): change the playbook, not this file.\n"
+_FRAGMENT_HEADERS = {
+    LOCAL_OWNER: _HEADERS[LOCAL_OWNER],
+    FRAGMENT_OWNER: "# Managed by Ansible (module mesh_service or mesh_route): change the playbook, not this file.\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class WantedFragment:
     name: str
     present: bool
     content: Mapping[str, Any]
+    owner: str = FRAGMENT_OWNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Request:
     @property
     def owners(self) -> frozenset[str]:
         """Whose files it may change."""
-        owners = {wanted.owner for wanted in self.wanted} | ({_FRAGMENT_OWNER} if self.fragments else set())
+        owners = {wanted.owner for wanted in self.wanted} | {fragment.owner for fragment in self.fragments}
         return frozenset(owners | ({self.purge_owner} if self.purge_owner is not None else set()))
 
     @property
@@ -115,13 +120,26 @@ class Places:
         """Where an owner's declarations lie."""
         return self.local if owner == LOCAL_OWNER else self.etc / MESHES_DIRECTORY
 
-    def fragment(self, mesh: str, name: str) -> Path:
+    def declarations(self, mesh: str) -> tuple[Path, Path]:
+        """Where a mesh may be declared: with Ansible, and on the host."""
+        return self.etc / MESHES_DIRECTORY / f"{mesh}{SUFFIX}", self.local / f"{mesh}{SUFFIX}"
+
+    def fragment(self, mesh: str, name: str, owner: str = FRAGMENT_OWNER) -> Path:
         """The file of a fragment."""
-        return self.directory(_FRAGMENT_OWNER) / f"{mesh}{FRAGMENTS_SUFFIX}" / f"{name}{SUFFIX}"
+        return self.directory(owner) / f"{mesh}{FRAGMENTS_SUFFIX}" / f"{name}{SUFFIX}"
 
     def is_fragment(self, path: Path) -> bool:
         """Whether a file is a fragment's."""
-        return path.parent.parent == self.directory(_FRAGMENT_OWNER)
+        return path.parent.parent in (self.directory(FRAGMENT_OWNER), self.local)
+
+    def is_local(self, path: Path) -> bool:
+        """Whether a file is in local.d."""
+        return self.local in (path.parent, path.parent.parent)
+
+    def declared(self, fragment: Path, files: Container[Path]) -> bool:
+        """Whether these files declare the mesh that a fragment adds to. What is local adds to whatever declares it."""
+        managed, local = self.declarations(mesh_of(fragment, fragment=True))
+        return managed in files or (self.is_local(fragment) and local in files)
 
 
 def read_request(data: object) -> Request:
@@ -225,17 +243,15 @@ def plan_changes(
             after.pop(path, None)
     _drop_fragments(after, before, request, places)
     for fragment in request.fragments:
-        path = places.fragment(fragment.mesh, fragment.name)
+        path = places.fragment(fragment.mesh, fragment.name, fragment.owner)
         if fragment.present:
-            after[path] = render_fragment(fragment.content)
-            if places.directory(_FRAGMENT_OWNER) / f"{fragment.mesh}{SUFFIX}" not in after:
+            after[path] = render_fragment(fragment.content, fragment.owner)
+            if not places.declared(path, after):
                 raise not_declared(path, "declare it first, with the role or module mesh")
-            parse_fragment_source(Source(path, after[path], fragment=True))
+            parse_fragment_source(Source(path, after[path], fragment.owner == LOCAL_OWNER, fragment=True))
         else:
             after.pop(path, None)
-    sources = [
-        Source(path, text, path.parent == places.local, places.is_fragment(path)) for path, text in after.items()
-    ]
+    sources = [Source(path, text, places.is_local(path), places.is_fragment(path)) for path, text in after.items()]
     touched = {source.mesh for source in sources if before.get(source.path) != source.text}
     checked = check_set(sources, {source.mesh for source in sources} - touched)
     if checked.errors:
@@ -255,13 +271,14 @@ def _purge(files: dict[Path, str], owner: str, places: Places) -> None:
 
 
 def _drop_fragments(after: dict[Path, str], before: Mapping[Path, str], request: Request, places: Places) -> None:
-    """Take the fragments of the meshes that are left out of `after`."""
-    directory = places.directory(_FRAGMENT_OWNER)
+    """Take the fragments of the meshes that are left out of `after`.
+
+    Not those of local.d: the agent does that itself. Root is to delete nothing in a directory of the agent's user.
+    """
     absent = {wanted.mesh for wanted in request.wanted if not wanted.present and wanted.owner != LOCAL_OWNER}
-    for path in [path for path in after if places.is_fragment(path)]:
-        mesh = mesh_of(path, fragment=True)
-        declaration = directory / f"{mesh}{SUFFIX}"
-        if declaration not in after and (declaration in before or mesh in absent):
+    for path in [path for path in after if places.is_fragment(path) and not places.is_local(path)]:
+        left = places.declared(path, before) or mesh_of(path, fragment=True) in absent
+        if left and not places.declared(path, after):
             del after[path]
 
 
@@ -269,7 +286,7 @@ def _check_grants(
     request: Request, declarations: Iterable[Declaration], places: Places, grants: Mapping[str, Grant]
 ) -> None:
     """Refuse what the agent would refuse, and say who can allow it."""
-    asked = {str(places.fragment(each.mesh, each.name)) for each in request.fragments if each.present}
+    asked = {str(places.fragment(each.mesh, each.name, each.owner)) for each in request.fragments if each.present}
     for declaration in declarations:
         grant = grants.get(declaration.authority)
         if grant is None:
@@ -286,11 +303,11 @@ def _check_owner(wanted: Wanted, path: Path, files: Mapping[Path, str], places: 
     managed = places.directory(ANSIBLE_OWNERS[0]) / path.name
     if wanted.owner == LOCAL_OWNER and managed in files:
         what = f"mesh {wanted.mesh} is managed by Ansible in {managed}"
-        raise DeclarationError(str(path), "mesh", what, "change the inventory instead")
+        raise ManagedElsewhere(str(path), "mesh", what, "change the inventory instead")
     owner = file_owner(files[path]) if path in files else None
     if owner is not None and owner != wanted.owner:
         what = f"the file belongs to {owner}, and {wanted.owner} may not change it"
-        raise DeclarationError(str(path), "owner", what, f"declare mesh {wanted.mesh} in one of the two only")
+        raise ManagedElsewhere(str(path), "owner", what, f"declare mesh {wanted.mesh} in one of the two only")
 
 
 def _check_alone(path: Path, text: str, wanted: Wanted) -> None:
@@ -313,9 +330,9 @@ def render(content: Mapping[str, Any]) -> str:
     return _HEADERS.get(str(content.get("owner")), "") + _dump(content, "declaration")
 
 
-def render_fragment(content: Mapping[str, Any]) -> str:
+def render_fragment(content: Mapping[str, Any], owner: str = FRAGMENT_OWNER) -> str:
     """The same of a fragment; `content` is what it adds."""
-    return _FRAGMENT_HEADER + _dump({"owner": _FRAGMENT_OWNER, **content}, "fragment")
+    return _FRAGMENT_HEADERS[owner] + _dump({"owner": owner, **content}, "fragment")
 
 
 def _dump(content: Mapping[str, Any], schema: str) -> str:

@@ -26,3 +26,11 @@ class DeclarationError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.fix}"
+
+
+class ManagedElsewhere(DeclarationError):
+    """What is asked for is another's to say: `what` names the file."""
+
+
+class NotDeclared(DeclarationError):
+    """What is to be changed is not there."""

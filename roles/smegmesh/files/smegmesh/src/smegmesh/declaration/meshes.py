@@ -17,6 +17,7 @@ SUFFIX = ".yml"
 FRAGMENTS_SUFFIX = ".d"  # of the directory beside MESH.yml that holds the mesh's fragments
 ANSIBLE_OWNERS = ("role", "play")
 LOCAL_OWNER = "local"
+FRAGMENT_OWNER = "play"  # of fragments beside what Ansible declares
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +89,25 @@ def read_sources(etc: Path, local: Path) -> tuple[list[Source], list[Declaration
     for directory, is_local in ((etc / MESHES_DIRECTORY, False), (local, True)):
         try:
             sources += [_read(path, is_local) for path in _list(directory, SUFFIX)]
-            fragments = [] if is_local else _list(directory, FRAGMENTS_SUFFIX)
+            fragments = _list(directory, FRAGMENTS_SUFFIX)
         except DeclarationError as error:
             faults.append(error)
             continue
         for each in fragments:
-            sources += _read_fragments(each)
+            sources += _read_fragments(each, is_local)
     return sources, faults
 
 
-def _read_fragments(directory: Path) -> list[Source]:
+def _read_fragments(directory: Path, local: bool) -> list[Source]:
     if not directory.is_dir():
         return []
     try:
-        return [_read(path, fragment=True) for path in _list(directory, SUFFIX)]
+        return [_read(path, local, fragment=True) for path in _list(directory, SUFFIX)]
     except DeclarationError as error:
-        return [Source(directory / SUFFIX, "", fragment=True, fault=error)]
+        return [Source(directory / SUFFIX, "", local, fragment=True, fault=error)]
 
 
-def _read(path: Path, local: bool = False, fragment: bool = False) -> Source:
+def _read(path: Path, local: bool, fragment: bool = False) -> Source:
     try:
         return Source(path, read_text(path), local, fragment)
     except DeclarationError as error:
@@ -135,11 +136,14 @@ def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
     good: list[Declaration] = []
     errors: list[MeshError] = []
     declared: list[Source] = []
-    fragments: dict[str, list[Source]] = {}
+    fragments: dict[tuple[str, bool], list[Source]] = {}  # by mesh and whether they are local
     for source in sources:
-        (fragments.setdefault(source.mesh, []) if source.fragment else declared).append(source)
+        (fragments.setdefault((source.mesh, source.local), []) if source.fragment else declared).append(source)
     for source in sorted(declared, key=lambda each: (each.mesh not in first, each.local, each.mesh)):
-        added = [] if source.local else fragments.pop(source.mesh, [])
+        # What is local adds to whatever declares the mesh; what Ansible adds, to what it declares.
+        added = fragments.pop((source.mesh, True), [])
+        if not source.local:
+            added += fragments.pop((source.mesh, False), [])
         try:
             declaration = unite(
                 parse_source(source),
@@ -150,7 +154,8 @@ def check_set(sources: Iterable[Source], first: Collection[str] = ()) -> Loaded:
             errors.append(MeshError(source.mesh, error))
         else:
             good.append(declaration)
-    errors += [MeshError(mesh, _left_over(left[0])) for mesh, left in sorted(fragments.items())]
+    # What the host added to a mesh that is not there any more says nothing: `forget_fragments` takes it away.
+    errors += [MeshError(mesh, _left_over(left[0])) for (mesh, local), left in sorted(fragments.items()) if not local]
     return Loaded(tuple(sorted(good, key=lambda declaration: declaration.mesh)), tuple(errors))
 
 
@@ -158,7 +163,14 @@ def parse_fragment_source(source: Source) -> Fragment:
     """One fragment by itself."""
     if source.fault is not None:
         raise source.fault
-    return parse_fragment(parse_document(str(source.path), source.text), source.mesh)
+    fragment = parse_document(str(source.path), source.text)
+    parsed = parse_fragment(fragment, source.mesh)
+    allowed = LOCAL_OWNER if source.local else FRAGMENT_OWNER
+    owner = fragment.data.get("owner") if isinstance(fragment.data, dict) else None
+    if owner != allowed:
+        what = f"owner {owner} has no fragments in {source.path.parent}"
+        raise DeclarationError(str(source.path), "owner", what, f"there it is {allowed}")
+    return parsed
 
 
 def not_declared(fragment: Path, fix: str) -> DeclarationError:

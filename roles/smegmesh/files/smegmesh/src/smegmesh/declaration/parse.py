@@ -87,9 +87,7 @@ def parse_declaration(document: Document) -> Declaration:
         raise _from_identity(document, "mesh", error) from None
     role = Role(data["role"])
     _check_role(document, role, data)
-    if len(data.get("description", "").encode()) > _MAX_DESCRIPTION:
-        what = f"is longer than {_MAX_DESCRIPTION} bytes in UTF-8"
-        raise DeclarationError(document.file, "description", what, "shorten it")
+    check_description(document, data)
     endpoint = _host_port(document, "endpoint", data["endpoint"]) if "endpoint" in data else None
     accepted = data.get("accept_routes", [])
     advertised = parse_advertised(document, mesh, data.get("advertise", []))
@@ -114,6 +112,13 @@ def parse_declaration(document: Document) -> Declaration:
         post_down=_hook(document, "post_down", data),
         **{key: data[key] for key in _PLAIN if key in data},
     )
+
+
+def check_description(document: Document, data: Mapping[str, Any]) -> None:
+    """What a schema cannot say of a document's key `description`; DeclarationError if it is too long."""
+    if len(data.get("description", "").encode()) > _MAX_DESCRIPTION:
+        what = f"is longer than {_MAX_DESCRIPTION} bytes in UTF-8"
+        raise DeclarationError(document.file, "description", what, "shorten it")
 
 
 def _from_identity(document: Document, where: str, error: ValueError) -> DeclarationError:

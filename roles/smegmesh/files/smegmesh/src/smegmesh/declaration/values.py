@@ -94,6 +94,8 @@ class Fragment:
     """What one file adds to the declaration of a mesh; services are sorted by name."""
 
     file: str
+    alias: str | None = None
+    description: str | None = None
     advertise: tuple[Prefix, ...] = ()
     services: tuple[Service, ...] = ()
 
@@ -142,3 +144,8 @@ class Declaration:
     def file_of(self, prefix: Prefix) -> str:
         """Where a prefix that it advertises was declared."""
         return next((fragment.file for fragment in self.fragments if prefix in fragment.advertise), self.file)
+
+    def file_of_service(self, name: str) -> str | None:
+        """Where a service was declared; None if it is not."""
+        named = (each.file for each in self.fragments if name in (service.name for service in each.services))
+        return next(named, None)

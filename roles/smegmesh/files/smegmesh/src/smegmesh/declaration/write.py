@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from smegmesh.declaration.change import FileChange
+from smegmesh.declaration.meshes import FRAGMENTS_SUFFIX
 
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
@@ -90,7 +91,10 @@ class FileTransaction:
         if change.before is not None:
             old = _beside(change.path, "old")
             old.unlink(missing_ok=True)
-            os.link(change.path, old, follow_symlinks=False)
+            try:
+                os.link(change.path, old, follow_symlinks=False)
+            except PermissionError:  # fs.protected_hardlinks: the agent has no links to what root wrote
+                _write(old, change.before)
         if change.after is not None:
             _write(_beside(change.path, "new"), change.after)
 
@@ -105,6 +109,18 @@ class FileTransaction:
     def _sync(self) -> None:
         for directory in {change.path.parent for change in self._changes}:
             _sync_directory(directory)
+
+
+def forget_fragments(local: Path, keep: Collection[str]) -> None:
+    """Take away what the host has added to meshes, but to those to `keep`. OSError where that cannot be.
+
+    For the agent alone, which is the one writer of these.
+    """
+    for directory in local.glob(f"*{FRAGMENTS_SUFFIX}"):
+        if directory.name.removesuffix(FRAGMENTS_SUFFIX) not in keep and not directory.is_symlink():
+            for path in directory.iterdir():
+                path.unlink()
+            directory.rmdir()
 
 
 def _make_directory(directory: Path) -> None:

@@ -41,7 +41,7 @@ class Member:
 class Members(Mapping[bytes, Member]):
     """The members by node key, read from a snapshot of the map: made at no cost, each member when it is asked for."""
 
-    __slots__ = ("_failed", "_hidden", "_mesh_id", "_tree")
+    __slots__ = ("_counted", "_failed", "_hidden", "_mesh_id", "_tree")
 
     def __init__(
         self, mesh_id: str, tree: DigestTree, failed: Mapping[bytes, Liveness], hidden: Collection[bytes]
@@ -51,6 +51,7 @@ class Members(Mapping[bytes, Member]):
         self._tree = tree
         self._failed = failed
         self._hidden = hidden
+        self._counted: Counter[Liveness] | None = None
 
     def __getitem__(self, key: bytes) -> Member:
         held = self._tree.get(key)
@@ -75,8 +76,10 @@ class Members(Mapping[bytes, Member]):
         return {*self._tree.differing(before._tree), *(key for key, _liveness in failed), *hidden}
 
     def liveness(self) -> Counter[Liveness]:
-        """How many there are of each; makes none of them."""
-        return Counter(self._failed.get(key, Liveness.ALIVE) for key in self)
+        """How many there are of each; makes none of them, and counts once."""
+        if self._counted is None:
+            self._counted = Counter(self._failed.get(key, Liveness.ALIVE) for key in self)
+        return self._counted
 
     def _shows(self, held: Held) -> bool:
         return held.present and held.key not in self._hidden
