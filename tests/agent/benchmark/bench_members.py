@@ -9,7 +9,8 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from agent_host import LINK_PORT, AgentHost, Node, python
+import dns.message
+from agent_host import DNS_PORT, LINK_PORT, MESH, AgentHost, Node, python
 from api import Api
 from loopback import Loopback, loopback
 from members import Members
@@ -37,13 +38,14 @@ print(usage.memory(os.getpid()).resident)
 """
 
 METHOD = f"""\
-A smegd as it runs on a host (links over TLS, API, database), but with WireGuard's state in memory (`plane: memory`),
-in a network namespace that has nothing but a loopback. It has met a mesh of {MEMBERS} peers in an earlier run: its
-database holds what each of them signed, under a certificate of its own. Of them those run that an agent in a mesh of
-this size has links with, its {{neighbours}} neighbours on the rings, among them the leader. They are the real engine
-behind real links, all in another process; they ping, compare digests and refresh as neighbours do, but accuse nobody:
-so all {MEMBERS} are alive to the agent, as they would be if they ran, and it dials nobody else. It is started, asked
-until it knows all and has its links, and left alone for {SURPLUS:g} s, then for {IDLE:g} s which are measured. Resident
+A smegd as it runs on a host (links over TLS, API, names by DNS, database), but with WireGuard's state in memory
+(`plane: memory`), in a network namespace that has nothing but a loopback. It has met a mesh of {MEMBERS} peers in an
+earlier run: its database holds what each of them signed, under a certificate of its own. Of them those run that an
+agent in a mesh of this size has links with, its {{neighbours}} neighbours on the rings, among them the leader. They are
+the real engine behind real links, all in another process; they ping, compare digests and refresh as neighbours do, but
+accuse nobody: so all {MEMBERS} are alive to the agent, as they would be if they ran, and it dials nobody else. It is
+started, asked until it knows all and has its links, asked by DNS for each of them, and left alone for {SURPLUS:g} s,
+then for {IDLE:g} s which are measured. Resident
 memory is that of `smaps_rollup` afterwards, processor time that of `stat`. The floor is a fresh interpreter that has
 imported what smegd and its API import, and nothing else."""
 
@@ -67,10 +69,12 @@ def _measure(network: Loopback, directory: Path, processes: Processes) -> Sectio
         members.store(host)
     agent.declare(near[:BOOTSTRAP])
     names = [str(directory / each.name) for each in near]
+    agent.offer_names()
     processes.start("neighbours", network.command(1, python(str(NEIGHBOURS), *names)))
     eventually(lambda: all(_listens(network, each) for each in near), START, "the neighbours listen")
     processes.start("agent", network.command(1, agent.command()))
     started = eventually(lambda: _complete(agent, len(near)), START, f"it knows all and has {len(near)} links", 0.05)
+    _ask_all(network, agent, members)
     time.sleep(SURPLUS)
     left = idle([processes.pid("agent")], IDLE)
     processes.pids()
@@ -93,6 +97,17 @@ def _measure(network: Loopback, directory: Path, processes: Processes) -> Sectio
 def _listens(network: Loopback, node: Node) -> bool:
     with network.inside(), socket.socket() as probe:
         return probe.connect_ex((node.address, LINK_PORT)) == 0
+
+
+def _ask_all(network: Loopback, host: AgentHost, members: Members) -> None:
+    """Ask for every member by its name."""
+    with network.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect((host.node.address, DNS_PORT))
+        asking.settimeout(START)
+        for node in members.nodes.values():
+            asking.send(dns.message.make_query(f"{node.name}.{MESH}.smeg", "AAAA").to_wire())
+            if not dns.message.from_wire(asking.recv(4096)).answer:
+                raise RuntimeError(f"{node.name} has no address by DNS")
 
 
 def _complete(host: AgentHost, links: int) -> bool:

@@ -22,7 +22,7 @@ from https_hosts import DAY, LOOPBACK, Answer, Issuer, Shown, ask, client_contex
 from smegmesh.control import types
 from smegmesh.control.errors import ControlError
 from smegmesh.control.https import HttpsServer, Limits
-from smegmesh.control.tcp_listener import parse_listen
+from smegmesh.control.ports import parse_listen
 from smegmesh.control.tls import ApiTls
 
 CLOSED = (ConnectionError, ssl.SSLError)

@@ -149,6 +149,7 @@ class Mesh:
     def start(self) -> None:
         """Join: accept and dial links, publish the own entry, bring the interface up. Raises TlsSettingsError."""
         self._set_links(self._credentials)
+        self._host.viewed(self.view())
         self._host.routes.add(self.mesh_id, self, self._announced)
         self._follow_engine()
         self._watch_upstream()
@@ -363,6 +364,7 @@ class Mesh:
             self._sessions.watch(event.node_keys, self._host.clock())
             self._watch()
         elif isinstance(event, ViewChanged):
+            self._host.viewed(self.view())
             self.interface.view_changed()
             self._replaced()
             self._look(unless_found=True)  # who it is that said something of this host may be known only now

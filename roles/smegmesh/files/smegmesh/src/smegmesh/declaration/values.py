@@ -18,12 +18,21 @@ EndpointDiscovery = Literal["static", "outgoing", "observed"]
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Where names are asked for, under which domain, and whether systemd-resolved is told."""
+
+    listen: str
+    domain: str = "smeg"
+    resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """What holds for all meshes of a host.
 
     `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS, `metrics_listen` without
-    metrics over plain HTTP; what they say is looked at by who listens there: a mistake in it stops no mesh.
-    `metrics_per_peer`: metrics name members.
+    metrics over plain HTTP, `dns` without names; what they say is looked at by who listens there: a mistake in it stops
+    no mesh. `metrics_per_peer`: metrics name members.
     """
 
     node_name: str
@@ -34,6 +43,7 @@ class AgentSettings:
     api_listen: str | None = None
     metrics_listen: str | None = None
     metrics_per_peer: bool = False
+    dns: DnsSettings | None = None
 
 
 class HostPort(NamedTuple):
