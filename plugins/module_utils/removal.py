@@ -15,13 +15,14 @@ from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, f
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
+POLKIT_RULE = "/etc/polkit-1/rules.d/50-smegmesh.rules"
 TREES = (agent.CONFIGURATION, agent.STATE, agent.ROOT, RUNTIME)
 
 
 def remove(module):
     """Remove all of it; what is already gone is no error. Returns what was done, or would be."""
     units = [os.path.join(installation.UNIT_DIRECTORY, name) for name in installation.UNITS]
-    found = [path for path in list(TREES) + units if os.path.lexists(path)]
+    found = [path for path in list(TREES) + units + [POLKIT_RULE] if os.path.lexists(path)]
     if installation.is_our_command():
         found.append(agent.COMMAND)
     interfaces = mesh_interfaces(module)

@@ -125,7 +125,8 @@ options:
     description:
       - Executable files of root, as absolute paths, that the agent runs before it makes the interface. If one fails,
         the interface is not made, and it is tried again.
-      - They run as the agent's user with C(CAP_NET_ADMIN) and C(CAP_NET_RAW), not as root. Each has 30 seconds.
+      - They run as the agent's user with C(CAP_NET_ADMIN), C(CAP_NET_RAW) and C(CAP_NET_BIND_SERVICE), not as root.
+        Each has 30 seconds.
     type: list
     elements: str
   post_up:

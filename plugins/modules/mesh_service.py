@@ -28,7 +28,9 @@ options:
     required: true
   value:
     description:
-      - What the others shall know of it, a line of 1 to 255 bytes such as V(tcp/443). The mesh gives it no meaning.
+      - What the others shall know of it, a line of 1 to 255 bytes.
+      - V(tcp/PORT) or V(udp/PORT), perhaps with words after it, is found by DNS as well, where agents answer for names;
+        the words are the strings of its TXT record. To anything else the mesh gives no meaning.
       - Required with O(state=present).
     type: str
   state:

@@ -16,6 +16,7 @@ from smegmesh.store.keys import KEYS_DIRECTORY, HostKeys, load_keys
 
 MESH = "bench"
 LINK_PORT = 4000
+DNS_PORT = 53
 _DAY = 86400.0
 _SOURCE = os.pathsep.join(path for path in sys.path if path.endswith("/src"))
 
@@ -101,6 +102,11 @@ class AgentHost:
         new = self.etc / "declaration"
         new.write_text("\n".join(lines) + "\n")
         new.replace(self.etc / "meshes.d" / f"{MESH}.yml")
+
+    def offer_names(self) -> None:
+        """Have the agent answer DNS questions at the node's address."""
+        with (self.etc / "agent.yml").open("a") as file:
+            file.write(f'dns: {{listen: "{self.node.address}:{DNS_PORT}"}}\n')
 
     def command(self) -> list[str]:
         """What starts the agent."""

@@ -26,13 +26,14 @@ print(usage.memory(os.getpid()).resident)
 """
 
 METHOD = f"""\
-A smegd as it runs on a host (links over TLS, API, database), but with WireGuard's state in memory (`plane: memory`),
-in a network namespace that has nothing but a loopback. It has met a mesh of {MEMBERS} peers in an earlier run: its
-database holds what each of them signed, under a certificate of its own. Of them those run that an agent in a mesh of
-this size has links with, its {{neighbours}} neighbours on the rings, among them the leader. They are the real engine
-behind real links, all in another process; they ping, compare digests and refresh as neighbours do, but accuse nobody:
-so all {MEMBERS} are alive to the agent, as they would be if they ran, and it dials nobody else. It is started, asked
-until it knows all and has its links, and left alone for {SURPLUS:g} s, then for {IDLE:g} s which are measured. Resident
+A smegd as it runs on a host (links over TLS, API, names by DNS, database), but with WireGuard's state in memory
+(`plane: memory`), in a network namespace that has nothing but a loopback. It has met a mesh of {MEMBERS} peers in an
+earlier run: its database holds what each of them signed, under a certificate of its own. Of them those run that an
+agent in a mesh of this size has links with, its {{neighbours}} neighbours on the rings, among them the leader. They are
+the real engine behind real links, all in another process; they ping, compare digests and refresh as neighbours do, but
+accuse nobody: so all {MEMBERS} are alive to the agent, as they would be if they ran, and it dials nobody else. It is
+started, asked until it knows all and has its links, asked by DNS for each of them, and left alone for {SURPLUS:g} s,
+then for {IDLE:g} s which are measured. Resident
 memory is that of `smaps_rollup` afterwards, processor time that of `stat`. The floor is a fresh interpreter that has
 imported what smegd and its API import, and nothing else."""
 

@@ -28,6 +28,7 @@ GUEST = ("bench_kernel",)
 HOST = (
     "bench_plan",
     "bench_micro",
+    "bench_dns",
     "bench_engine",
     "bench_simulated",
     "bench_processes",
@@ -40,6 +41,7 @@ INSIDE = "--inside"
 IN_GUEST_SHARE = "/run/guest/section.json"
 
 sys.path.insert(0, str(ROOT / "roles/smegmesh/files/smegmesh/src"))
+sys.path.insert(0, str(ROOT / "tests/agent"))
 
 
 def main(names: list[str]) -> int:

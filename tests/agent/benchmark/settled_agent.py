@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agent_host import LINK_PORT, AgentHost, Node, python
+import dns.message
+from agent_host import DNS_PORT, LINK_PORT, MESH, AgentHost, Node, python
 from api import Api
 from loopback import Loopback, loopback
 from members import Members
@@ -64,14 +65,27 @@ def _settle(
     for host in (agent, *others):
         members.store(host)
     agent.declare(near[:BOOTSTRAP])
+    agent.offer_names()
     names = [str(directory / each.name) for each in near]
     processes.start("neighbours", network.command(1, python(str(NEIGHBOURS), *names)))
     eventually(lambda: all(_listens(network, each) for each in near), START, "the neighbours listen")
     processes.start("agent", network.command(1, command(agent)))
     what = f"it knows all and has {len(near)} links"
     started = eventually(lambda: _complete(agent, count, len(near)), START, what, 0.05)
+    _ask_all(network, agent, members)
     time.sleep(SURPLUS)
     return Settled(agent, processes, count, len(near), started)
+
+
+def _ask_all(network: Loopback, host: AgentHost, members: Members) -> None:
+    """Ask for every member by its name."""
+    with network.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect((host.node.address, DNS_PORT))
+        asking.settimeout(START)
+        for node in members.nodes.values():
+            asking.send(dns.message.make_query(f"{node.name}.{MESH}.smeg", "AAAA").to_wire())
+            if not dns.message.from_wire(asking.recv(4096)).answer:
+                raise RuntimeError(f"{node.name} has no address by DNS")
 
 
 def _listens(network: Loopback, node: Node) -> bool:

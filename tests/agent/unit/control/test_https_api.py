@@ -23,7 +23,7 @@ from smegmesh.control import types
 from smegmesh.control.errors import ControlError
 from smegmesh.control.https import HttpsServer, Limits
 from smegmesh.control.operations import CHANGING
-from smegmesh.control.tcp_listener import parse_listen
+from smegmesh.control.ports import parse_listen
 from smegmesh.control.tls import ApiTls
 
 CLOSED = (ConnectionError, ssl.SSLError)

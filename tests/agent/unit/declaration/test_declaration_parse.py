@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from smegmesh.crdt.entry import Role
-from smegmesh.declaration import AgentSettings, Bootstrap, DeclarationError, Health, HostPort, StaticPeer, load_agent
+from smegmesh.declaration import (
+    AgentSettings,
+    Bootstrap,
+    DeclarationError,
+    DnsSettings,
+    Health,
+    HostPort,
+    StaticPeer,
+    load_agent,
+)
 from smegmesh.declaration.document import MAX_FILE_SIZE, parse_document, read_text
 from smegmesh.declaration.parse import parse_declaration, parse_host_port
 from smegmesh.declaration.schema import read_schema
@@ -314,6 +323,10 @@ def test_agent_settings(tmp_path: Path) -> None:
     assert load_agent(path) == AgentSettings("a1", metrics_per_peer=True)
     path.write_text("node_name: a1\nfirewall: {chains: [inet filter input]}\n")
     assert load_agent(path) == AgentSettings("a1", firewall_chains=("inet filter input",))
+    path.write_text('node_name: a1\ndns: {listen: "[::1]:53"}\n')
+    assert load_agent(path) == AgentSettings("a1", dns=DnsSettings("[::1]:53", "smeg", resolved=False))
+    path.write_text('node_name: a1\ndns: {listen: "127.0.0.1:53", domain: mesh.test, resolved: true}\n')
+    assert load_agent(path) == AgentSettings("a1", dns=DnsSettings("127.0.0.1:53", "mesh.test", resolved=True))
 
 
 @pytest.mark.parametrize(
@@ -326,6 +339,9 @@ def test_agent_settings(tmp_path: Path) -> None:
         ("node_name: a1\nlinkport: 1", "linkport", "did you mean `link_port`?"),
         ("node_name: a1\napi: {port: 4080}", "api.port", "the keys are listen"),
         ("node_name: a1\napi: {}", "api.listen", "`listen: 198.18.0.1:4080`"),
+        ("node_name: a1\ndns: {domain: smeg}", "dns.listen", "`listen: [::1]:53`"),
+        ("node_name: a1\ndns: {listen: '[::1]:53', domain: Smeg.}", "dns.domain", "a DNS name in lower case"),
+        ("node_name: a1\ndns: {listen: '[::1]:53', zone: x}", "dns.zone", "the keys are listen, domain, resolved"),
         ("node_name: a1\napi: true", "api", "the API over TLS"),
         ("node_name: a1\nmetrics: {per_peers: true}", "metrics.per_peers", "did you mean `per_peer`?"),
         ("node_name: a1\nmetrics: {listen: 4081}", "metrics.listen", 'write it in quotes: "4081"'),

@@ -48,6 +48,7 @@ def _notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
             counted = ", ".join(f"{count} for {plain(what)}" for what, count in sorted(refusals.items()))
             notes.append((plain(mesh.get("mesh")), f"refused of others: {counted}"))
         notes.extend((f"{plain(mesh.get('mesh'))}: alarm", text) for text in mesh.get("alarms", []))
+        notes.extend((f"{plain(mesh.get('mesh'))}: names", text) for text in mesh.get("names", []))
     return notes
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from smegmesh.control.accepting import accept
 from smegmesh.control.errors import ControlError
 from smegmesh.control.loading import load_routes
-from smegmesh.control.tcp_listener import TcpPort
+from smegmesh.control.ports import Port, open_tcp
 from smegmesh.control.tls import ApiTls, explain, server_context
 from smegmesh.control.types import StatusSource
 from smegmesh.identity.certificate import CertificateError
@@ -58,7 +58,7 @@ class HttpsServer:
         credentials: Callable[[], ApiTls | None],
         limits: Limits = _DEFAULTS,
     ) -> None:
-        self._port = TcpPort("api", listen, limits.listen_pause)
+        self._port = Port("api", listen, limits.listen_pause)
         self._source = source
         self._credentials = credentials
         self._limits = limits
@@ -79,7 +79,7 @@ class HttpsServer:
 
     def start(self) -> None:
         """Listen as soon as that can be."""
-        self._accepting = asyncio.create_task(self._port.serve(self._accept), name="api-accept")
+        self._accepting = asyncio.create_task(self._port.serve(open_tcp, self._accept), name="api-accept")
 
     async def stop(self) -> None:
         """Listen no more and end what is open."""

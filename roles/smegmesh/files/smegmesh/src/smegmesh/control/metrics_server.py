@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from smegmesh.control.accepting import accept
 from smegmesh.control.exposition import CONTENT_TYPE
-from smegmesh.control.tcp_listener import TcpPort
+from smegmesh.control.ports import Port, open_tcp
 
 PATH = "/metrics"
 
@@ -40,7 +40,7 @@ class MetricsServer:
     """Serves what `measure` returns at `listen`. Nothing that is wrong with it raises: see `problem`."""
 
     def __init__(self, listen: str, measure: Callable[[], Awaitable[str]], limits: Limits = _DEFAULTS) -> None:
-        self._port = TcpPort("metrics", listen, limits.listen_pause)
+        self._port = Port("metrics", listen, limits.listen_pause)
         self._measure = measure
         self._limits = limits
         self._accepting: asyncio.Task[None] | None = None
@@ -53,7 +53,7 @@ class MetricsServer:
 
     def start(self) -> None:
         """Listen as soon as that can be."""
-        self._accepting = asyncio.create_task(self._port.serve(self._accept), name="metrics-accept")
+        self._accepting = asyncio.create_task(self._port.serve(open_tcp, self._accept), name="metrics-accept")
 
     async def stop(self) -> None:
         """Listen no more and end what is open."""

@@ -53,7 +53,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     `problem` says in one sentence why the state is not up (or what is wrong with
     the newest declaration of a mesh that is). `digest` (hex) is equal on two nodes
     exactly when they know the same; `informed` says whether that was so with some other one since
-    this agent runs. `number` is the own entry's. `refusals` counts what others
+    this agent runs. `number` is the own entry's. `names` says what is amiss with the names in DNS, such as
+    one that several members go by. `refusals` counts what others
     sent and may not say, by what was wrong.
     """
 
@@ -74,6 +75,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     links: int = 0
     number: int = 0
     alarms: list[str] = []
+    names: list[str] = []
     routes: list[Route] = []
     advertised: list[Advertised] = []
     refusals: dict[str, int] = {}

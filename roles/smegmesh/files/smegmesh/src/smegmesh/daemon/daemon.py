@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import smegmesh
 from smegmesh.control import types
@@ -29,6 +29,7 @@ from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.opening import Opening
 from smegmesh.daemon.report import mesh_report, mesh_state, static_peer_reports
+from smegmesh.daemon.resolved import Run, run_resolvectl
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
@@ -36,9 +37,10 @@ from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.opening import Port
 from smegmesh.dataplane.plane import Plane, PlaneError
 from smegmesh.dataplane.system import System
-from smegmesh.declaration import AgentSettings, Declaration, Hook, Loaded, choose_ports, read_meshes
+from smegmesh.declaration import AgentSettings, Declaration, DnsSettings, Hook, Loaded, choose_ports, read_meshes
 from smegmesh.declaration.change import Places
 from smegmesh.declaration.write import forget_fragments
+from smegmesh.gossip.view import View
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
@@ -49,6 +51,9 @@ from smegmesh.store.static_keys import drop_static_keys
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError
+
+if TYPE_CHECKING:
+    from smegmesh.daemon.names import Names
 
 _log = logging.getLogger(__name__)
 _SETTLE = 8.0  # seconds a reload waits for the interfaces it has changed
@@ -68,6 +73,7 @@ class Platform:
     system: System
     tunnels: bool = True
     run_hook: Runner = run_hook
+    run_resolvectl: Run = run_resolvectl
 
 
 class Daemon:
@@ -121,6 +127,7 @@ class Daemon:
             run_hook=platform.run_hook,
             clock=loop.time,
             give_up=self._give_up,
+            viewed=self._viewed,
         )
         self._meshes: dict[str, Mesh] = {}
         self._problems: dict[str, str] = {}
@@ -133,6 +140,7 @@ class Daemon:
         self._scrape = Scrape(self._read_metrics, per_peer=settings.metrics_per_peer, clock=loop.time)
         listen = settings.metrics_listen
         self._metrics = MetricsServer(listen, self.metrics) if listen is not None else None
+        self._names = self._make_names(settings.dns, platform.run_resolvectl) if settings.dns is not None else None
 
     async def start(self) -> None:
         """Listen for links and start the declared meshes. ListenError if the link port is taken."""
@@ -145,6 +153,8 @@ class Daemon:
             self._api.start()
         if self._metrics is not None:
             self._metrics.start()
+        if self._names is not None:
+            self._names.start()
         await self.reload()
 
     def _give_up(self, failure: StoreDamaged) -> None:
@@ -161,6 +171,8 @@ class Daemon:
             await self._metrics.stop()
         if self._opening is not None:
             await self._opening.close()  # before it would find no mesh, and close the ports
+        if self._names is not None:
+            await self._names.stop()
         async with self._reloading:
             meshes, self._meshes = self._meshes, {}
         self._host.routes.close()
@@ -176,7 +188,10 @@ class Daemon:
         """The agent and all its meshes."""
         plane = self._host.plane.name
         routes = self._host.routes
-        running = [mesh_report(mesh, plane, self._problems.get(name), routes) for name, mesh in self._meshes.items()]
+        running = [
+            mesh_report(mesh, plane, self._problems.get(name), routes, self._name_problems(name))
+            for name, mesh in self._meshes.items()
+        ]
         failed = [
             types.Mesh(mesh=name, state="failed", problem=problem)
             for name, problem in self._problems.items()
@@ -185,6 +200,7 @@ class Daemon:
         kernel = [each for each in (self._forwarding, self._opening) if each is not None]
         found = [problem for each in kernel for problem in (each.problem, *each.obstacles)]
         listeners = [each.problem for each in (self._api, self._metrics) if each is not None]
+        names = self._names.problems if self._names is not None else []
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
@@ -192,7 +208,7 @@ class Daemon:
             tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[problem for problem in (self._problem, *listeners, *found, *self._host_problems) if problem],
+            problems=[each for each in (self._problem, *listeners, *names, *found, *self._host_problems) if each],
         )
 
     def summary(self) -> str:
@@ -350,6 +366,8 @@ class Daemon:
 
     async def _stop(self, name: str, *, leave: bool) -> None:
         await self._meshes.pop(name).stop(leave=leave)
+        if self._names is not None:
+            self._names.drop(name)
         if leave:
             self._forget(name)
             _log.info("mesh=%s node=%s: left", name, self._settings.node_name)
@@ -360,7 +378,7 @@ class Daemon:
         if running is not None:
             return running.update(declaration, credentials, pair_keys)
         log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
-        told = self._interfaces_changed, self.events.add
+        told = self._interface_up, self.events.add
         mesh = Mesh(self._host, declaration, port, credentials, pair_keys, *told, log)
         mesh.start()
         self._meshes[declaration.mesh] = mesh
@@ -506,6 +524,28 @@ class Daemon:
         peers = [mesh for mesh in self._meshes.values() if mesh.declaration.role is Role.PEER]
         ports = [Port("udp", mesh.interface.port) for mesh in peers]
         return [*ports, Port("tcp", self._settings.link_port)] if peers else []
+
+    def _interface_up(self) -> None:
+        self._interfaces_changed()
+        if self._names is not None:
+            self._names.interfaces_changed()
+
+    # Names
+
+    def _make_names(self, settings: DnsSettings, run: Run) -> Names:
+        from smegmesh.daemon.names import Names
+
+        return Names(settings, self._standing, run)
+
+    def _standing(self) -> dict[str, str]:
+        return {name: mesh.interface.device for name, mesh in self._meshes.items() if mesh.interface.stands}
+
+    def _viewed(self, view: View) -> None:
+        if self._names is not None:
+            self._names.follow(view)
+
+    def _name_problems(self, mesh: str) -> list[str]:
+        return self._names.problems_of(mesh) if self._names is not None else []
 
     # The API over TLS
 

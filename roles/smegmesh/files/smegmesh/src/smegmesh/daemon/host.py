@@ -12,6 +12,7 @@ from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import System
+from smegmesh.gossip.view import View
 from smegmesh.identity.certificate import Authority
 from smegmesh.identity.clock import CertificateClock
 from smegmesh.store import Store, StoreDamaged
@@ -43,7 +44,8 @@ class Host:
     """The services and facts a mesh runs on. `clock` is monotonic seconds. Only `keys` is ever another, by a rotation.
 
     `forwards` says whether it forwards at all, as far as is known. Without `tunnels` the plane carries no packets, so
-    there is nothing to probe. `give_up` ends the agent: the manager starts it again, and the start mends what this run
+    there is nothing to probe. `viewed` is told each new view of a mesh. `give_up` ends the agent: the manager starts it
+    again, and the start mends what this run
     cannot.
     """
 
@@ -61,6 +63,7 @@ class Host:
     run_hook: Runner
     clock: Callable[[], float]
     give_up: Callable[[StoreDamaged], None]
+    viewed: Callable[[View], None]
     certificate_clocks: dict[bytes, CertificateClock] = field(default_factory=dict)
 
     def clock_of(self, authority: Authority) -> CertificateClock:

@@ -173,6 +173,7 @@ class Mesh:
     def start(self) -> None:
         """Join: accept and dial links, publish the own entry, bring the interface up. Raises TlsSettingsError."""
         self._set_links(self._credentials)
+        self._host.viewed(self.view())
         self._host.routes.add(self.mesh_id, self, self._announced)
         self._follow_engine()
         self._watch_upstream()
@@ -406,6 +407,7 @@ class Mesh:
             self._watch()
         elif isinstance(event, ViewChanged):
             self._watcher.follow(self.view())
+            self._host.viewed(self.view())
             self.interface.view_changed()
             self._follow_pairs()
             self._replaced()

@@ -23,8 +23,8 @@ _BAD = "bad."
 State = Literal["up", "starting", "failed"]
 
 
-def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> types.Mesh:
-    """A running mesh; `problem` is what is wrong with its newest declaration."""
+def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes, names: list[str]) -> types.Mesh:
+    """A running mesh; `problem` is what is wrong with its newest declaration, `names` with its names."""
     view = mesh.view()
     own = view.members.get(view.node_key)
     links = len(mesh.engine.links())
@@ -50,6 +50,7 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes) -> 
         links=links,
         number=own.number if own is not None else 0,
         alarms=list(mesh.alarms),
+        names=names,
         routes=_routes(view, routes),
         advertised=_advertised(mesh),
         refusals={

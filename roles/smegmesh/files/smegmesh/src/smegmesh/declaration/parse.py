@@ -21,6 +21,7 @@ from smegmesh.declaration.values import (
     AgentSettings,
     Bootstrap,
     Declaration,
+    DnsSettings,
     Health,
     Hook,
     HostPort,
@@ -60,10 +61,11 @@ def load_agent(path: Path) -> AgentSettings:
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
     grouped = ("api", "metrics", "firewall")
-    plain = {key: value for key, value in data.items() if key not in grouped}
+    plain = {key: value for key, value in data.items() if key not in (*grouped, "dns")}
     within = {f"{group}_{key}": value for group in grouped for key, value in data.get(group, {}).items()}
     within["firewall_chains"] = tuple(within.get("firewall_chains", ()))
-    settings = AgentSettings(**plain, **within)
+    names = DnsSettings(**data["dns"]) if "dns" in data else None
+    settings = AgentSettings(**plain, **within, dns=names)
     try:
         check_node_name(settings.node_name)
     except ValueError as error:

@@ -18,13 +18,22 @@ EndpointDiscovery = Literal["static", "outgoing", "observed"]
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Where names are asked for, under which domain, and whether systemd-resolved is told."""
+
+    listen: str
+    domain: str = "smeg"
+    resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """What holds for all meshes of a host.
 
     `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS, `metrics_listen` without
-    metrics over plain HTTP; what they say is looked at by who listens there: a mistake in it stops no mesh.
-    `metrics_per_peer`: metrics name members. `firewall_chains` are chains of the host's own firewall, in which the
-    agent's ports are opened.
+    metrics over plain HTTP, `dns` without names; what they say is looked at by who listens there: a mistake in it stops
+    no mesh. `metrics_per_peer`: metrics name members. `firewall_chains` are chains of the host's own firewall, in which
+    the agent's ports are opened.
     """
 
     node_name: str
@@ -36,6 +45,7 @@ class AgentSettings:
     metrics_listen: str | None = None
     metrics_per_peer: bool = False
     firewall_chains: tuple[str, ...] = ()
+    dns: DnsSettings | None = None
 
 
 class HostPort(NamedTuple):

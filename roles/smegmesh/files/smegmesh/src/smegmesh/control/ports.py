@@ -1,4 +1,4 @@
-"""A TCP port that people configure: its address as text, and the listening socket."""
+"""A port that people configure: its address as text, and what listens there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
 
 from smegmesh.control.errors import ControlError
+
+_Opened = TypeVar("_Opened")
+OpenAt = Callable[[str, int, str], AbstractContextManager[_Opened]]  # at a host and port, which a key of agent.yml says
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 64
@@ -35,7 +40,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, port
 
 
-class TcpPort:
+class Port:
     """Listens where people said, as soon as that can be. `problem` is what keeps it, or whoever serves there, from it.
 
     `name` is the key of agent.yml that holds `listen`, and what log and problem begin with.
@@ -48,8 +53,8 @@ class TcpPort:
         self._listen = listen
         self._pause = pause
 
-    async def serve(self, accept: Callable[[socket.socket], Awaitable[None]]) -> None:
-        """Have `accept` take the connections, for ever; return where `listen` is no address."""
+    async def serve(self, open_at: OpenAt[_Opened], accept: Callable[[_Opened], Awaitable[None]]) -> None:
+        """Have `accept` take what comes to what `open_at` opens, for ever; return where `listen` is no address."""
         try:
             host, port = parse_listen(self._listen)
         except ControlError as error:
@@ -57,10 +62,10 @@ class TcpPort:
             return
         while True:
             try:
-                with open_tcp(host, port, f"{self._name}.listen") as listener:
+                with open_at(host, port, f"{self._name}.listen") as opened:
                     self.problem = None
                     _log.info("%s: listening on %s", self._name, self._listen)
-                    await accept(listener)
+                    await accept(opened)
             except ControlError as error:
                 self.note(f"{error}; tried again every {self._pause:g} s")
             await asyncio.sleep(self._pause)
@@ -75,32 +80,45 @@ class TcpPort:
 
 def open_tcp(host: str, port: int, key: str) -> socket.socket:
     """A listening socket; for `::` one that takes IPv4 too. ControlError says why not, and what to do about `key`."""
+    return _open(host, port, key, socket.SOCK_STREAM)
+
+
+def open_udp(host: str, port: int, key: str) -> socket.socket:
+    """A socket that takes datagrams. ControlError as above."""
+    return _open(host, port, key, socket.SOCK_DGRAM)
+
+
+def _open(host: str, port: int, key: str, kind: socket.SocketKind) -> socket.socket:
     try:
-        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
-        return _listen(info[0][0], info[0][4])
+        info = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+        return _bound(info[0][0], kind, info[0][4])
     except OSError as error:
-        raise ControlError(f"cannot listen on {host} port {port}/tcp: {_what_to_do(error, key)}") from None
+        protocol = "tcp" if kind is socket.SOCK_STREAM else "udp"
+        what = _what_to_do(error, key)
+        raise ControlError(f"cannot listen on {host} port {port}/{protocol}: {what}") from None
 
 
-def _listen(family: int, address: tuple[str | int | bytes, ...]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+def _bound(family: int, kind: socket.SocketKind, address: tuple[str | int | bytes, ...]) -> socket.socket:
+    bound = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if kind is socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        if kind is socket.SOCK_STREAM:
+            bound.listen(_BACKLOG)
     except BaseException:
-        listener.close()
+        bound.close()
         raise
-    return listener
+    return bound
 
 
 def _what_to_do(error: OSError, key: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"the port is in use: stop what listens there (`ss -ltnp` shows it) or give {key} another port"
+        return f"the port is in use: stop what listens there (`ss -lntup` shows it) or give {key} another port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"no interface of this host has the address: give {key} one that has, or '[::]' for all"
+        return f"no interface of this host has the address: give {key} one that has"
     if error.errno == errno.EACCES:
         return f"not permitted: give {key} a port above 1023"
     return error.strerror or str(error)
