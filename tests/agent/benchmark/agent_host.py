@@ -110,7 +110,7 @@ class AgentHost:
 
     def command(self) -> list[str]:
         """What starts the agent."""
-        return python("-m", "smegmesh.daemon", *self.options())
+        return ["env", "MALLOC_ARENA_MAX=1", *python("-m", "smegmesh.daemon", *self.options())]  # as its unit does
 
     def options(self) -> list[str]:
         """Where its files are, for its command line."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal, NamedTuple, get_args
 
 from smegmesh.control.exposition import Family, Histogram, Labels, Sample
@@ -261,7 +260,7 @@ def _handshakes(agent: AgentReading) -> Iterator[Family]:
         peers += [_within(mesh, Sample(states[state], {"handshake": state})) for state in get_args(_Handshake)]
         ages = [_age(peer.handshake, agent.wall) for peer in living if peer.handshake]
         if ages:
-            middle.append(Sample(median(ages), _of(mesh)))
+            middle.append(Sample(_median(ages), _of(mesh)))
             longest.append(Sample(max(ages), _of(mesh)))
     yield Family("smegmesh_wireguard_peers", "gauge", "WireGuard peers that are not down, by their handshake.", peers)
     yield Family(
@@ -316,3 +315,10 @@ def _named(mesh: MeshReading) -> Iterator[tuple[Labels, PeerState]]:
     names = {member.entry.tunnel_key: member.entry.name for member in mesh.view.members.values()}
     for key, peer in mesh.device.peers.items():
         yield {**_of(mesh), "peer": names.get(key, ""), "key": encode_key(key)}, peer
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of at least one; the module `statistics` takes 1 MB."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
