@@ -31,7 +31,8 @@ keyed_groups:
   - {{prefix: role, key: smegmesh_member.role}}
 compose:
   ansible_user: "'admin'"
-  ansible_ssh_common_args: "'-F {LAB}/lab/ssh_config -o ProxyCommand=\"ssh -F {LAB}/lab/ssh_config -W [%h]:22 {JUMP}\"'"
+  ansible_ssh_common_args: >-
+    '-F {LAB}/lab/ssh_config -o ProxyCommand="ssh -F {LAB}/lab/ssh_config -W [%h]:22 {JUMP}"'
 """
 
 
