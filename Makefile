@@ -16,7 +16,7 @@ PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LAYERS := lint unit integration simulation fuzz kernel netns molecule
 
-SCENARIOS := default bridge inventory
+SCENARIOS := default bridge inventory operate
 LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
 
 .PHONY: help setup packages venv image engine-stop lock docs bundle demo demo-down \
