@@ -88,7 +88,7 @@ class DnsServer:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _readable(self, datagrams: socket.socket) -> None:
-        for _ in range(self._limits.datagrams):
+        for _turn in range(self._limits.datagrams):
             try:
                 data, sender = datagrams.recvfrom(_LONGEST)
             except OSError:  # none left, or what became of an answer

@@ -46,7 +46,7 @@ class EventLog:
         """
         if last is None:
             return self._written
-        run, _, number = last.partition("-")
+        run, _dash, number = last.partition("-")
         if run != self._run or not (number.isascii() and number.isdigit() and len(number) < 20):
             return None
         place = int(number)

@@ -55,7 +55,7 @@ def _node(view: View, member: Member) -> types.GraphNode:
 
 
 def _beyond(target: str) -> types.GraphNode:
-    kind, _, name = target.partition(":")
+    kind, _colon, name = target.partition(":")
     return types.GraphNode(id=target, kind="mesh" if kind == "mesh" else "prefix", name=name)
 
 

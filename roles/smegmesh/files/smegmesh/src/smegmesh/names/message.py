@@ -144,10 +144,10 @@ def _read_query(data: bytes) -> Query:
     rrtype, rrclass = _PAIR.unpack_from(data, end)
     at = end + _PAIR.size
     question = data[_QUESTION_AT:at]
-    for _ in range(authorities):
+    for _record in range(authorities):
         at, _rrtype, _edns = _skip_record(data, at)
     edns = None
-    for _ in range(additions):
+    for _record in range(additions):
         at, added, said = _skip_record(data, at)
         if added == Type.OPT:
             if said is None or edns is not None:
