@@ -31,10 +31,11 @@ def installed():
     return os.access(SMEGCTL, os.X_OK)
 
 
-def smegctl(module, arguments, request=None, as_agent=False, text=None):
+def smegctl(module, arguments, request=None, as_agent=False, text=None, statuses=(0,)):
     """Run C(smegctl ARGUMENTS --json) and return its answer; C(request) goes to its input as JSON, C(text) as it is.
 
-    With C(as_agent) it runs as the agent's user, so that what it makes belongs to the agent.
+    With C(as_agent) it runs as the agent's user, so that what it makes belongs to the agent. C(statuses) are the exit
+    statuses with which it answers.
     Raises AgentError with the agent's own words.
     """
     command = [SMEGCTL] + arguments + ["--json"]
@@ -54,7 +55,7 @@ def smegctl(module, arguments, request=None, as_agent=False, text=None):
         answer = None
     if isinstance(answer, dict) and answer.get("error"):
         raise AgentError(describe(answer["error"]))
-    if code != 0 or not isinstance(answer, dict):
+    if code not in statuses or not isinstance(answer, dict):
         raise AgentError(
             "smegctl %s failed (exit status %d): %s" % (arguments[0], code, (err or out).strip() or "no message")
         )

@@ -19,13 +19,22 @@ description:
     C(smegmesh_meshes) puts into a mesh are V(absent), V(down) or V(mute) if no other host sees them alive. Members that
     are alive or mute, and that the inventory does not put there, are V(undeclared).
   - The whole inventory counts, whatever hosts the play is limited to. One without C(smegmesh_meshes) says nothing.
+  - With O(diagnosis) it prints one table of all that is wrong, and how to mend it, from what
+    M(smegmesh.wireguard.mesh_doctor) returned.
 options:
   variable:
-    description: The variable in which each host's result of M(smegmesh.wireguard.mesh_info) was registered.
+    description:
+      - The variable in which each host's result of M(smegmesh.wireguard.mesh_info) or M(smegmesh.wireguard.mesh_doctor)
+        was registered.
     type: str
     required: true
+  diagnosis:
+    description: Whether that was M(smegmesh.wireguard.mesh_doctor).
+    type: bool
+    default: false
+    version_added: 0.2.0
   strict:
-    description: Whether a ping that was not answered is a failure.
+    description: Whether an unanswered ping, an error that was found, or a host without a diagnosis is a failure.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -34,6 +43,7 @@ extends_documentation_fragment:
   - smegmesh.wireguard.attributes.controller
 seealso:
   - module: smegmesh.wireguard.mesh_info
+  - module: smegmesh.wireguard.mesh_doctor
 """
 
 EXAMPLES = r"""
@@ -66,4 +76,10 @@ drift:
   type: dict
   returned: always
   sample: {prod: {a3: down, laptop: undeclared}}
+errors:
+  description: The errors that M(smegmesh.wireguard.mesh_doctor) found, and the hosts that it could not be asked on.
+  type: list
+  elements: str
+  returned: always
+  sample: ["a1: port.udp-blocked"]
 """

@@ -28,7 +28,7 @@ def report(hosts: Hosts, declared: Declared | None = None) -> str:
     """
     astray = drift(hosts, declared or {})
     parts = [_mesh(name, hosts, astray.get(name, {})) for name in sorted({*_meshes(hosts), *astray})]
-    silent = [f"{host}: {_reason(answer)}" for host, answer in hosts.items() if _status(answer) is None]
+    silent = [f"{host}: {reason(answer)}" for host, answer in hosts.items() if _status(answer) is None]
     problems = [f"{host}: {problem}" for host, answer in hosts.items() for problem in _problems(answer)]
     parts += ["\n".join(lines) for lines in (silent, problems) if lines]
     return "\n\n".join(parts) or "no host is in a mesh"
@@ -143,7 +143,8 @@ def _status(answer: Mapping[str, t.Any] | None) -> Mapping[str, t.Any] | None:
     return (answer or {}).get("status")
 
 
-def _reason(answer: Mapping[str, t.Any] | None) -> str:
+def reason(answer: Mapping[str, t.Any] | None) -> str:
+    """Why a host gave no answer, in one line."""
     return str((answer or {}).get("msg") or "not reached").splitlines()[0]
 
 

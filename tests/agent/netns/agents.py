@@ -46,21 +46,26 @@ class Operator:
         *,
         bridges: tuple[str, ...] = (),
         prefixes: tuple[str, ...] = (),
+        start: float = -1,
     ) -> bytes:
+        """From `start` on, in days from now; `days` may be over by then."""
         asked = read_request(request)
         grant = Grant(asked.node_name, asked.node_key, meshes, bridges, prefixes)
-        start = time.time() - (DAY if days > 0 else 3 * DAY)
+        begin = time.time() + (start if days > 0 else -3) * DAY
         end = time.time() + days * DAY if days > 0 else time.time() - DAY
-        return issue(self.authority, self._key, asked, grant, not_before=start, not_after=end)
+        return issue(self.authority, self._key, asked, grant, not_before=begin, not_after=end)
 
 
 class Agent:
     """smegd on one host of the lab."""
 
     def __init__(
-        self, host: Host, directory: Path, operator: Operator, fits: Fits = lambda key: True, **grants: tuple[str, ...]
+        self, host: Host, directory: Path, operator: Operator, fits: Fits = lambda key: True, **certified: Any
     ) -> None:
-        """`fits` says of a node key whether the host may have it: where hashes choose, a test chooses the key."""
+        """`fits` says of a node key whether the host may have it: where hashes choose, a test chooses the key.
+
+        `certified` is what else `Operator.certify` takes.
+        """
         self.host = host
         self.etc, self.state, self.run = (directory / name for name in ("etc", "state", "run"))
         for path in (self.etc / "meshes.d", self.etc / "authorities/default", self.state, self.run):
@@ -68,7 +73,7 @@ class Agent:
         self.set_up({})
         while not fits(ensure_keys(self.state)[0].node_key):
             shutil.rmtree(self.state / KEYS_DIRECTORY)
-        self._certify(operator, **grants)
+        self._certify(operator, **certified)
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,12 +83,12 @@ class Agent:
         self._smegctl("import-key", *options, stdin=encode_key(private))
         self._certify(operator)
 
-    def _certify(self, operator: Operator, **grants: tuple[str, ...]) -> None:
+    def _certify(self, operator: Operator, **certified: Any) -> None:
         made = json.loads(self._smegctl("request", "--node-name", self.host.name, "--json", "--state", str(self.state)))
         self.request = made["request"].encode()
         self.node_key = decode_key(made["node_key"])
         self.address = self.address_in(MESH)
-        self.install_certificate(operator, operator.certify(self.request, **grants))
+        self.install_certificate(operator, operator.certify(self.request, **certified))
 
     def set_up(self, settings: dict[str, object]) -> None:
         """Write agent.yml, with these settings beside the usual; an agent reads it when it starts."""
@@ -123,6 +128,16 @@ class Agent:
         text = self._smegctl("apply", "--json", *options, stdin=json.dumps({"declarations": declarations}))
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+    def doctor(self, *arguments: str, status: int | None = None) -> dict[str, Any]:
+        """What `smegctl doctor` says; with what exit status, if that is given."""
+        options = ["--etc", str(self.etc), "--state", str(self.state), "--socket", str(self.run / "api.sock")]
+        command = ["env", _PATH, sys.executable, "-m", "smegmesh.cli", "doctor", "--json", *options, *arguments]
+        done = subprocess.run(self.host.command(command), capture_output=True, text=True, timeout=20, check=False)
+        if status is not None:
+            assert done.returncode == status, done.stdout + done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        return said
 
     def _smegctl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.host.run("env", _PATH, sys.executable, "-m", "smegmesh.cli", *arguments, stdin=stdin)
@@ -206,11 +221,9 @@ def agents(lab: Lab, directory: Path, operator: Operator) -> Iterator[Callable[.
     """
     made: list[Agent] = []
 
-    def make(
-        name: str, fits: Fits = lambda key: True, router: Router | None = None, **grants: tuple[str, ...]
-    ) -> Agent:
+    def make(name: str, fits: Fits = lambda key: True, router: Router | None = None, **certified: Any) -> Agent:
         host = lab.host(name) if router is None else lab.inside(router, name)
-        agent = Agent(host, directory / name, operator, fits, **grants)
+        agent = Agent(host, directory / name, operator, fits, **certified)
         made.append(agent)
         return agent
 

@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[3] / "roles" / "smegmesh" / "files" / "smegmesh" / "src" / "smegmesh"
 CORE = ("identity", "crdt", "gossip", "routing")
 NAMES = "names"
-PURE = (*CORE, NAMES)
+DOCTOR = "doctor"
+PURE = (*CORE, NAMES, DOCTOR)
 DEVICES = ("transport", "dataplane", "control", "store")
 WIRING = ("daemon", "cli")
 ROOMS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
@@ -30,8 +31,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     **{room: frozenset({*CORE, room}) for room in DEVICES},
     "declaration": frozenset({"identity", "crdt", "declaration"}),
     "simulation": frozenset({*CORE, "simulation"}),
-    "daemon": frozenset({*PURE, *DEVICES, "declaration", "daemon"}),
-    "cli": frozenset({"identity", "control", "declaration", "simulation", "store", "cli"}),
+    "daemon": frozenset({*CORE, NAMES, *DEVICES, "declaration", "daemon"}),
+    DOCTOR: frozenset({DOCTOR}),
+    "cli": frozenset({"identity", "routing", "control", "declaration", "simulation", "store", DOCTOR, "cli"}),
 }
 
 

@@ -19,12 +19,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from smegmesh.cli import doctor_host
 from smegmesh.cli.__main__ import main
 from smegmesh.cli.output import duration, plain, size, table
 from smegmesh.control import types
 from smegmesh.control.errors import Rejected
 from smegmesh.control.server import ControlServer
 from smegmesh.declaration import load_meshes
+from smegmesh.doctor.facts import Unseen
 from smegmesh.identity.address import mesh_prefix
 from smegmesh.identity.certificate import Grant, issue, make_authority, make_request, read_request
 from smegmesh.identity.keys import encode_key, generate_private_key, public_key
@@ -114,6 +116,9 @@ class Agent:
         assert self.meshes is not None
         return self.static if self.meshes[mesh] else []
 
+    async def diagnosis(self, mesh: str) -> types.Diagnosis:
+        return types.Diagnosis(mtu=1420)
+
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         self.revoked.append(revocation)
         return types.Removed(mesh=mesh, node_key="key", changed=len(self.revoked) == 1)
@@ -162,6 +167,7 @@ class Host:
             "export-client": "socket state",
             "preshared-keys": "socket state",
             "query": "socket",
+            "doctor": "socket state etc",
             "apply": "socket state etc",
             "request": "state",
             "import-key": "state",
@@ -431,6 +437,66 @@ def test_a_revocation_is_handed_over_as_it_is(host: Host, agent: Agent) -> None:
 def test_a_member_is_forgotten(host: Host, agent: Agent) -> None:
     assert host.run("forget", "prod", "a7") == (0, "key is forgotten in mesh prod\n", "")
     assert host.run("forget", "prod", "a1") == (1, "", "smegctl: a1 is not down: revoke it\n")
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that nothing is wrong with, whatever this one is like; its firewall cannot be read."""
+    monkeypatch.setattr(doctor_host, "forwarding", lambda: True)
+    monkeypatch.setattr(doctor_host, "strict_interfaces", lambda _meshes: ())
+    monkeypatch.setattr(doctor_host, "ruleset", lambda: (None, (Unseen("firewall", "only root may read it"),)))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_doctor_says_what_is_wrong_and_ends_with_1(host: Host, agent: Agent) -> None:
+    code, out, err = host.run("doctor", "--json")
+    said = json.loads(out)
+    assert (code, err, said["node"], said["healthy"]) == (1, "", "a1", False)
+    assert said["skipped"] == [{"check": "firewall", "why": "only root may read it"}]
+    assert [(each["severity"], each["id"], each["mesh"], each["peer"]) for each in said["findings"]] == [
+        ("error", "mesh.not-up", "office", None),
+        ("error", "mesh.isolated", "prod", None),
+        ("warning", "agent.problem", None, None),
+        ("warning", "mesh.alarm", "prod", None),
+        ("warning", "peer.down", "prod", "c1"),
+    ]
+    code, out, err = host.run("doctor")
+    lines = out.splitlines()
+    assert (code, err) == (1, "")
+    assert lines[0].split() == ["SEVERITY", "ID", "MESH", "PEER", "WHAT"]
+    assert lines[1].split()[:4] == ["error", "mesh.not-up", "office", "-"]
+    assert any(line.startswith("peer.down: start c1, or `smegctl forget prod c1`") for line in lines)
+    assert lines[-1] == "not looked at: firewall: only root may read it"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_doctor_of_one_mesh_leaves_the_others_out(host: Host, agent: Agent) -> None:
+    _code, out, _err = host.run("doctor", "--json", "--mesh", "office")
+    assert {each["mesh"] for each in json.loads(out)["findings"]} == {None, "office"}
+    code, out, err = host.run("doctor", "--mesh", "lab")
+    assert (code, out) == (1, "") and err == "smegctl: this host is not in mesh lab: see `smegctl status`\n"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_warnings_alone_are_no_failure(host: Host, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = msgspec.structs.replace(STATUS.meshes[0], links=1, alarms=[])
+    monkeypatch.setattr(Agent, "status", lambda _self: msgspec.structs.replace(STATUS, meshes=[mesh], problems=[]))
+    code, out, _err = host.run("doctor", "--json")
+    assert (code, [each["id"] for each in json.loads(out)["findings"]]) == (0, ["peer.down"])
+    agent.meshes = {"prod": MEMBERS[:1]}
+    assert host.run("doctor") == (0, "nothing is wrong\n\nnot looked at: firewall: only root may read it\n", "")
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_doctor_of_a_host_whose_agent_is_stopped(host: Host) -> None:
+    assert host.apply(PEER)[0] == 0
+    host.certify()
+    code, out, _err = host.run("doctor", "--json", "--mesh", "prod")
+    found = [(each["severity"], each["id"]) for each in json.loads(out)["findings"]]
+    assert (code, found) == (1, [("error", "agent.not-running"), ("warning", "certificate.expiring")])
+    (host.etc / "authorities/default/node.pem").unlink()
+    said = json.loads(host.run("doctor", "--json")[1])
+    assert "node.pem" in said["skipped"][-1]["why"]
 
 
 def test_exit_status_says_what_is_wrong(host: Host, agent: Agent) -> None:

@@ -29,6 +29,13 @@ class Agent:
         self.member = types.Member(
             name="a1", role="peer", node_key="key", address="fd00::1", liveness="alive", number=3, own=True, leader=True
         )
+        self.known = types.Diagnosis(
+            mtu=1420,
+            differences=[types.Difference(what="it is missing", peer="a2")],
+            links={"a2": ["198.18.0.2:4000"]},
+            accusations=[types.Accusation(by="a2", of="a3")],
+            newest=1.5,
+        )
 
     def status(self) -> types.Status:
         return types.Status(version="1.0", node_name="a1", node_key="key", uptime=3.0, meshes=self.meshes)
@@ -37,6 +44,9 @@ class Agent:
         if mesh == "faulty":
             raise RuntimeError("a secret detail")
         return {"prod": [self.member, *self.others]}[mesh]
+
+    async def diagnosis(self, mesh: str) -> types.Diagnosis:
+        return {"prod": self.known}[mesh]
 
     async def graph(self, mesh: str) -> types.Graph:
         node = types.GraphNode(id="key", kind="peer", name='a"1\\', liveness="alive", leader=True, own=True)

@@ -46,6 +46,7 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert msgspec.convert(await ask(client.status), types.Status, strict=True) == agent.status()
         assert msgspec.convert(await ask(client.meshes), list[types.Mesh], strict=True) == agent.meshes
         assert msgspec.convert(await ask(client.members, "prod"), list[types.Member], strict=True) == [agent.member]
+        assert msgspec.convert(await ask(client.diagnosis, "prod"), types.Diagnosis, strict=True) == agent.known
         assert await ask(client.reload) == {"changed": ["prod"], "problems": {"office": "port 51820 is in use"}}
         assert agent.reloads == 1
 
@@ -82,9 +83,10 @@ async def test_a_node_is_taken_out(path: Path) -> None:
 async def test_a_mesh_the_host_is_not_in(path: Path) -> None:
     async with running(path):
         for mesh in ("other", "a/b", "../status", "%2f"):
-            with pytest.raises(Refused, match="its meshes are: prod, office") as caught:
-                await ask(Client(path).members, mesh)
-            assert caught.value.status == 404
+            for method in (Client(path).members, Client(path).diagnosis):
+                with pytest.raises(Refused, match="its meshes are: prod, office") as caught:
+                    await ask(method, mesh)
+                assert caught.value.status == 404
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,19 @@ async def test_a_check_asks_for_all_names_again(scene: Scene) -> None:
     await eventually(lambda: scene.resolver.asked == [{"p2.example:51820", "p3.example:51820"}], "all are asked for")
 
 
+async def test_what_others_changed_is_seen_at_once_and_remembered_once_it_is_mended(scene: Scene) -> None:
+    await up(scene)
+    scene.plane.apply(DEVICE, [PeerChange(ONE, remove=True, add=False)])
+    assert [(each.peer, each.what) for each in await scene.interface.compare()] == [(ONE, "it is missing")]
+    scene.now += CHECK_INTERVAL
+    scene.interface.view_changed()
+    await eventually(lambda: scene.interface.repaired(3600.0), "a check has mended it")
+    assert scene.interface.repaired(3600.0) == [f"{DEVICE} had 1 peers that were not as planned"]
+    assert await scene.interface.compare() == []
+    scene.now += 3601
+    assert scene.interface.repaired(3600.0) == []
+
+
 async def test_a_name_that_does_not_resolve_yet_is_asked_for_until_it_does(scene: Scene) -> None:
     scene.unknown = {"p2.example"}
     await up(scene)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smegmesh.dataplane.memory import MemoryPlane
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PeerChange, PlaneError
-from smegmesh.dataplane.reconcile import Reconciler
+from smegmesh.dataplane.reconcile import SILENT, Reconciler
 from smegmesh.dataplane.system import MemorySystem
 from smegmesh.identity.keys import generate_private_key, public_key
 from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
@@ -242,6 +242,45 @@ def test_check_repairs_and_tells(plane: CountingPlane, system: MemorySystem, rec
     plane.delete(DEVICE)
     assert reconciler.check(PLAN, ENDPOINTS) == [f"{DEVICE} was gone"]
     assert planned(plane)
+
+
+def test_a_comparison_tells_what_a_check_would_repair_and_repairs_nothing(
+    plane: CountingPlane, system: MemorySystem, reconciler: Reconciler
+) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    assert reconciler.compare() == []
+    stranger = b"c" * 32
+    plane.apply(DEVICE, [PeerChange(B, remove=True), PeerChange(stranger), PeerChange(A, allowed_ips=frozenset({TWO}))])
+    plane.devices[DEVICE] = replace(plane.dump(DEVICE), listen_port=1)
+    system.addresses.clear()
+    system.routes.clear()
+    system.set_link(DEVICE, mtu=1280, up=False)
+    plane.applied.clear()
+    found = reconciler.compare()
+    assert {each.peer: each.what for each in found if each.peer} == {
+        stranger: "nobody planned this peer",
+        B: "it is missing",
+        A: "it has other allowed IPs, or another keepalive",
+    }
+    assert [each.what for each in found if each.peer is None] == [
+        "it has another port",
+        "it is not up with MTU 1420",
+        "it has lost its address fd00::f/128",
+        "it has other routes",
+    ]
+    assert plane.applied == [] and reconciler.compare() == found
+    reconciler.check(PLAN, ENDPOINTS)
+    assert reconciler.compare() == []
+    plane.delete(DEVICE)
+    assert [each.what for each in reconciler.compare()] == ["it is gone"]
+
+
+def test_a_peer_that_follows_its_name_was_changed_by_nobody(plane: CountingPlane, reconciler: Reconciler) -> None:
+    reconciler.bring_up(PLAN, ENDPOINTS)
+    reconciler.apply(PlanChange(PLAN.address, {A: PLAN.peers[A]}, PLAN.routes), {"a:1": ("198.18.0.7", 1)})
+    assert reconciler.compare() == []
+    assert reconciler.check(PLAN, {"a:1": ("198.18.0.7", 1)}) == [f"{DEVICE} had 1 {SILENT}"]
+    assert plane.dump(DEVICE).peers[A].endpoint == ("198.18.0.7", 1)
 
 
 def test_a_check_is_of_the_whole_plan(plane: CountingPlane, reconciler: Reconciler) -> None:

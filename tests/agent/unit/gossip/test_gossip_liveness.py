@@ -51,6 +51,18 @@ def test_in_a_mesh_of_three_both_have_to() -> None:
     assert mesh.failed() == {"p2": Liveness.DOWN}
 
 
+def test_who_accuses_whom_is_told_whether_or_not_it_decides() -> None:
+    mesh = _Mesh(4)
+    mesh.says("p0", "p2")
+    mesh.says("p1", mute=("p2",))
+    mesh.says("nobody", "p3")
+    mesh.failed()
+    assert {of: set(by) for of, by in mesh.judgement.accused().items()} == {key("p2"): {key("p0"), key("p1")}}
+    mesh.put("p2", number=2)
+    mesh.failed()
+    assert mesh.judgement.accused() == {}
+
+
 def test_who_is_accused_is_no_observer() -> None:
     mesh = _Mesh(3)
     mesh.says("p0", "p1", "p2")

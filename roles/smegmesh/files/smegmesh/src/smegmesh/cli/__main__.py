@@ -1,7 +1,7 @@
 """smegctl: asks the agent, and writes declarations for it.
 
-Exit status: 0 done, 1 failed, 2 bad input, 3 the agent is not running, 4 no
-permission. Rooms are imported by the command that needs them, so that each
+Exit status: 0 done, 1 failed (of `doctor`: something is wrong), 2 bad input, 3
+the agent is not running, 4 no permission. Rooms are imported by the command that needs them, so that each
 starts fast.
 """
 
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data, text = _guard(command, options)
         print(json.dumps(data) if options.json else text, flush=True)
+        status: Callable[[Any], int] = options.status
+        return status(data)
     except _Failure as failure:
         if options.json:
             print(json.dumps({"error": failure.parts}), flush=True)
@@ -54,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         return 130
-    return OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="smegctl", description="Ask smegd, and declare meshes for it.")
+    parser.set_defaults(status=lambda _data: OK)
     parser.add_argument("--version", action="version", version=f"smegctl {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print JSON, errors too")
@@ -66,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     socket.add_argument("--socket", type=Path, default=Path("/run/smegmesh/api.sock"), help="the agent's socket")
     state = argparse.ArgumentParser(add_help=False)
     state.add_argument("--state", type=Path, default=Path("/var/lib/smegmesh"), help="the agent's state directory")
+    etc = argparse.ArgumentParser(add_help=False)
+    etc.add_argument("--etc", type=Path, default=Path("/etc/smegmesh"), help="the agent's configuration directory")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("status", parents=[common, socket], help="the agent and its meshes")
@@ -78,10 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("expression", help="over status, meshes and members, as members.MESH[?liveness=='down'].name")
     command.set_defaults(command=_query)
     command = commands.add_parser(
-        "apply", parents=[common, socket, state], help="write the declarations that come as JSON on standard input"
+        "doctor",
+        parents=[common, socket, state, etc],
+        help="what is wrong with this host and its meshes, and how to mend it",
+    )
+    command.add_argument("--mesh", help="mesh id; all meshes if left out")
+    command.set_defaults(command=_doctor, status=lambda data: OK if data["healthy"] else FAILED)
+    command = commands.add_parser(
+        "apply", parents=[common, socket, state, etc], help="write the declarations that come as JSON on standard input"
     )
     command.add_argument("--check", action="store_true", help="say what would change, change nothing")
-    command.add_argument("--etc", type=Path, default=Path("/etc/smegmesh"), help="the agent's configuration directory")
     command.set_defaults(command=_apply)
     command = commands.add_parser(
         "request", parents=[common, state], help="a certificate request; makes the host's keys if it has none"
@@ -256,6 +266,17 @@ def _query(options: argparse.Namespace) -> Answer:
     except Refused as error:
         raise _Failure(BAD_INPUT if error.status == 400 else FAILED, str(error)) from error
     return {"result": found}, json.dumps(found, indent=2)
+
+
+def _doctor(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli import doctor
+    from smegmesh.cli.output import use_colour
+    from smegmesh.control.client import Client
+
+    client = Client(options.socket, timeout=doctor.AGENT_SECONDS)
+    facts = doctor.gather(client, doctor.Places(options.etc, options.state), options.mesh)
+    data = doctor.answer(facts)
+    return data, doctor.text(data, use_colour())
 
 
 def _apply(options: argparse.Namespace) -> Answer:

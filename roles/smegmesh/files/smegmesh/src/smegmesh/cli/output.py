@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-_COLOURS = {"up": 32, "alive": 32, "starting": 33, "mute": 33, "failed": 31, "down": 31}
+_COLOURS = {"up": 32, "alive": 32, "starting": 33, "mute": 33, "warning": 33, "failed": 31, "down": 31, "error": 31}
 _GAP = "  "
 
 

@@ -53,6 +53,11 @@ class Client:
         target = f"/v1/meshes/{quote(mesh, safe='')}/query?expression={quote(expression, safe='')}"
         return self._ask("GET", target)["result"]
 
+    def diagnosis(self, mesh: str) -> dict[str, Any]:
+        """`types.Diagnosis` as plain data; Refused for a mesh the host is not in."""
+        answer: dict[str, Any] = self._ask("GET", f"/v1/meshes/{quote(mesh, safe='')}/diagnosis")
+        return answer
+
     def revoke(self, mesh: str, revocation: str) -> dict[str, Any]:
         """Hand over a revocation: `types.Removed` as plain data; Refused for what is none of the mesh."""
         target = f"/v1/meshes/{quote(mesh, safe='')}/revocations"

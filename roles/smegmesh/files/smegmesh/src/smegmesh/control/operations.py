@@ -107,6 +107,14 @@ READING = (
     ),
     Operation(
         "GET",
+        f"{_MESH}/diagnosis",
+        "diagnosis",
+        "What else helps to find faults in a mesh",
+        types.Diagnosis,
+        problems=(404,),
+    ),
+    Operation(
+        "GET",
         f"{_MESH}/query",
         "query",
         "What a JMESPath expression finds in a mesh, as `result`",

@@ -181,6 +181,13 @@ class _Reading:
         except KeyError:
             raise _no_mesh(self._source, mesh) from None
 
+    async def diagnosis(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        try:
+            return answer(request, await self._source.diagnosis(mesh))
+        except KeyError:
+            raise _no_mesh(self._source, mesh) from None
+
     async def graph(self, request: web.Request) -> web.Response:
         mesh = request.match_info["mesh"]
         try:

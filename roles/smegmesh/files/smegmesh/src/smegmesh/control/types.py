@@ -152,6 +152,38 @@ class StaticPeer(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What an interface holds otherwise than the agent planned; `peer` is the member, or key, that it is about."""
+
+    what: str
+    peer: str | None = None
+
+
+class Accusation(msgspec.Struct, frozen=True, kw_only=True):
+    """Member `by` says that member `of` does not answer it."""
+
+    by: str
+    of: str
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What only those ask for who look for faults in a mesh.
+
+    `mtu` is what the interface is to have. `differences` is how it differs from the plan at this moment, `repaired`
+    what others changed in the last hour and the agent mended. `links` are the addresses at which members take links,
+    `linked` whom this node has a link with, both by name. `accusations` are those that nobody answered. `newest` is
+    when the newest certificate seen was issued, in seconds since the epoch: it is no earlier now.
+    """
+
+    mtu: int | None = None
+    differences: list[Difference] = []
+    repaired: list[str] = []
+    links: dict[str, list[str]] = {}
+    linked: list[str] = []
+    accusations: list[Accusation] = []
+    newest: float = 0.0
+
+
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a reload: meshes whose declaration changed, and by mesh id why one did not come up."""
 
@@ -337,6 +369,9 @@ class StatusSource(Protocol):
 
     async def static_peers(self, mesh: str) -> list[StaticPeer]:
         """The static peers that this host declares in a mesh, sorted by name; KeyError as above."""
+
+    async def diagnosis(self, mesh: str) -> Diagnosis:
+        """What helps to find faults in a mesh; KeyError as above."""
 
     async def revoke(self, mesh: str, revocation: bytes) -> Removed:
         """Take a node out as the mesh's authority says; KeyError as above, Rejected if it does not say so."""

@@ -28,7 +28,7 @@ from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.opening import Opening
-from smegmesh.daemon.report import mesh_report, mesh_state, static_peer_reports
+from smegmesh.daemon.report import diagnosis, mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolved import Run, run_resolvectl
 from smegmesh.daemon.resolver import Resolver
 from smegmesh.daemon.routes import Routes
@@ -230,6 +230,12 @@ class Daemon:
         running = self._meshes[mesh]
         device = await running.interface.state()
         return static_peer_reports(running.view(), running.declaration.static_peers, device)
+
+    async def diagnosis(self, mesh: str) -> types.Diagnosis:
+        """What helps to find faults in a mesh; KeyError as above."""
+        running = self._meshes[mesh]
+        differences = await running.interface.compare()
+        return diagnosis(running, differences, self._host.clock_of(running.credentials.authority).newest)
 
     async def revoke(self, mesh: str, revocation: bytes) -> types.Removed:
         """Take a node out of a mesh as its authority says. KeyError as above; Rejected if it is no such word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
@@ -16,7 +17,7 @@ from smegmesh.daemon.signal import Signal
 from smegmesh.daemon.static_peers import prepare_static_peers
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.plane import DeviceSettings, DeviceState, Endpoint, PlaneError
-from smegmesh.dataplane.reconcile import Reconciler
+from smegmesh.dataplane.reconcile import SILENT, Difference, Reconciler
 from smegmesh.dataplane.system import mesh_mtu
 from smegmesh.declaration import Declaration, StaticPeer
 from smegmesh.gossip.view import View
@@ -31,6 +32,7 @@ CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
 _RESOLVE_RETRY = 5.0  # seconds, while a name does not resolve
 _APPLY_TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds, for metrics
+_KEPT_REPAIRS = 20
 _PATIENCE = 3.0  # seconds for which an interface that exists may stay as it is until the view is that of the others
 
 
@@ -88,6 +90,7 @@ class Interface:
         self._idle = asyncio.Event()
         self._device_lock = asyncio.Lock()
         self._failures = 0
+        self._repaired: deque[tuple[float, str]] = deque(maxlen=_KEPT_REPAIRS)  # when, and what
         self._adopts: bool | None = None  # whether there was one with peers at the start; None: nobody looked yet
         self._task: asyncio.Task[None] | None = None
 
@@ -167,6 +170,26 @@ class Interface:
                 return await in_thread(self._reconciler.state)
             except (PlaneError, OSError):
                 return None
+
+    def repaired(self, within: float) -> list[str]:
+        """What others changed and had to be repaired in the last so many seconds, oldest first."""
+        since = self._host.clock() - within
+        return [what for when, what in self._repaired if when >= since]
+
+    async def compare(self) -> list[Difference]:
+        """How the interface differs from the plan now; nothing of one that does not stand."""
+        async with self._device_lock:
+            if self._reconciler is None:
+                return []
+            try:
+                return await in_thread(self._reconciler.compare)
+            except (PlaneError, OSError) as error:
+                return [Difference(str(error))]
+
+    @property
+    def mtu(self) -> int | None:
+        """What the interface is to have, None while there is none."""
+        return self._reconciler.mtu if self._reconciler is not None else None
 
     async def close(self) -> None:
         """Stop following; when this returns nobody works on the device any more."""
@@ -283,6 +306,8 @@ class Interface:
             self._on_rotated(change.successors.keys())
         for what in repaired:
             self._log.warning("repaired: %s", what)
+            if SILENT not in what:
+                self._repaired.append((self._host.clock(), what))
 
     def _plan_change(self) -> tuple[Planner, PlanChange]:
         """What the plan says otherwise by the view of now, with what may not be carried out of what it said before."""

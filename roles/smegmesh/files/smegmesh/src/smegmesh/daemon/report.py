@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from smegmesh.control import types
@@ -11,6 +11,7 @@ from smegmesh.daemon.members import name_of
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.routes import Routes
 from smegmesh.dataplane.plane import DeviceState, PeerState
+from smegmesh.dataplane.reconcile import Difference
 from smegmesh.declaration import HostPort, StaticPeer
 from smegmesh.declaration.choose import FIRST_PORT
 from smegmesh.gossip.view import Liveness, View
@@ -20,6 +21,7 @@ from smegmesh.routing.host import network_of
 from smegmesh.routing.static_peers import StaticPeers
 
 _BAD = "bad."
+_LATELY = 3600.0  # seconds
 State = Literal["up", "starting", "failed"]
 
 
@@ -128,6 +130,31 @@ def _not_carried(view: View, claims: StaticPeers, declared: StaticPeer) -> str |
 
 def _handshake_age(peer: PeerState | None) -> float | None:
     return max(time.time() - peer.handshake, 0.0) if peer is not None and peer.handshake else None
+
+
+def diagnosis(mesh: Mesh, differences: Iterable[Difference], newest: float) -> types.Diagnosis:
+    """What else is known of a running mesh: how its interface differs, and what the engine has of the others."""
+    members = mesh.view().members.values()
+    names = {member.node_key: member.entry.name for member in members}
+    names |= {member.entry.tunnel_key: member.entry.name for member in members}
+
+    def named(key: bytes) -> str:
+        return names.get(key) or encode_key(key)
+
+    return types.Diagnosis(
+        mtu=mesh.interface.mtu,
+        differences=[
+            types.Difference(what=each.what, peer=named(each.peer) if each.peer is not None else None)
+            for each in differences
+        ],
+        repaired=mesh.interface.repaired(_LATELY),
+        links={member.entry.name: list(member.entry.links) for member in members if member.entry.links},
+        linked=sorted({named(key) for key in mesh.engine.links().values()}),
+        accusations=[
+            types.Accusation(by=named(writer), of=named(accused)) for writer, accused in mesh.engine.accusations()
+        ],
+        newest=newest,
+    )
 
 
 def mesh_state(mesh: Mesh) -> State:

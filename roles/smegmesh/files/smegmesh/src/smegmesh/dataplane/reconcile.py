@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Interface, IPv6Network
 from types import MappingProxyType
 
@@ -19,12 +19,22 @@ from smegmesh.dataplane.plane import (
     Plane,
     PlaneError,
 )
-from smegmesh.dataplane.system import System
+from smegmesh.dataplane.system import Link, System
 from smegmesh.identity.keys import KEY_LENGTH, public_key
 from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
+#: What `check` says of peers that follow their names: nobody changed the interface.
+SILENT = "peers that are silent and have another address now, or had none"
 _NO_KEY = bytes(KEY_LENGTH)
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an interface holds otherwise than was planned, in words; `peer` is the key of the peer it is about."""
+
+    what: str
+    peer: bytes | None = None
 
 
 class Reconciler:
@@ -58,6 +68,7 @@ class Reconciler:
         self._ours = False
         self._wanted: dict[bytes, WantedPeer] = {}
         self._routes: frozenset[IPv6Network] = frozenset()
+        self._address: IPv6Interface | None = None
         self._known: PeerTable | None = None  # what the device holds; None while, and after, that is in doubt
 
     def bring_up(self, plan: Plan, endpoints: Mapping[str, Endpoint]) -> bool:
@@ -109,16 +120,40 @@ class Reconciler:
         repaired = [f"{self.device} had another {what}" for what in self._configure(state)]
         held = PeerTable(state.peers)
         changes = self._set_peers(held, now=self._wall())
-        followed = sum(change == PeerChange(change.key, add=False, endpoint=change.endpoint) for change in changes)
+        followed = sum(map(_is_move, changes))
         if followed:
-            repaired.append(
-                f"{self.device} had {followed} peers that are silent and have another address now, or had none"
-            )
+            repaired.append(f"{self.device} had {followed} {SILENT}")
         if len(changes) > followed:
             repaired.append(f"{self.device} had {len(changes) - followed} peers that were not as planned")
         repaired += self._repair_link(plan)
         self._known = held
         return repaired
+
+    def compare(self) -> list[Difference]:
+        """How the interface differs from what was last planned, as `check` would repair it; O(peers), no change."""
+        try:
+            state = self._plane.dump(self.device)
+        except PlaneError:
+            return [Difference("it is gone")]
+        differing = [Difference(f"it has another {what}") for what in self._differing(state)]
+        held = PeerTable(state.peers)
+        changes = diff(self._wanted, held, now=self._wall())
+        differing += dict.fromkeys(
+            Difference(_wrong(change, held), change.key) for change in changes if not _is_move(change)
+        )
+        link = self._system.link(self.device)
+        if not self._is_up(link):
+            differing.append(Difference(f"it is not up with MTU {self._mtu}"))
+        if self._address is not None and self._address.ip not in self._system.held_addresses(self.device):
+            differing.append(Difference(f"it has lost its address {self._address}"))
+        if self._system.held_routes(self.device) != self._routes:
+            differing.append(Difference("it has other routes"))
+        return differing
+
+    @property
+    def mtu(self) -> int:
+        """What the interface is to have."""
+        return self._mtu
 
     def renew(self, key: bytes) -> None:
         """Start a new session with a peer: one that has lost its own is not heard until it is sent a handshake.
@@ -164,7 +199,7 @@ class Reconciler:
         self._routes = plan.routes
 
     def _establish(self, address: IPv6Interface) -> tuple[bool, list[PeerChange]]:
-        self._known = None
+        self._known, self._address = None, address
         created = self._plane.create(self.device)
         try:
             state = self._plane.dump(self.device)
@@ -213,8 +248,14 @@ class Reconciler:
 
     def _configure(self, state: DeviceState) -> list[str]:
         """Set key, port and mark where they differ; which did."""
+        differing = self._differing(state)
+        if differing:
+            self._plane.configure(self.device, self._settings)
+        return differing
+
+    def _differing(self, state: DeviceState) -> list[str]:
         settings = self._settings
-        differing = [
+        return [
             name
             for name, held, wanted in (
                 ("key", state.public_key, self._public_key),
@@ -223,14 +264,10 @@ class Reconciler:
             )
             if held != wanted
         ]
-        if differing:
-            self._plane.configure(self.device, settings)
-        return differing
 
     def _repair_link(self, plan: Plan) -> list[str]:
         repaired = []
-        link = self._system.link(self.device)
-        if link is None or not link.up or link.mtu != self._mtu:
+        if not self._is_up(self._system.link(self.device)):
             self._system.set_link(self.device, mtu=self._mtu, up=True)
             repaired.append(f"{self.device} was not up with MTU {self._mtu}")
         if self._system.ensure_address(self.device, plan.address):
@@ -238,6 +275,9 @@ class Reconciler:
         if self._system.ensure_routes(self.device, plan.routes):
             repaired.append(f"{self.device} had other routes")
         return repaired
+
+    def _is_up(self, link: Link | None) -> bool:
+        return link is not None and link.up and link.mtu == self._mtu
 
 
 def _succeed(changes: list[PeerChange], held: PeerTable, successors: Mapping[bytes, bytes]) -> list[PeerChange]:
@@ -252,3 +292,14 @@ def _succeed(changes: list[PeerChange], held: PeerTable, successors: Mapping[byt
 
 def _placed(change: PeerChange, before: PeerState | None) -> PeerChange:
     return change if before is None or before.endpoint is None else replace(change, endpoint=before.endpoint)
+
+
+def _is_move(change: PeerChange) -> bool:
+    """Whether a peer that is silent gets the address that its name has now."""
+    return change == PeerChange(change.key, add=False, endpoint=change.endpoint)
+
+
+def _wrong(change: PeerChange, held: PeerTable) -> str:
+    if change.remove:
+        return "nobody planned this peer"
+    return "it has other allowed IPs, or another keepalive" if change.key in held.peers else "it is missing"

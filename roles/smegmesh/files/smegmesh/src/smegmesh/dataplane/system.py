@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Interface, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,12 @@ class System(Protocol):
     def set_link(self, device: str, *, mtu: int, up: bool) -> None:
         """Set MTU and state."""
 
+    def held_addresses(self, device: str) -> frozenset[IPv6Address]:
+        """The IPv6 addresses of an interface; none of one that is not there."""
+
+    def held_routes(self, device: str) -> frozenset[IPv6Network]:
+        """The agent's own routes of the main table into an interface; none into one that is not there."""
+
     def ensure_address(self, device: str, address: IPv6Interface) -> bool:
         """Give the interface an address; True if it had not got it."""
 
@@ -94,13 +100,22 @@ class LinuxSystem:
             route.link("set", index=index, mtu=mtu)
             route.link("set", index=index, state="up" if up else "down")
 
+    def held_addresses(self, device: str) -> frozenset[IPv6Address]:
+        with _route(f"cannot look at the addresses of {device}") as route:
+            link = _link(route, device)
+            return _addresses(route, link.index) if link is not None else frozenset()
+
+    def held_routes(self, device: str) -> frozenset[IPv6Network]:
+        with _route(f"cannot look at the routes of {device}") as route:
+            link = _link(route, device)
+            return frozenset(_own_routes(route, link.index)) if link is not None else frozenset()
+
     def ensure_address(self, device: str, address: IPv6Interface) -> bool:
         _allow_ipv6(device)
         with _route(f"cannot give {device} the address {address}") as route:
             index = _index(route, device)
-            for held in route.get_addr(family=socket.AF_INET6, index=index):
-                if held.get_attr("IFA_ADDRESS") == str(address.ip):
-                    return False
+            if address.ip in _addresses(route, index):
+                return False
             route.addr(
                 "add",
                 index=index,
@@ -199,6 +214,11 @@ def _index(route: Any, device: str) -> int:
     return link.index
 
 
+def _addresses(route: Any, index: int) -> frozenset[IPv6Address]:
+    held = route.get_addr(family=socket.AF_INET6, index=index)
+    return frozenset(IPv6Address(each.get_attr("IFA_ADDRESS")) for each in held)
+
+
 def _own_routes(route: Any, index: int) -> set[IPv6Network]:
     return {
         IPv6Network((held.get_attr("RTA_DST") or "::", held["dst_len"]))
@@ -290,6 +310,12 @@ class MemorySystem:
         link = self.link(device)
         assert link is not None
         self.links[device] = Link(index=link.index, mtu=mtu, up=up)
+
+    def held_addresses(self, device: str) -> frozenset[IPv6Address]:
+        return frozenset(address.ip for address in self.addresses.get(device, ()))
+
+    def held_routes(self, device: str) -> frozenset[IPv6Network]:
+        return frozenset(self.routes.get(device, ()))
 
     def ensure_address(self, device: str, address: IPv6Interface) -> bool:
         held = self.addresses.setdefault(device, set())

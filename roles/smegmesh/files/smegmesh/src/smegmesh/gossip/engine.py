@@ -318,6 +318,11 @@ class Engine:
         """Who is not alive, by node key; an immutable value."""
         return self._judgement.failed()
 
+    def accusations(self) -> list[tuple[bytes, bytes]]:
+        """Who accuses whom of not answering, and was not answered: node keys of members, ascending."""
+        accused = self._judgement.accused()
+        return sorted((writer, key) for key, accusations in accused.items() for writer in accusations)
+
     @property
     def pace(self) -> float:
         """How many times as rarely as usual this node pings: more rarely while packets are lost."""

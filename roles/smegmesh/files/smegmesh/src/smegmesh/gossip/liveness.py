@@ -186,6 +186,10 @@ class Judgement:
         said = self._accusations.against(key, member.record.number)
         return {writer: accusation for writer, accusation in said.items() if self._map.present(writer)}
 
+    def accused(self) -> dict[bytes, dict[bytes, Accusation]]:
+        """Whom members accuse, each with `against`, as of the last `update`."""
+        return {key: self.against(key) for key in self._suspects}
+
     def observers(self, key: bytes) -> set[bytes]:
         """Who may call this member down, as of the last `update`."""
         member = self._map.member(key)
