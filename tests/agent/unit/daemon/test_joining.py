@@ -298,7 +298,9 @@ def test_what_is_no_request_gets_no_place(run: Run, operator: Operator) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_keys_of_another_node_or_revoked_ones_are_refused(run: Run, operator: Operator) -> None:
+def test_keys_of_another_node_or_revoked_ones_are_refused(
+    run: Run, operator: Operator, tmp_path: Path, shell: Shell
+) -> None:
     async def test(make: Make) -> None:
         peer, other = make("p1"), make("p2")
         peer.declare()
@@ -315,6 +317,8 @@ def test_keys_of_another_node_or_revoked_ones_are_refused(run: Run, operator: Op
         same_name = await ask(port, request_of("p2"))
         assert same_name.state == "pending"
         assert (await peer.ask(lambda client: client.joins()))[1]["note"] == "another member has this name"
+        await shell(peer, "approve", "--authority", keep(operator, tmp_path / "authority"), says="no\nno\n")
+        assert "the peer says: another member has this name" in shell.asked
         await peer.ask(lambda client: client.revoke(MESH, operator.revoke(other.keys.node_key)))
         assert "revoked" in (await ask(port, other.request)).reason
 

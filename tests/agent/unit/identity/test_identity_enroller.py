@@ -125,7 +125,7 @@ def test_an_authority_of_before_has_to_be_renewed_first() -> None:
         .sign(IDENTITY.private, None)
         .public_bytes(Encoding.PEM)
     )
-    with pytest.raises(CertificateError, match="renew it"):
+    with pytest.raises(CertificateError, match="rotate_authority"):
         appoint(authority=old, key=IDENTITY.to_pem())
     renewed, _key = make_authority("default", 3650, now=NOW, key_pem=IDENTITY.to_pem())
     assert appoint(authority=renewed, key=IDENTITY.to_pem())

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh.cli.errors import BadInput
+from smegmesh.cli.output import plain
 from smegmesh.identity.certificate import Authority, CertificateError, Grant, Request, issue
 from smegmesh.identity.enroller import issue_enroller
 from smegmesh.identity.joining import Join, read_join, write_fingerprint
 
 DAY = 86400
 _BACKDATE = 300  # seconds: a host whose clock is a little behind accepts its certificate at once
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what the peer has to say of it, which may be a lie."""
+
+    join: Join
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Signer:
             raise BadInput("", str(error), "") from None
 
 
-def read_joins(listed: Iterable[object], path: str) -> list[Join]:
+def read_joins(listed: Iterable[object], path: str) -> list[Asked]:
     """The requests that nobody has approved yet, as `smegctl joins --json` lists them; BadInput."""
     joins = []
     for index, each in enumerate(listed):
@@ -88,13 +97,14 @@ def read_joins(listed: Iterable[object], path: str) -> list[Join]:
             if not isinstance(each, Mapping):
                 raise ValueError("is no request")
             if each.get("state") == "pending":
-                joins.append(read_join(str(each.get("mesh")), str(each.get("request")).encode("ascii", "replace")))
+                join = read_join(str(each.get("mesh")), str(each.get("request")).encode("ascii", "replace"))
+                joins.append(Asked(join, str(each.get("note") or "")))
         except ValueError as error:
             raise BadInput(path, f"request {index + 1}: {error}", "give what `smegctl joins --json` prints") from None
     return joins
 
 
-def read_file(path: Path) -> list[Join]:
+def read_file(path: Path) -> list[Asked]:
     """The same of a file."""
     fix = "give what `smegctl joins --json` prints"
     try:
@@ -106,8 +116,9 @@ def read_file(path: Path) -> list[Join]:
     return read_joins(data, str(path))
 
 
-def describe(join: Join, grants: Grants) -> str:
+def describe(asked: Asked, grants: Grants) -> str:
     """What would be signed, for who decides."""
+    join = asked.join
     try:
         grant = grants.grant(join)
     except ValueError as error:
@@ -119,6 +130,7 @@ def describe(join: Join, grants: Grants) -> str:
     ]
     lines += [f"  bridges      {', '.join(grant.bridges)}"] if grant.bridges else []
     lines += [f"  prefixes     {', '.join(grant.prefixes)}"] if grant.prefixes else []
+    lines += [f"  the peer says: {plain(asked.note)}"] if asked.note else []
     return "\n".join(lines)
 
 

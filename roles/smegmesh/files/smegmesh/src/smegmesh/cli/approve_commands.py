@@ -31,24 +31,14 @@ def run_approve(options: argparse.Namespace) -> Answer:
     signer = approve.Signer(options.authority, options.key)
     grants = approve.Grants(tuple(options.mesh), tuple(options.bridge), tuple(options.prefix), options.days)
     client = Client(options.socket)
-    if options.requests is None:
-        joins = approve.read_joins(client.joins(), str(options.socket))
-    else:
-        joins = approve.read_file(options.requests)
-    approved = [each for each in joins if chosen is None or (each.mesh, each.fingerprint) == chosen]
-    if chosen is not None and not approved:
-        raise Failed("no request of this mesh and fingerprint waits", "see `smegctl joins` at the peer")
-    if chosen is None:
-        approved = _choose(joins, signer, grants)
-    certificates = [signer.sign(each, grants, time.time()) for each in approved]
-    pem = b"".join(certificates).decode("ascii")
-    if options.output is not None:
-        options.output.write_text(pem, "ascii")
-    elif approved:
-        client.approve(pem)
+    asked = _read_asked(options, client)
+    joins = _choose(asked, signer, grants) if chosen is None else _find(asked, chosen)
+    certificates = [signer.sign(join, grants, time.time()) for join in joins]
+    if certificates:
+        _hand_over(b"".join(certificates).decode("ascii"), options, client)
     data = [
-        {"mesh": each.mesh, "name": each.request.node_name, "fingerprint": write_fingerprint(each.fingerprint)}
-        for each in approved
+        {"mesh": join.mesh, "name": join.request.node_name, "fingerprint": write_fingerprint(join.fingerprint)}
+        for join in joins
     ]
     lines = [f"approved: {each['name']} in mesh {each['mesh']}" for each in data] or ["nothing approved"]
     return data, "\n".join(lines)
@@ -75,14 +65,37 @@ def _read_chosen(options: argparse.Namespace) -> tuple[str, bytes] | None:
     return read_mesh("MESH", mesh), read_option("FINGERPRINT", fingerprint)
 
 
-def _choose(joins: Sequence[Join], signer: approve.Signer, grants: approve.Grants) -> list[Join]:
+def _read_asked(options: argparse.Namespace, client: Client) -> list[approve.Asked]:
+    if options.requests is None:
+        return approve.read_joins(client.joins(), str(options.socket))
+    return approve.read_file(options.requests)
+
+
+def _hand_over(certificates: str, options: argparse.Namespace, client: Client) -> None:
+    """To the file, or to the agent that keeps them for the hosts."""
+    if options.output is not None:
+        options.output.write_text(certificates, "ascii")
+    else:
+        client.approve(certificates)
+
+
+def _find(asked: Sequence[approve.Asked], chosen: tuple[str, bytes]) -> list[Join]:
+    found = [each.join for each in asked if (each.join.mesh, each.join.fingerprint) == chosen]
+    if not found:
+        raise Failed("no request of this mesh and fingerprint waits", "see `smegctl joins` at the peer")
+    return found
+
+
+def _choose(asked: Sequence[approve.Asked], signer: approve.Signer, grants: approve.Grants) -> list[Join]:
     """Those that somebody says yes to."""
-    if not joins:
+    if not asked:
         return []
     print(f"authority  {signer.fingerprint}", file=sys.stderr)
     fix = "give MESH and FINGERPRINT, as the host shows it that asks"
     return [
-        each
-        for each in joins
-        if says_yes(f"{approve.describe(each, grants)}\ndoes {each.request.node_name} show the same? [yes/no] ", fix)
+        each.join
+        for each in asked
+        if says_yes(
+            f"{approve.describe(each, grants)}\ndoes {each.join.request.node_name} show the same? [yes/no] ", fix
+        )
     ]

@@ -29,7 +29,9 @@ def issue_enroller(
     certificate allows no enrollers.
     """
     if not Authority(authority_pem).allows_enrollers:
-        raise CertificateError("the authority's certificate allows no enrollers: renew it, with the same key")
+        raise CertificateError(
+            "the authority is of an older version and allows no enrollers: replace it by the playbook rotate_authority"
+        )
     pem = sign_certificate(
         authority_pem,
         authority_key_pem,
