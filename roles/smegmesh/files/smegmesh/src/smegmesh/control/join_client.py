@@ -46,13 +46,13 @@ def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float 
         ):
             session.sendall(request)
             return _decode(_read(session), session.getpeercert(binary_form=True) or b"")
+    except (ConnectionResetError, BrokenPipeError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        what = "it closed the connection: it takes one request in 10 s from an address, and few at a time"
+        raise ControlError(f"{where}: {what}; wait, and ask again") from None
     except ssl.SSLError as error:
         if "UNRECOGNIZED_NAME" in (error.reason or ""):
             raise ControlError(f"{where}: that host is not in mesh {mesh}: ask one that is") from None
         raise _no_answer(where, error.reason or str(error)) from None
-    except (ConnectionResetError, BrokenPipeError, EOFError):
-        what = "it closed the connection: it takes one request in 10 s from an address, and few at a time"
-        raise ControlError(f"{where}: {what}; wait, and ask again") from None
     except (OSError, ValueError) as error:
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise _no_answer(where, text) from None
