@@ -254,6 +254,22 @@ def test_a_renewal_may_not_lose_what_the_host_has(run: Run, operator: Operator, 
 
 
 @pytest.mark.usefixtures("quick")
+def test_nobody_joins_while_one_authority_takes_over_from_another(run: Run, operator: Operator, shell: Shell) -> None:
+    """Of two, people would compare one, and the host would trust both."""
+
+    async def test(make: Make) -> None:
+        peer, host = make("p1"), uncertified(make("web3"))
+        (peer.authority / "authority.pem").write_bytes(operator.authority + Operator().authority)
+        peer.declare()
+        port = take_requests(peer)
+        await peer.start()
+        await eventually(lambda: peer.alive(1), "the peer is up")
+        assert "holds 2 certificates" in await shell(host, *asks(host, port), code=1)
+
+    run(test)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_mesh_that_ansible_declares_is_not_joined_by_hand(run: Run, shell: Shell) -> None:
     async def test(make: Make) -> None:
         peer, host = make("p1"), make("web3")
@@ -389,11 +405,18 @@ def test_a_token_lets_one_host_in_at_an_enroller(
         port = take_requests(peer)
         await peer.start()
         await other.start()
+        await eventually(lambda: peer.alive(2), "the peers are up")
         await make_enroller(peer, directory, shell)
         made = await shell(peer, "token", MESH)
         token.write_text(made["token"])
         secret = made["token"].split()[1]
 
+        settings = host.directories.etc / "agent.yml"
+        named = settings.read_text()
+        settings.write_text(named.replace("web3", "p2"))
+        told = await shell(host, *asks(host, port, MESH, "--token", token), code=1)
+        assert "another member is called p2" in told, "a token gives no leave to be somebody else"
+        settings.write_text(named)
         joined = await shell(host, *asks(host, port, MESH, "--endpoint", "127.0.0.1", "--token", token))
         assert joined["state"] == "joined"
         again = await ask(port, host.request)

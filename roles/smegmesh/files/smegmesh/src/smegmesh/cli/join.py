@@ -84,7 +84,7 @@ class Joiner:
     def ask(self) -> Step:
         """Ask once, and join if the certificate is there. Raises ControlError, OSError, Failed and as `apply` does.
 
-        Unless it joins nothing is changed.
+        Unless it joins, nothing is changed.
         """
         peer, token = self._wanted.peer, self._wanted.token
         signed = token.sign(self.join.fingerprint) if token is not None else b""
@@ -145,7 +145,7 @@ class Joiner:
         if self._wanted.expected not in (None, authority.fingerprint):
             raise Failed(f"the authority there is {theirs}, not the expected one", "find out who answered there")
         known = self._known_authority()
-        if known is not None and known.fingerprint != authority.fingerprint:
+        if known is not None and authority.fingerprint not in known.fingerprints:
             what = f"{self._directory} is of authority {write_fingerprint(known.fingerprint)}, the peer of {theirs}"
             raise Failed(what, "give another name with --authority, if that is meant")
         return authority
@@ -203,7 +203,7 @@ class Joiner:
     def _change(self, name: str, content: bytes | None) -> FileChange:
         """A file of the directory with another content, None for the one it has."""
         path = self._directory / name
-        before = path.read_text("ascii") if path.exists() else None
+        before = path.read_text("utf-8", "replace") if path.exists() else None
         return FileChange(path, before, before if content is None else content.decode("ascii"))
 
     def _reload(self) -> bool:

@@ -18,7 +18,7 @@ from smegmesh.daemon.join_server import join_server
 from smegmesh.daemon.joins import Joins, Limits, Pace, Pending
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.tokens import Tokens
-from smegmesh.identity.certificate import CertificateError, NodeCertificate, certificate_der, check_time
+from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, certificate_der, check_time
 from smegmesh.identity.enrolled import Enroller, read_enroller
 from smegmesh.identity.enroller import enroll
 from smegmesh.identity.fields import certificate_ders
@@ -102,7 +102,7 @@ class Joining:
             pending = self._take(mesh, pem, address)
         except Rejected as error:
             return _line({"state": "refused", "reason": str(error), "fix": error.fix})
-        told = {"authority": mesh.credentials.authority_pem.decode("ascii"), "link_port": self._host.link_port}
+        told = {"authority": _pem(mesh.credentials.authority), "link_port": self._host.link_port}
         if pending.certificate is None:
             return _line({"state": "pending", **told})
         return _line({"state": "approved", **told, "certificate": pending.certificate.decode("ascii")})
@@ -127,6 +127,9 @@ class Joining:
         """The certificate for a host that has a token; Rejected if the token is not good, or is not the host's."""
         if not self._tokens.holds(mesh.mesh_id, signed.public, now) or not signed.of(join.fingerprint):
             raise Rejected("the token is not good here: it was used, is over, or is of another peer", "get another")
+        if _has_namesake(join, mesh):
+            name = join.request.node_name
+            raise Rejected(f"another member is called {name}", "give the host another node_name in its agent.yml")
         try:
             pem = enroll(self._enroller(mesh), self._host.keys.identity, join, now=self._wall(mesh))
         except CertificateError as error:
@@ -207,12 +210,20 @@ def _check_keys(join: Join, mesh: Mesh) -> None:
 
 def _note(join: Join, mesh: Mesh) -> str | None:
     """What whoever approves should know."""
-    members = mesh.view().members
-    if join.request.node_key in members:
-        return "it is a member already: a renewal"
-    if any(member.entry.name == join.request.node_name for member in members.values()):
+    if _has_namesake(join, mesh):
         return "another member has this name"
-    return None
+    return "it is a member already: a renewal" if join.request.node_key in mesh.view().members else None
+
+
+def _has_namesake(join: Join, mesh: Mesh) -> bool:
+    request, members = join.request, mesh.view().members
+    return any(each.entry.name == request.node_name and key != request.node_key for key, each in members.items())
+
+
+def _pem(authority: Authority) -> str:
+    """Its certificate, and while it takes over from another that one's, too."""
+    others = [authority.other.der] if authority.other is not None else []
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in (authority.der, *others))
 
 
 def _line(answer: Mapping[str, object]) -> bytes:
