@@ -55,6 +55,22 @@ def reason(authority, pem, request, wanted=WANTED, now=NOW):
     return certificates.reason_to_issue(authority.read, current, pem, request, wanted, now)
 
 
+def test_a_host_that_an_enroller_let_in_is_certified_by_the_authority(authority, host):
+    enroller = identity.load("enroller")
+    peer = identity.load("keys").IdentityKey.generate()
+    request = identity.load("certificate").read_request(
+        identity.load("certificate").make_request(peer, "a2", bytes(32))
+    )
+    appointed = enroller.issue_enroller(
+        authority.pem, authority.key, request, ["prod"], not_before=NOW, not_after=NOW + DAY
+    )
+    der = identity.load("fields").certificate_der(appointed)
+    read = authority.read.read(der, identity.load("enrolled").read_enroller)
+    join = identity.load("joining").read_join("prod", host.csr.encode())
+    pem = enroller.enroll(read, peer, join, now=NOW).decode()
+    assert reason(authority, pem, host.request()) == "it is damaged or of another authority"
+
+
 def test_a_good_certificate_is_left_alone(authority, host):
     pem = authority.issue(host.request())
     assert reason(authority, pem, host.request()) is None

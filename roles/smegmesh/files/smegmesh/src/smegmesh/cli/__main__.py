@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh import __version__
-from smegmesh.cli import simulate_options
+from smegmesh.cli import join_options, simulate_options
 
 OK, FAILED, BAD_INPUT, NOT_RUNNING, NOT_PERMITTED = range(5)
 _MAX_INPUT = 16 * 1024 * 1024
@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("rotate", parents=[common, socket], help="replace this host's WireGuard key")
     command.add_argument("--force", action="store_true", help="even if members would not learn of it at once")
     command.set_defaults(command=_rotate)
+    _add_joining(commands, common, socket, state)
     command = commands.add_parser(
         "static-peers", parents=[common, socket], help="the peers without an agent that this host carries"
     )
@@ -148,11 +149,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_joining(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    socket: argparse.ArgumentParser,
+    state: argparse.ArgumentParser,
+) -> None:
+    meshes = commands.add_parser("mesh", help="the meshes of this host").add_subparsers(required=True, metavar="WHAT")
+    command = meshes.add_parser("join", parents=[common, socket, state], help="ask a peer to be let into a mesh")
+    join_options.add_join(command)
+    command.set_defaults(command=_join)
+    command = commands.add_parser("joins", parents=[common, socket], help="the requests to join that wait at this peer")
+    join_options.add_joins(command)
+    command.set_defaults(command=_joins)
+    command = commands.add_parser(
+        "approve", parents=[common, socket], help="sign requests to join, where the authority's key is"
+    )
+    join_options.add_approve(command)
+    command.set_defaults(command=_approve)
+    command = commands.add_parser(
+        "appoint", parents=[common], help="let a peer admit hosts by tokens: its request comes on standard input"
+    )
+    join_options.add_appoint(command)
+    command.set_defaults(command=_appoint)
+    command = commands.add_parser("token", parents=[common, socket], help="a one-time token for a host that will join")
+    join_options.add_token(command)
+    command.set_defaults(command=_token)
+
+
 def _guard(command: Callable[[argparse.Namespace], Answer], options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.errors import BadInput, Failed
     from smegmesh.control.errors import ControlError, NotPermitted, NotRunning
 
     try:
         return command(options)
+    except BadInput as error:
+        raise _Failure(BAD_INPUT, str(error), error.path, error.fix) from error
+    except Failed as error:
+        raise _Failure(FAILED, str(error), "", error.fix) from error
     except NotRunning as error:
         raise _Failure(NOT_RUNNING, str(error)) from error
     except NotPermitted as error:
@@ -337,6 +371,56 @@ def _rotate(options: argparse.Namespace) -> Answer:
 def _removed(answer: dict[str, Any], word: str) -> Answer:
     before = "" if answer["changed"] else " already"
     return answer, f"{answer['node_key']} is {word}{before} in mesh {answer['mesh']}"
+
+
+def _join(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli import apply
+    from smegmesh.cli.join_commands import run_join
+    from smegmesh.declaration.errors import DeclarationError
+    from smegmesh.store.errors import StoreError
+
+    try:
+        return run_join(options, _read_input)
+    except DeclarationError as error:
+        path = ": ".join(part for part in (error.file, error.where) if part)
+        raise _Failure(BAD_INPUT, error.what, path, error.fix) from error
+    except (apply.NotTakenOver, StoreError) as error:
+        raise _Failure(FAILED, str(error)) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "mend that and run it again; nothing was changed"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(error.filename or ""), fix) from error
+
+
+def _joins(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.join_commands import run_joins
+
+    return run_joins(options, _read_input)
+
+
+def _approve(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.approve_commands import run_approve
+
+    try:
+        return run_approve(options)
+    except PermissionError:
+        raise
+    except OSError as error:
+        fix = "name a file in a directory that is there"
+        raise _Failure(FAILED, f"cannot be written: {error.strerror}", str(error.filename or ""), fix) from error
+
+
+def _appoint(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.approve_commands import run_appoint
+
+    return run_appoint(options, _read_input)
+
+
+def _token(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.join_commands import run_token
+
+    return run_token(options)
 
 
 def _simulate(options: argparse.Namespace) -> Answer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh.doctor.facts import Certificate, Unseen
-from smegmesh.identity.certificate import Authority, CertificateError, certificate_der
+from smegmesh.identity.certificate import Authority, CertificateError, leaf_der
 
 _SYSCTLS = Path("/proc/sys/net")
 _COUNTERS = Path("/proc/net/netstat")
@@ -27,7 +27,7 @@ def certificates(directory: Path) -> Iterator[Certificate | Unseen]:
     try:
         authority = Authority(authority_file.read_bytes())
         yield Certificate(str(authority_file), "authority", authority.not_before, authority.not_after)
-        node = authority.verify(certificate_der(node_file.read_bytes()))
+        node = authority.verify(leaf_der(node_file.read_bytes()))
         yield Certificate(str(node_file), "host", node.not_before, node.not_after)
     except (CertificateError, OSError) as error:
         yield Unseen("certificates", f"{directory}: {error}")

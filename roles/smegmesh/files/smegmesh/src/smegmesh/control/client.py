@@ -75,16 +75,45 @@ class Client:
         answer: dict[str, Any] = self._ask("POST", f"/v1/tunnel-key{'?force=true' if force else ''}")
         return answer
 
+    def joins(self) -> list[dict[str, Any]]:
+        """`types.Join` of each request that waits, as plain data; Refused where none are taken."""
+        answer: list[dict[str, Any]] = self._ask("GET", "/v1/joins")
+        return answer
+
+    def approve(self, certificates: str) -> list[dict[str, Any]]:
+        """Hand over certificates (PEM): the requests they answer, as `joins`; Refused if one answers none."""
+        answer: list[dict[str, Any]] = self._ask("POST", "/v1/joins", body=certificates.encode())
+        return answer
+
+    def reject(self, fingerprint: str) -> dict[str, Any]:
+        """Drop a request: what it was, as in `joins`; Refused if there is none."""
+        answer: dict[str, Any] = self._ask("DELETE", f"/v1/joins/{quote(fingerprint, safe='')}")
+        return answer
+
+    def invite(self, mesh: str, key: str, seconds: int) -> dict[str, Any]:
+        """Have a token let in its holder, by its public key: `types.Invited`; Refused where the host may not."""
+        target = f"/v1/meshes/{quote(mesh, safe='')}/tokens"
+        body = json.dumps({"key": key, "seconds": seconds}).encode()
+        answer: dict[str, Any] = self._ask("POST", target, body=body, kind="application/json")
+        return answer
+
     def reload(self) -> dict[str, Any]:
         """Have the declarations read again: `types.Reloaded` as plain data."""
         answer: dict[str, Any] = self._ask("POST", "/v1/reload", self._reload_timeout)
         return answer
 
-    def _ask(self, method: str, target: str, timeout: float | None = None, body: bytes | None = None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        target: str,
+        timeout: float | None = None,
+        body: bytes | None = None,
+        kind: str = "text/plain",
+    ) -> Any:
         timeout = self._timeout if timeout is None else timeout
         connection = _UnixConnection(self._path, timeout)
         try:
-            connection.request(method, target, body, headers={"Accept": "application/json"})
+            connection.request(method, target, body, headers={"Accept": "application/json", "Content-Type": kind})
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

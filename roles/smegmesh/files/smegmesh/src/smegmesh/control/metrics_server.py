@@ -1,7 +1,6 @@
 """Metrics over plain HTTP, where the host's settings ask for it: one path, read only, to whoever gets there.
 
-A request is answered here and not by aiohttp, which 16 MB would be loaded for. Who can reach the port costs the
-agent no more than these bounds let them.
+A request is answered here and not by aiohttp, which 16 MB would be loaded for.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 
-from smegmesh.control.accepting import accept
+from smegmesh.control.brief import DEFAULTS, BriefServer, Limits, send_last
 from smegmesh.control.exposition import CONTENT_TYPE
-from smegmesh.control.ports import Port, open_tcp
 
 PATH = "/metrics"
 
@@ -24,63 +21,27 @@ _MAX_HEAD = 8 * 1024
 _END = b"\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Times are seconds: of a connection as a whole, between attempts to listen."""
-
-    connections: int = 16
-    connection_time: float = 10.0
-    listen_pause: float = 10.0
-
-
-_DEFAULTS = Limits()
-
-
 class MetricsServer:
     """Serves what `measure` returns at `listen`. Nothing that is wrong with it raises: see `problem`."""
 
-    def __init__(self, listen: str, measure: Callable[[], Awaitable[str]], limits: Limits = _DEFAULTS) -> None:
-        self._port = Port("metrics", listen, limits.listen_pause)
+    def __init__(self, listen: str, measure: Callable[[], Awaitable[str]], limits: Limits = DEFAULTS) -> None:
+        self._server = BriefServer("metrics", listen, self._converse, limits)
         self._measure = measure
-        self._limits = limits
-        self._accepting: asyncio.Task[None] | None = None
-        self._connections: set[asyncio.Task[None]] = set()
 
     @property
     def problem(self) -> str | None:
         """What keeps it from serving, None if nothing does."""
-        return self._port.problem
+        return self._server.problem
 
     def start(self) -> None:
         """Listen as soon as that can be."""
-        self._accepting = asyncio.create_task(self._port.serve(open_tcp, self._accept), name="metrics-accept")
+        self._server.start()
 
     async def stop(self) -> None:
         """Listen no more and end what is open."""
-        tasks = [*self._connections, *([self._accepting] if self._accepting is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.stop()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            connection, _peer = await accept(listener, "metrics")
-            if len(self._connections) >= self._limits.connections:
-                connection.close()
-                continue
-            task = asyncio.create_task(self._serve(connection), name="metrics-connection")
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-
-    async def _serve(self, connection: socket.socket) -> None:
-        """One request, within its time."""
-        with connection:
-            try:
-                await asyncio.wait_for(self._converse(connection), self._limits.connection_time)
-            except (OSError, asyncio.TimeoutError):
-                return
-
-    async def _converse(self, connection: socket.socket) -> None:
+    async def _converse(self, connection: socket.socket, _address: str) -> None:
         loop = asyncio.get_running_loop()
         head = b""
         while _END not in head and len(head) <= _MAX_HEAD:
@@ -88,9 +49,7 @@ class MetricsServer:
             if not data:
                 return
             head += data
-        await loop.sock_sendall(connection, await self._answer(head))
-        connection.shutdown(socket.SHUT_WR)
-        await loop.sock_recv(connection, _MAX_HEAD)  # closed with something unread, the answer might be lost
+        await send_last(connection, await self._answer(head))
 
     async def _answer(self, head: bytes) -> bytes:
         words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")

@@ -31,7 +31,7 @@ _OF_ROOT = ("pre_up", "post_up", "pre_down", "post_down")
 def document() -> bytes:
     """The whole, as JSON."""
     kinds = [operation.answer for operation in (*READING, *CHANGING) if operation.answer not in (dict, None)]
-    bodies = [types.Problem, types.NodeChange, types.ServiceOffer]
+    bodies = [types.Problem, types.NodeChange, types.ServiceOffer, types.NewToken]
     schemas, components = msgspec.json.schema_components([*kinds, *bodies], ref_template="#/components/schemas/{name}")
     by_kind = dict(zip(map(repr, (*kinds, *bodies)), schemas, strict=True))
     components["Declaration"] = _declaration()
@@ -91,13 +91,14 @@ def _in_query(parameter: Parameter) -> dict[str, Any]:
 
 
 def _body(body: Body, schemas: dict[str, Any]) -> dict[str, Any]:
-    if body == "revocation":
+    if body in ("revocation", "certificates"):
         return {"text/plain": {"schema": {"type": "string"}}}
     schema = {
         "declaration": {"$ref": "#/components/schemas/Declaration"},
         "changes": {"$ref": "#/components/schemas/DeclarationChanges"},
         "node": schemas[repr(types.NodeChange)],
         "service": schemas[repr(types.ServiceOffer)],
+        "token": schemas[repr(types.NewToken)],
     }[body]
     merged = ("application/merge-patch+json",) if body in ("changes", "node") else ()
     return {kind: {"schema": schema} for kind in ("application/json", *merged)}

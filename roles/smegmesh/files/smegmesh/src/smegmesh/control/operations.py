@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from smegmesh.control import types
 
-Body = Literal["declaration", "changes", "node", "service", "revocation"]
+Body = Literal["declaration", "changes", "node", "service", "revocation", "certificates", "token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,7 @@ READING = (
         query=(Parameter("expression", "See https://jmespath.org"),),
         problems=(400, 404),
     ),
+    Operation("GET", "/v1/joins", "joins", "Requests to join that wait here", list[types.Join], problems=(404,)),
     Operation("GET", "/metrics", "metrics", "What is measured, for Prometheus", None, kinds=("text/plain",)),
     Operation(
         "GET",
@@ -211,6 +212,32 @@ CHANGING = (
         types.Rotated,
         query=(Parameter("force", "Though members would not learn of it", ("true", "false")),),
         problems=(400, 409),
+    ),
+    Operation(
+        "POST",
+        "/v1/joins",
+        "approve",
+        "Keep certificates (PEM) for the hosts that asked for them",
+        list[types.Join],
+        body="certificates",
+        problems=(404, 413, 422),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/joins/{fingerprint}",
+        "reject",
+        "Drop a request to join",
+        types.Join,
+        problems=(404, 422),
+    ),
+    Operation(
+        "POST",
+        f"{_MESH}/tokens",
+        "invite",
+        "Let who has a one-time token join, at an enroller",
+        types.Invited,
+        body="token",
+        problems=(400, 404, 413, 415, 422),
     ),
     Operation("POST", "/v1/reload", "reload", "Read the declarations again", types.Reloaded),
     Operation(

@@ -121,6 +121,10 @@ class _Reading:
     async def meshes(self, request: web.Request) -> web.Response:
         return answer(request, self._source.status().meshes)
 
+    async def joins(self, request: web.Request) -> web.Response:
+        joins = self._source.joins()
+        return answer(request, joins, [replace(join, age=0.0) for join in joins])
+
     async def metrics(self, _request: web.Request) -> web.Response:
         body = (await self._source.metrics()).encode()
         return web.Response(body=body, headers={"Content-Type": exposition.CONTENT_TYPE})
@@ -293,6 +297,20 @@ class _Changing:
         mesh = request.match_info["mesh"]
         try:
             return answer(request, await self._source.forget(mesh, request.match_info["member"]))
+        except KeyError:
+            raise _no_mesh(self._source, mesh) from None
+
+    async def approve(self, request: web.Request) -> web.Response:
+        return answer(request, self._source.approve(await request.read()))
+
+    async def reject(self, request: web.Request) -> web.Response:
+        return answer(request, self._source.reject(request.match_info["fingerprint"]))
+
+    async def invite(self, request: web.Request) -> web.Response:
+        mesh = request.match_info["mesh"]
+        token = convert(await read_mapping(request), types.NewToken)
+        try:
+            return answer(request, self._source.invite(mesh, token))
         except KeyError:
             raise _no_mesh(self._source, mesh) from None
 

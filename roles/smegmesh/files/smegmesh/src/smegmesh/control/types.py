@@ -301,6 +301,41 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["live", "ready"]
 
 
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to join a mesh: whoever has the key of the mesh's authority can sign it.
+
+    `fingerprint` is to be compared with what the host shows that asks, and what that shows of the authority with
+    `authority`. `source` is the IP address it came from, or for IPv6 the network. `note` is what to know before it is
+    approved. `request` is PKCS #10 in PEM.
+    """
+
+    mesh: str
+    name: str
+    node_key: str
+    fingerprint: str
+    authority: str
+    source: str
+    age: float
+    state: Literal["pending", "approved"]
+    note: str | None = None
+    request: str
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time token that somebody made: the public half of its key, and for how many seconds it is good."""
+
+    key: str
+    seconds: int
+
+
+class Invited(msgspec.Struct, frozen=True, kw_only=True):
+    """That a token is good at this host now; `authority` is the mesh's fingerprint, as in `Join`."""
+
+    mesh: str
+    seconds: int
+    authority: str
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An error as RFC 9457 has it; `fix` is our extension, and `reasons`, of an agent that is not ready."""
 
@@ -387,3 +422,15 @@ class StatusSource(Protocol):
 
     async def reload(self) -> Reloaded:
         """Read the declarations again and act on what changed; returns when that is done."""
+
+    def joins(self) -> list[Join]:
+        """The requests to join that wait here, the oldest first; Rejected if none are taken."""
+
+    def approve(self, certificates: bytes) -> list[Join]:
+        """Keep certificates (PEM) for those who asked for them; which. Rejected if one is for nobody who did."""
+
+    def reject(self, fingerprint: str) -> Join:
+        """Drop a request to join for good; Rejected if there is none."""
+
+    def invite(self, mesh: str, token: NewToken) -> Invited:
+        """Let who has the token join, once. KeyError as above; Rejected unless this host is an enroller of the mesh."""

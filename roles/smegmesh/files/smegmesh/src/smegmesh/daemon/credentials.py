@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smegmesh.declaration import Declaration
 from smegmesh.identity.address import node_address
-from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, certificate_der
+from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, leaf_der
 from smegmesh.identity.grant import Grant
 from smegmesh.identity.keys import encode_key, same_key
 from smegmesh.store.keys import HostKeys
@@ -42,7 +42,7 @@ def load_credentials(directory: Path, declaration: Declaration, keys: HostKeys) 
         raise CredentialError(f"{authority_file}: {error}: {_CERTIFY}") from None
     certificate_pem = _read(certificate_file)
     try:
-        certificate = authority.verify(certificate_der(certificate_pem))
+        certificate = authority.verify(leaf_der(certificate_pem))
         _check_binding(certificate, keys)
         _check_static_peers(declaration, keys)
         _check_grant(certificate.grant, declaration)

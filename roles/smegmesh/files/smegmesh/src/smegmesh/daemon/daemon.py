@@ -24,6 +24,7 @@ from smegmesh.daemon.forwarding import Forwarding
 from smegmesh.daemon.hook_process import run_hook
 from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
+from smegmesh.daemon.joining import Joining
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
 from smegmesh.daemon.metrics import AgentReading
@@ -140,6 +141,8 @@ class Daemon:
         self._scrape = Scrape(self._read_metrics, per_peer=settings.metrics_per_peer, clock=loop.time)
         listen = settings.metrics_listen
         self._metrics = MetricsServer(listen, self.metrics) if listen is not None else None
+        listen = settings.join_listen
+        self._joining = Joining(listen, self._host, lambda: self._meshes) if listen is not None else None
         self._names = self._make_names(settings.dns, platform.run_resolvectl) if settings.dns is not None else None
 
     async def start(self) -> None:
@@ -153,6 +156,8 @@ class Daemon:
             self._api.start()
         if self._metrics is not None:
             self._metrics.start()
+        if self._joining is not None:
+            self._joining.server.start()
         if self._names is not None:
             self._names.start()
         await self.reload()
@@ -169,6 +174,8 @@ class Daemon:
             await self._api.stop()
         if self._metrics is not None:
             await self._metrics.stop()
+        if self._joining is not None:
+            await self._joining.server.stop()
         if self._opening is not None:
             await self._opening.close()  # before it would find no mesh, and close the ports
         if self._names is not None:
@@ -199,7 +206,8 @@ class Daemon:
         ]
         kernel = [each for each in (self._forwarding, self._opening) if each is not None]
         found = [problem for each in kernel for problem in (each.problem, *each.obstacles)]
-        listeners = [each.problem for each in (self._api, self._metrics) if each is not None]
+        joining = self._joining.server if self._joining is not None else None
+        listeners = [each.problem for each in (self._api, self._metrics, joining) if each is not None]
         names = self._names.problems if self._names is not None else []
         return types.Status(
             version=smegmesh.__version__,
@@ -269,6 +277,27 @@ class Daemon:
             before=encode_key(before.tunnel_key),
             tunnel_key=encode_key(keys.tunnel_key),
         )
+
+    def joins(self) -> list[types.Join]:
+        """The requests to join that wait here; Rejected if none are taken."""
+        return self._required_joining().listing()
+
+    def approve(self, certificates: bytes) -> list[types.Join]:
+        """Keep certificates for those who asked for them. Rejected as the protocol says."""
+        return self._required_joining().approve(certificates)
+
+    def reject(self, fingerprint: str) -> types.Join:
+        """Drop a request to join for good. Rejected as the protocol says."""
+        return self._required_joining().reject(fingerprint)
+
+    def invite(self, mesh: str, token: types.NewToken) -> types.Invited:
+        """Let who has a token join. KeyError as above; Rejected as the protocol says."""
+        return self._required_joining().invite(self._meshes[mesh], token)
+
+    def _required_joining(self) -> Joining:
+        if self._joining is None:
+            raise Rejected("this host takes no requests to join", "set smegmesh_join_listen and run site.yml", 404)
+        return self._joining
 
     async def metrics(self) -> str:
         """What is measured, for Prometheus."""

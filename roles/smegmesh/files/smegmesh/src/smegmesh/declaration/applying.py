@@ -83,13 +83,13 @@ def _read_grants(request: Request, etc: Path) -> dict[str, Grant]:
     """
     if not request.advertises:
         return {}
-    from smegmesh.identity.certificate import Authority, CertificateError, certificate_der
+    from smegmesh.identity.certificate import Authority, CertificateError, leaf_der
 
     grants = {}
     for directory in sorted((etc / "authorities").glob("*")):
         try:
             authority = Authority((directory / "authority.pem").read_bytes())
-            node = authority.verify(certificate_der((directory / "node.pem").read_bytes()))
+            node = authority.verify(leaf_der((directory / "node.pem").read_bytes()))
         except (CertificateError, FileNotFoundError, NotADirectoryError):
             continue
         grants[directory.name] = node.grant

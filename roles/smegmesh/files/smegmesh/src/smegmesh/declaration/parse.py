@@ -60,7 +60,7 @@ def load_agent(path: Path) -> AgentSettings:
     """Read agent.yml; DeclarationError for anything wrong."""
     document = parse_document(str(path), read_text(path))
     data = check_schema(document, "agent")
-    grouped = ("api", "metrics", "firewall")
+    grouped = ("api", "metrics", "firewall", "join")
     plain = {key: value for key, value in data.items() if key not in (*grouped, "dns")}
     within = {f"{group}_{key}": value for group in grouped for key, value in data.get(group, {}).items()}
     within["firewall_chains"] = tuple(within.get("firewall_chains", ()))

@@ -31,9 +31,9 @@ class AgentSettings:
     """What holds for all meshes of a host.
 
     `plane`: auto, kernel, userspace or memory. `api_listen` is None without an API over TLS, `metrics_listen` without
-    metrics over plain HTTP, `dns` without names; what they say is looked at by who listens there: a mistake in it stops
-    no mesh. `metrics_per_peer`: metrics name members. `firewall_chains` are chains of the host's own firewall, in which
-    the agent's ports are opened.
+    metrics over plain HTTP, `dns` without names, `join_listen` where nobody may ask to join; what they say is looked at
+    by who listens there: a mistake in it stops no mesh. `metrics_per_peer`: metrics name members. `firewall_chains` are
+    chains of the host's own firewall, in which the agent's ports are opened.
     """
 
     node_name: str
@@ -46,6 +46,7 @@ class AgentSettings:
     metrics_per_peer: bool = False
     firewall_chains: tuple[str, ...] = ()
     dns: DnsSettings | None = None
+    join_listen: str | None = None
 
 
 class HostPort(NamedTuple):

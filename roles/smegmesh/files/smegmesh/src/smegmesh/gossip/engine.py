@@ -314,6 +314,11 @@ class Engine:
         """Whether the authority took a node out for good."""
         return self._map.revoked(node_key)
 
+    def identity_of(self, node_key: bytes) -> bytes | None:
+        """The identity key under which a node has made the entry that is known of it, None without one."""
+        held = self._map.get(node_key)
+        return held.entry.certificate.identity_key if held is not None and held.entry is not None else None
+
     def failed(self) -> Mapping[bytes, Liveness]:
         """Who is not alive, by node key; an immutable value."""
         return self._judgement.failed()

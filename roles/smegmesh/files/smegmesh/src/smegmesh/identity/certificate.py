@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from smegmesh.identity.enrolled import Enroller, issuer_of, read_enroller
 from smegmesh.identity.fields import (
     PARSE_ERRORS,
     CertificateError,
@@ -28,6 +29,7 @@ from smegmesh.identity.fields import (
     ed25519_bytes,
     error_text,
     key_usage,
+    leaf_der,
     make_name,
     private_extension,
     read_common_name,
@@ -60,6 +62,7 @@ __all__ = [
     "check_node_name",
     "check_time",
     "issue",
+    "leaf_der",
     "make_authority",
     "make_request",
     "read_request",
@@ -172,7 +175,7 @@ def make_authority(
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)  # enrollers, which have 0
         .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(key.private, None)
@@ -205,11 +208,7 @@ def issue(
         authority_key_pem,
         grant.node_name,
         request.identity_key,
-        [
-            _USAGES,
-            x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]),
-            x509.UnrecognizedExtension(GRANT_OID, encode_grant(grant)),
-        ],
+        node_extensions(grant),
         not_before=not_before,
         not_after=not_after,
         serial=serial,
@@ -217,6 +216,15 @@ def issue(
     if len(certificate_der(pem)) > MAX_CERTIFICATE:
         raise CertificateError("the certificate is too long: name fewer meshes and prefixes, or '*'")
     return pem
+
+
+def node_extensions(grant: Grant) -> list[x509.ExtensionType]:
+    """What makes a certificate a node's."""
+    return [
+        _USAGES,
+        x509.SubjectAlternativeName([x509.DNSName(grant.node_name)]),
+        x509.UnrecognizedExtension(GRANT_OID, encode_grant(grant)),
+    ]
 
 
 def sign_certificate(
@@ -229,31 +237,50 @@ def sign_certificate(
     not_before: float,
     not_after: float,
     serial: int | None,
+    issues: bool = False,
 ) -> bytes:
     """Sign a certificate (PEM) of an Ed25519 key; `kind` are the extensions that make it what it is.
 
-    CertificateError when the key is not the authority's, or the time not within the authority's.
+    With `issues` it may issue others, which may not. CertificateError when the key is not the authority's, or the time
+    not within the authority's.
     """
     authority = Authority(authority_pem)
     key = _authority_key(authority, authority_key_pem)
-    if not_before >= not_after:
-        raise CertificateError("the certificate would end before it begins: give a later end")
     if not_after > authority.not_after:
         raise CertificateError(
             f"the certificate would outlive its authority, which ends {to_text(authority.not_after)}: "
             "renew the authority or ask for a shorter time"
         )
+    times = {"not_before": not_before, "not_after": not_after}
+    return sign(authority.subject, key, name, public_key, kind, **times, serial=serial, issues=issues)
+
+
+def sign(
+    issuer: x509.Name,
+    key: Ed25519PrivateKey,
+    name: str,
+    public_key: bytes,
+    kind: Sequence[x509.ExtensionType],
+    *,
+    not_before: float,
+    not_after: float,
+    serial: int | None = None,
+    issues: bool = False,
+) -> bytes:
+    """The same with the key and name of any issuer, which is not looked at; CertificateError for no time at all."""
+    if not_before >= not_after:
+        raise CertificateError("the certificate would end before it begins: give a later end")
     public = Ed25519PublicKey.from_public_bytes(public_key)
     builder = (
         x509.CertificateBuilder()
         .subject_name(make_name(name))
-        .issuer_name(authority.subject)
+        .issuer_name(issuer)
         .public_key(public)
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(to_datetime(not_before))
         .not_valid_after(to_datetime(not_after))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.BasicConstraints(ca=issues, path_length=0 if issues else None), critical=True)
+        .add_extension(key_usage(signs_certificates=issues), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
     )
@@ -314,11 +341,23 @@ class Authority:
         return read_common_name(self._certificate.subject)
 
     def verify(self, der: bytes) -> NodeCertificate:
-        """Verify signature and contents of a node's certificate, not its time.
+        """Verify signature and contents of a node's certificate, not its time; an enroller may have issued it.
 
         CertificateError says what is wrong with it.
         """
-        return self.read(der, _read_certificate)
+        try:
+            return self.read(der, _read_certificate)
+        except NotIssued:
+            issuer = issuer_of(der)
+            if issuer is None:
+                raise
+        return _read_enrolled(der, self.read(issuer, read_enroller))
+
+    @property
+    def allows_enrollers(self) -> bool:
+        """Whether chains with one in them are valid."""
+        length = self._certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        return length is None or length > 0
 
     def read(self, der: bytes, read: Callable[[x509.Certificate, bytes], _Contents]) -> _Contents:
         """What `read` makes of a certificate whose signature is verified, not its time.
@@ -398,6 +437,21 @@ def _read_certificate(certificate: x509.Certificate, der: bytes) -> NodeCertific
         not_before=to_seconds(certificate.not_valid_before_utc),
         not_after=to_seconds(certificate.not_valid_after_utc),
     )
+
+
+def _read_enrolled(der: bytes, enroller: Enroller) -> NodeCertificate:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.verify_directly_issued_by(enroller.certificate)
+        node = _read_certificate(certificate, der)
+    except CertificateError:
+        raise
+    except InvalidSignature:
+        raise CertificateError(f"the certificate is not signed by the enroller {enroller.name!r} in it") from None
+    except PARSE_ERRORS as error:
+        raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
+    enroller.check(node.grant, node.not_before, node.not_after)
+    return node
 
 
 def _check_authority(certificate: x509.Certificate) -> None:

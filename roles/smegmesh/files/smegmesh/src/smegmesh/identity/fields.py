@@ -31,6 +31,11 @@ def certificate_der(pem: bytes) -> bytes:
     return certificate_ders(pem, 1)[0]
 
 
+def leaf_der(pem: bytes) -> bytes:
+    """The same of a file that may hold the certificate of an enroller after it: the first."""
+    return certificate_ders(pem, 2)[0]
+
+
 def certificate_ders(pem: bytes, most: int) -> list[bytes]:
     """The same of a file that holds one to `most` certificates, in their order."""
     try:

@@ -27,6 +27,8 @@ _ARC = "1.2.840.113556.1.8000.2554.46211.54126.49294.16903.43676.817168.8470213"
 GRANT_OID = ObjectIdentifier(f"{_ARC}.1")
 NODE_KEY_OID = ObjectIdentifier(f"{_ARC}.2")
 OPERATOR_OID = ObjectIdentifier(f"{_ARC}.3")
+ENROLLER_OID = ObjectIdentifier(f"{_ARC}.4")
+ISSUER_OID = ObjectIdentifier(f"{_ARC}.5")
 
 _VERSION = 1
 _MAX_LENGTH = 0xFFFF
@@ -148,6 +150,22 @@ def decode_access(value: bytes) -> str:
     if encode_access(access) != value:
         raise ValueError("the operator's access is not in its canonical form")
     return access
+
+
+def encode_meshes(meshes: Iterable[str]) -> bytes:
+    """The value of the extension by which a certificate is an enroller's: the meshes it may admit to, by name."""
+    named = _canonical(check_mesh_id, meshes, "meshes")
+    if not named:
+        raise ValueError("an enroller needs a mesh to admit to: name one")
+    return _encode({"version": _VERSION, "meshes": named})
+
+
+def decode_meshes(value: bytes) -> tuple[str, ...]:
+    """The meshes of an enroller; ValueError unless the extension has the one form."""
+    meshes = tuple(_decode(value, {"meshes": list})["meshes"])
+    if encode_meshes(meshes) != value:
+        raise ValueError("the enroller's meshes are not in their canonical form")
+    return meshes
 
 
 def _encode(fields: dict[str, object]) -> bytes:

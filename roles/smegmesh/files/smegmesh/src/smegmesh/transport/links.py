@@ -61,7 +61,7 @@ class Links:
         self._monotonic = monotonic
         self._settings = settings
         self._contexts: dict[str, MeshContexts] = {}
-        self._listener_context = listener_context(self._accept_context)
+        self._listener_context = listener_context(self.accept_context)
         self._server: asyncio.Server | None = None
         self._next_number = 1
         self._up: dict[int, Link] = {}
@@ -131,6 +131,11 @@ class Links:
             if link.mesh_id == mesh_id:
                 link.close("the mesh was left")
 
+    def accept_context(self, server_name: str | None) -> MeshContext | None:
+        """The TLS context of the mesh that a connection names, None for one that is not set up."""
+        contexts = self._contexts.get(server_name or "")
+        return contexts.accept if contexts is not None else None
+
     # Links
 
     def dial(self, mesh_id: str, dial: int, addresses: Iterable[str]) -> None:
@@ -161,10 +166,6 @@ class Links:
         return connection.remote if connection is not None else None
 
     # Accepting and dialling
-
-    def _accept_context(self, server_name: str | None) -> MeshContext | None:
-        contexts = self._contexts.get(server_name or "")
-        return contexts.accept if contexts is not None else None
 
     def _accept(self) -> Link:
         return self._link(TlsSession(self._listener_context, server_side=True), dialled=False)

@@ -21,8 +21,8 @@ from smegmesh.identity.certificate import (
     Authority,
     CertificateError,
     NodeCertificate,
-    certificate_der,
     check_time,
+    leaf_der,
 )
 from smegmesh.identity.clock import CertificateClock
 
@@ -83,8 +83,10 @@ def mesh_contexts(mesh_id: str, tls: MeshTls) -> MeshContexts:
     )
 
 
-def listener_context(choose: ChooseContext) -> ssl.SSLContext:
+def listener_context(choose: ChooseContext, *, anybody: bool = False) -> ssl.SSLContext:
     """The context that every accepted connection begins with; `choose` gives the one for a server name.
+
+    With `anybody` no certificate is asked of the other side: for hosts that have none yet, never for links.
 
     OpenSSL takes certificate and trusted authority from the chosen context, all
     else from this one (SSL_set_SSL_CTX), so both are made alike.
@@ -100,6 +102,8 @@ def listener_context(choose: ChooseContext) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _restrict(context)
     context.sni_callback = choose_context
+    if anybody:
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -241,7 +245,7 @@ def _restrict(context: ssl.SSLContext) -> None:
 
 def _check_own_certificate(mesh_id: str, tls: MeshTls) -> None:
     try:
-        certificate = tls.authority.verify(certificate_der(tls.certificate_file.read_bytes()))
+        certificate = tls.authority.verify(leaf_der(tls.certificate_file.read_bytes()))
         tls.key_file.open("rb").close()
     except OSError as error:
         raise TlsSettingsError(f"mesh {mesh_id!r}: cannot read {error.filename}: {error.strerror}") from None
