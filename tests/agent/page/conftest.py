@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from pictured_agent import Loop, PicturedAgent, serving
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "daemon"))
 
 Open = Callable[..., Page]
+Serve = Callable[[PicturedAgent], tuple[str, Loop]]
 # Without a graphics card WebGL is drawn by the processor.
 _OPTIONS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
@@ -29,9 +32,29 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Open the page at an address; what it complains of fails the test, and so does a request to anybody else."""
-    complaints: list[str] = []
+def complaints() -> list[str]:
+    """What the browser complained of: nothing, or what a test expects and takes out."""
+    return []
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    """Whether something said on the console is one; that WebGL is slow without a graphics card is none."""
+    return said.type in ("error", "warning") and "GPU stall" not in said.text
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serve an agent's page: its address, and the loop in which the agent must be changed."""
+    with ExitStack() as stack:
+        yield lambda agent: stack.enter_context(serving(agent, tmp_path))
+
+
+@pytest.fixture
+def open_page(browser: Browser, complaints: list[str], serve: Serve) -> Iterator[Open]:
+    """Open the page at an address; what it complains of fails the test, and so does a request to anybody else.
+
+    `serve` goes on until the page is closed.
+    """
     contexts = []
 
     def open_it(url: str, **emulated: Any) -> Page:
@@ -40,7 +63,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(url) else complaints.append(asked.url))
         page.goto(url)

@@ -80,6 +80,11 @@ class PicturedAgent:
         self.views[view.mesh_id] = view
         self.watchers[view.mesh_id].follow(view)
 
+    def without(self, name: str, mesh: str = "prod") -> View:
+        """The mesh without a member."""
+        view = self.views[mesh]
+        return replace(view, members={key: each for key, each in view.members.items() if each.entry.name != name})
+
     def find(self, name: str, liveness: Liveness, mesh: str = "prod") -> None:
         """The verdicts of the others about a member are other ones now."""
         view = self.views[mesh]
@@ -118,7 +123,7 @@ class Forwarded:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> str:
         self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
@@ -126,20 +131,21 @@ class Forwarded:
 
     async def stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._open.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._open[task] = writer
         try:
-            there = await asyncio.open_unix_connection(str(self._socket))
+            answers, questions = await asyncio.open_unix_connection(str(self._socket))
+            await asyncio.gather(_pass(reader, questions), _pass(answers, writer))
         except OSError:
             writer.close()
-            return
-        await asyncio.gather(_pass(reader, there[1]), _pass(there[0], writer))
+        finally:
+            del self._open[task]
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -83,7 +83,9 @@ async def test_who_has_a_file_is_not_sent_it_again(path: Path) -> None:
         assert (response.status, body) == (200, b"")
 
 
-@pytest.mark.parametrize("target", ["/ui/", "/ui/../access.py", "/ui/%2e%2e/access.py", "/ui/vendor/packages.json", "/x"])
+@pytest.mark.parametrize(
+    "target", ["/ui/", "/ui/../access.py", "/ui/%2e%2e/access.py", "/ui/vendor/packages.json", "/x"]
+)
 async def test_nothing_else_is_served(path: Path, target: str) -> None:
     async with running(path):
         response, _body = await ask(path, "GET", target)

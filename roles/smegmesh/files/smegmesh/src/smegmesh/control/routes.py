@@ -38,6 +38,7 @@ _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 
 _LINGERING = 1.0  # seconds for the rest of a request that is refused
 _READING = ("GET", "HEAD")
+_LASTING = 25.0  # seconds that a stream of events lasts over the network, where a connection is ended after 30
 _MAX_FOLLOWING = 32  # readers of events, on each listener
 _WHILE_STARTING = ("/v1/health", "/v1/health/live", "/v1/openapi.json", "/v1/reload")
 
@@ -70,7 +71,7 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
         return response
 
     application = web.Application(client_max_size=MAX_BODY, middlewares=[guard, problems, _wait(source)])
-    application.add_routes([*page_routes(), *_Reading(source).all()])
+    application.add_routes([*page_routes(), *_Reading(source, _LASTING).all()])
     return web.AppRunner(
         application,
         access_log=None,
@@ -114,8 +115,9 @@ def _route(operation: Operation, handler: Handler) -> web.RouteDef:
 
 
 class _Reading:
-    def __init__(self, source: StatusSource) -> None:
+    def __init__(self, source: StatusSource, lasting: float | None = None) -> None:
         self._source = source
+        self._lasting = lasting
         self._encoded: dict[str, tuple[list[types.Member], bytes, str]] = {}
         self._following = 0
         self._searcher = Searcher()
@@ -213,7 +215,7 @@ class _Reading:
         place = log.place(request.headers.get("Last-Event-ID", request.query.get("last_event_id")))
         self._following += 1
         try:
-            return await stream(request, log, place, mesh)
+            return await stream(request, log, place, mesh, self._lasting)
         finally:
             self._following -= 1
 

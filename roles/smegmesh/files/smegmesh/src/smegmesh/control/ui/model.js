@@ -47,7 +47,7 @@ function textOf(mesh, node, member, roles) {
     ? [member.alias, member.description, member.address, ...member.endpoints, ...member.advertise,
        ...Object.keys(member.services), member.version]
     : [];
-  return [mesh, node.id, node.name, ...roles, ...more].join("\n").toLowerCase();
+  return [mesh, node.name, ...roles, ...more].join("\n").toLowerCase();
 }
 
 function addEdges(model, { mesh: { mesh }, graph }) {
@@ -132,6 +132,11 @@ export function wayTo(model, id) {
   return [...new Set([...(id === own ? [own] : steps), id].filter(Boolean))];
 }
 
+/** Keys are random: a few letters of one are in many. */
+function isOf(node, word) {
+  return node.text.includes(word) || (word.length >= 8 && node.key.toLowerCase().startsWith(word));
+}
+
 /** Members that a search wants, in the order of a list: trouble first. Every word must be found. */
 export function find(model, words, mesh) {
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
@@ -139,7 +144,7 @@ export function find(model, words, mesh) {
   const found = [...model.nodes.values()].filter(
     (node) =>
       node.key && (!mesh || node.mesh === mesh) &&
-      wanted.every((word) => node.liveness === word || (!(word in rank) && node.text.includes(word))),
+      wanted.every((word) => node.liveness === word || (!(word in rank) && isOf(node, word))),
   );
   const order = new Intl.Collator("en", { numeric: true }).compare;
   return found.sort((a, b) => rank[a.liveness] - rank[b.liveness] || order(a.name, b.name) || order(a.mesh, b.mesh));

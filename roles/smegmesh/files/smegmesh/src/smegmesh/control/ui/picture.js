@@ -201,8 +201,12 @@ export class Picture {
     return !this.graph.someNeighbor(id, (other) => this.model.nodes.get(other).mesh === this.mesh);
   }
 
+  isDim(id) {
+    return this.marked !== null && !this.marked.has(id);
+  }
+
   lookOfNode(id, node) {
-    const dim = this.marked !== null && !this.marked.has(id);
+    const dim = this.isDim(id);
     return {
       ...node,
       color: this.tones[dim ? "link" : node.tone],
@@ -240,10 +244,11 @@ export class Picture {
   /** What the renderer was last given, in pixels of the page: for tests. */
   drawn() {
     const { left, top } = this.box.getBoundingClientRect();
-    const nodes = this.graph.mapNodes((id, { liveness }) => {
+    const nodes = this.graph.mapNodes((id) => {
       const { label, shape, filling, color, hidden, size, ...at } = this.sigma.getNodeDisplayData(id);
       const { x, y } = this.sigma.framedGraphToViewport(at);
-      return { id, label, liveness, shape, filling, color, hidden, size: this.sigma.scaleSize(size), x: x + left, y: y + top };
+      const { name } = this.model.nodes.get(id);
+      return { id, name, label, shape, filling, color, hidden, lit: !this.isDim(id), x: x + left, y: y + top };
     });
     const edges = this.graph.mapEdges((key, { kind }, source, target) => {
       const { hidden, color } = this.sigma.getEdgeDisplayData(key);
