@@ -41,6 +41,7 @@ def eventually(page: Page, expression: str, within: float = 10.0) -> Any:
 def opened(open_page: Open, url: str, **emulated: Any) -> Page:
     page = open_page(url, **emulated)
     eventually(page, DRAWN)
+    page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
     return page
 
 
@@ -107,8 +108,7 @@ def test_what_is_drawn_is_on_the_screen(open_page: Open, serve: Serve) -> None:
     url, _loop = serve(two_meshes())
     for scheme in ("light", "dark"):
         page = opened(open_page, url, color_scheme=scheme)
-        page.wait_for_timeout(100)
-        node = drawn(page)["by_name"]["prod", "a2"]
+            node = drawn(page)["by_name"]["prod", "a2"]
         assert colour_at(page, node["x"], node["y"]) == node["color"]
     ground = colour_at(page, node["x"], node["y"] + 60)
     assert ground == "#12161c", "it is dark where the reader wants it so"
@@ -192,7 +192,6 @@ def test_by_keyboard_alone(open_page: Open, serve: Serve) -> None:
 def test_a_click_in_the_picture_opens_what_is_there_and_the_way_to_it(open_page: Open, serve: Serve) -> None:
     url, _loop = serve(two_meshes())
     page = opened(open_page, url)
-    page.wait_for_timeout(100)
     node = drawn(page)["by_name"]["prod", "phone"]
     page.mouse.click(node["x"], node["y"])
     details = page.get_by_role("region", name="phone")
