@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictured_agent import Loop, PicturedAgent, serving
+from pictured_agent import OPTIONS, Loop, PicturedAgent, serving
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "daemon"))
 
 Open = Callable[..., Page]
 Serve = Callable[[PicturedAgent], tuple[str, Loop]]
-# Without a graphics card WebGL is drawn by the processor.
-_OPTIONS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +24,7 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium-headless-shell")
     assert program, "no chromium-headless-shell here: `make test-page` installs it"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         yield browser
         browser.close()
 

@@ -25,6 +25,8 @@ from smegmesh.identity.keys import encode_key
 
 _T = TypeVar("_T")
 LOOPBACK = "127.0.0.1"
+#: of Chromium: without a graphics card WebGL is drawn by the processor
+OPTIONS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 class Simulated:
@@ -197,8 +199,8 @@ def two_meshes() -> PicturedAgent:
     office.add("b2", bridge=True, routes=(BridgedRoute(("lab",)), BridgedRoute(("lab", "far"))))
     routes = {
         "office": [
-            _route("lab", "b2", "lab"),
-            _route("far", "b2", "lab", "far"),
+            route("lab", "b2", "lab"),
+            route("far", "b2", "lab", "far"),
         ],
         "prod": [
             types.Route(prefix="2001:db8:10::/48", mesh=None, path=[], via="x1", used=True),
@@ -208,7 +210,8 @@ def two_meshes() -> PicturedAgent:
     return PicturedAgent("gw", prod, office, routes=routes)
 
 
-def _route(mesh: str, via: str, *path: str) -> types.Route:
+def route(mesh: str, via: str, *path: str) -> types.Route:
+    """To a mesh that this host is not in."""
     return types.Route(prefix=str(IPv6Network(mesh_prefix(mesh))), mesh=mesh, path=list(path), via=via, used=True)
 
 

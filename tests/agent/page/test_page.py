@@ -108,7 +108,7 @@ def test_what_is_drawn_is_on_the_screen(open_page: Open, serve: Serve) -> None:
     url, _loop = serve(two_meshes())
     for scheme in ("light", "dark"):
         page = opened(open_page, url, color_scheme=scheme)
-            node = drawn(page)["by_name"]["prod", "a2"]
+        node = drawn(page)["by_name"]["prod", "a2"]
         assert colour_at(page, node["x"], node["y"]) == node["color"]
     ground = colour_at(page, node["x"], node["y"] + 60)
     assert ground == "#12161c", "it is dark where the reader wants it so"

@@ -5,7 +5,7 @@
  */
 
 const GOLDEN = Math.PI * (3 - Math.sqrt(5));
-const CLIENT = 0.7; // between clients
+const CLIENT = 0.55; // between clients
 const PEER = 1.6; // between peers without clients
 const LEAST = 3.2; // radius of a ring, so that few peers are no giants
 const GAP = 2; // between meshes, beside what lies around them
@@ -35,7 +35,7 @@ function ringOf(model, members) {
   }
   const most = Math.max(...[...around.values()].map((clients) => clients.length), 0);
   const space = PEER + (most ? 2 * (CLIENT * Math.sqrt(most + 3)) : 0);
-  const rows = Math.max(1, Math.floor(Math.sqrt(peers.length) / 8));
+  const rows = Math.max(1, Math.floor(Math.sqrt(peers.length) / 5));
   const inner = Math.max(LEAST, (peers.length * space) / rows / 2 / Math.PI);
   return { peers, around, homeless, space, rows, inner, outer: inner + rows * space + 2 };
 }
@@ -46,7 +46,7 @@ function placeRing(model, ring, centre, places) {
   peers.forEach((peer, number) => {
     const angle = Math.PI / 2 - (2 * Math.PI * number) / peers.length;
     const at = polar(centre, angle, peers.length === 1 ? 0 : inner + (number % rows) * space);
-    places.set(peer.id, { ...at, size: 0.5, angle });
+    places.set(peer.id, { ...at, size: 0.6, angle });
     placeAround(around.get(peer.id), at, angle, places);
   });
   placeAround(ring.homeless, centre, 0, places);
@@ -56,7 +56,7 @@ function placeAround(clients, at, angle, places) {
   clients.forEach((client, number) => {
     const turned = angle + (clients.length < 4 ? (number - (clients.length - 1) / 2) * 0.9 : number * GOLDEN);
     const away = CLIENT * Math.sqrt(number + 3);
-    places.set(client.id, { ...polar(at, turned, clients.length < 4 ? 1.2 : away), size: 0.32, angle });
+    places.set(client.id, { ...polar(at, turned, clients.length < 4 ? 1.2 : away), size: 0.36, angle });
   });
 }
 

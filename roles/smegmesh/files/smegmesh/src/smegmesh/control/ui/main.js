@@ -87,7 +87,7 @@ function take(status, answers, failed) {
   const problems = [
     ...status.problems,
     ...status.meshes.filter(({ problem }) => problem).map((each) => `${each.mesh}: ${each.problem}`),
-    ...status.meshes.flatMap((each) => each.alarms.map((alarm) => `${each.mesh}: ${alarm}`)),
+    ...status.meshes.flatMap((each) => [...each.alarms, ...each.names].map((alarm) => `${each.mesh}: ${alarm}`)),
     ...failed.filter(({ mesh: each }) => !each.problem).map(({ mesh: each, error }) => `${each.mesh}: ${error.message}`),
   ];
   at("problems").replaceChildren(...problems.map((problem) => make("li", {}, problem)));

@@ -45,7 +45,7 @@ function shapeOf(roles) {
 function textOf(mesh, node, member, roles) {
   const more = member
     ? [member.alias, member.description, member.address, ...member.endpoints, ...member.advertise,
-       ...Object.keys(member.services), member.version]
+       ...Object.keys(member.services), ...Object.entries(member.static_peers).flat(), member.version]
     : [];
   return [mesh, node.name, ...roles, ...more].join("\n").toLowerCase();
 }
