@@ -1,8 +1,8 @@
-#!/usr/bin/env python3
 """Bring in the page's libraries from npm again, as roles/.../ui/vendor/packages.json pins them.
 
 Each file is taken unchanged out of a package whose integrity is the one that is written down. To take another version,
-change version and integrity (`npm view NAME@VERSION dist.integrity`), run this, and `make test-page`.
+change version and integrity (`npm view NAME@VERSION dist.integrity`), run this by `python scripts/vendor.py`, and
+`make test-page`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def fetch(name: str, version: str, integrity: str, files: dict[str, str]) -> Non
             sys.exit(f"vendor: {name} {version} is {found}, not {integrity}: find out why before you take it")
         with tarfile.open(tarball) as archive:
             for member, target in files.items():
-                content = archive.extractfile(f"package/{member}")
-                assert content is not None
-                (VENDOR / target).write_bytes(content.read())
+                with archive.extractfile(f"package/{member}") as content:
+                    (VENDOR / target).write_bytes(content.read())
     print(f"vendor: {name} {version}")
 
 
