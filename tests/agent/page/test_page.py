@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from pictured_agent import large, two_meshes
+from pictured_agent import PicturedAgent, large, two_meshes
 from playwright.sync_api import Page, expect
 
 from conftest import Open, Serve
@@ -43,6 +43,10 @@ def opened(open_page: Open, url: str, **emulated: Any) -> Page:
     eventually(page, DRAWN)
     page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
     return page
+
+
+async def find(agent: PicturedAgent, name: str, liveness: Liveness) -> None:
+    agent.find(name, liveness)
 
 
 def looks(page: Page, name: str, mesh: str = "prod") -> tuple[str, str]:
@@ -120,10 +124,7 @@ def test_a_member_that_dies_is_drawn_so_at_once_and_its_clients_at_their_backup(
     page = opened(open_page, url)
     page.evaluate("() => { window.same = true; }")
 
-    async def die() -> None:
-        agent.find("a1", Liveness.DOWN)
-
-    loop.run(die())
+    loop.run(find(agent, "a1", Liveness.DOWN))
     row = page.get_by_role("row", name="a1 peer")
     expect(row).to_contain_text("✕ down")
     assert looks(page, "a1") == ("square", "crossed")
@@ -170,10 +171,10 @@ def test_search_finds_by_what_members_say_and_are(open_page: Open, serve: Serve)
 
 
 def test_by_keyboard_alone(open_page: Open, serve: Serve) -> None:
-    url, _loop = serve(two_meshes())
+    agent = two_meshes()
+    url, loop = serve(agent)
     page = opened(open_page, url)
     page.keyboard.press("/")
-    page.keyboard.type("prod")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("button", name="a3", exact=True)).to_be_focused()
@@ -181,9 +182,17 @@ def test_by_keyboard_alone(open_page: Open, serve: Serve) -> None:
     details = page.get_by_role("region", name="a3")
     expect(details).to_contain_text("fd94:2a49:680b:debe:")
     expect(page.get_by_role("heading", name="a3")).to_be_focused()
+    loop.run(find(agent, "laptop", Liveness.DOWN))
+    expect(page.locator("#summary")).to_contain_text("2 down")
     page.keyboard.press("Escape")
     expect(details).to_be_hidden()
     expect(page.get_by_role("button", name="a3", exact=True)).to_be_focused()
+    page.keyboard.press("/")
+    page.keyboard.type("phone")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="phone")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="phone")).to_be_focused()
     page.keyboard.press("/")
     page.keyboard.press("Escape")
     expect(page.get_by_role("searchbox")).to_have_value("")
@@ -199,6 +208,15 @@ def test_a_click_in_the_picture_opens_what_is_there_and_the_way_to_it(open_page:
     expect(details).to_contain_text("backup")
     names = {node["id"]: node["name"] for node in drawn(page)["nodes"]}
     assert [names[each] for each in drawn(page)["way"]] == ["gw", "a2", "phone"]
+
+
+def test_a_click_on_what_lies_beyond_draws_the_route_there(open_page: Open, serve: Serve) -> None:
+    url, _loop = serve(two_meshes())
+    page = opened(open_page, url)
+    node = drawn(page)["by_name"]["mesh:far", "mesh far"]
+    page.mouse.click(node["x"], node["y"])
+    expect(page.locator("#way")).to_have_text("From here: gw → b2 → mesh lab → mesh far")
+    expect(page.get_by_role("region", name="mesh far")).to_contain_text("lab → far")
 
 
 @pytest.mark.parametrize(

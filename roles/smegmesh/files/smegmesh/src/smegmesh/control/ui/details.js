@@ -6,11 +6,10 @@ import { make } from "./lists.js";
 const at = (id) => document.getElementById(id);
 
 export class Details {
-  /** `closed` hears that there is nothing to see any more. */
+  /** `closed` hears that there is nothing to see any more, and finds where the reader goes on. */
   constructor(closed) {
     this.box = at("details");
     this.asked = 0;
-    this.before = null;
     this.closed = closed;
     at("close").addEventListener("click", () => this.close());
   }
@@ -23,8 +22,7 @@ export class Details {
     if (!this.open) return;
     this.box.hidden = true;
     this.asked++;
-    this.before?.focus?.();
-    this.closed();
+    this.closed()?.focus();
   }
 
   /** A node with the way to it. What the model does not have is asked for. */
@@ -54,7 +52,6 @@ export class Details {
   /** `taken`: by the reader, who is led here; else what is open is brought up to date. */
   start(title, way, taken) {
     this.asked++;
-    if (taken && !this.open) this.before = document.activeElement;
     this.box.hidden = false;
     at("details-title").textContent = title;
     at("way").textContent = way.length > 1 ? `From here: ${way.join(" → ")}` : "";

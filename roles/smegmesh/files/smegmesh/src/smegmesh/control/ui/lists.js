@@ -91,7 +91,8 @@ export class Members {
   }
 
   select(id) {
-    for (const row of this.body.children) row.setAttribute("aria-selected", String(row.dataset.id === id));
+    for (const button of this.body.querySelectorAll("[aria-current]")) button.removeAttribute("aria-current");
+    this.buttonOf(id)?.setAttribute("aria-current", "true");
   }
 
   buttonOf(id) {
@@ -113,10 +114,11 @@ export function showRoutes(model, mesh, opened) {
 }
 
 export function selectRoute(id) {
-  for (const button of at("routes").querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.route === id));
-  }
+  for (const button of at("routes").querySelectorAll("[aria-current]")) button.removeAttribute("aria-current");
+  buttonOfRoute(id)?.setAttribute("aria-current", "true");
 }
+
+export const buttonOfRoute = (id) => id && at("routes").querySelector(`[data-route="${CSS.escape(id)}"]`);
 
 /** An event as a sentence. */
 export function sentence({ kind, mesh, member, liveness, text }) {

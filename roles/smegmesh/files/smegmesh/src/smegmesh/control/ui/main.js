@@ -2,7 +2,7 @@
 
 import { ask, follow, inMesh } from "./api.js";
 import { Details } from "./details.js";
-import { Members, log, make, selectRoute, sentence, showRoutes } from "./lists.js";
+import { Members, buttonOfRoute, log, make, selectRoute, sentence, showRoutes } from "./lists.js";
 import { build, memberId, wayTo } from "./model.js";
 import { Picture } from "./picture.js";
 
@@ -28,17 +28,28 @@ let lost = true;
 let news = [];
 
 const picture = draw();
-const details = new Details(() => choose(null));
+const details = new Details(() => {
+  const { node, route } = chosen ?? {};
+  choose(null);
+  return members.buttonOf(node) ?? buttonOfRoute(route);
+});
 const members = new Members((id) => choose({ node: id }, true));
 
 function draw() {
   try {
-    return new Picture(at("picture"), (id) => (id ? choose({ node: id }) : details.close()));
+    return new Picture(at("picture"), (id) => (id ? choose(routeTo(id) ?? { node: id }) : details.close()));
   } catch {
     at("picture").hidden = at("view").hidden = true;
     at("no-picture").hidden = false;
     return null;
   }
+}
+
+/** Who clicks on a mesh or a prefix beyond wants to know how it is reached. */
+function routeTo(id) {
+  const routes = model.routes.filter(({ way }) => !model.nodes.get(id).key && way.at(-1) === id);
+  const route = routes.find(({ used }) => used) ?? routes[0];
+  return route && { route: route.id };
 }
 
 /** Ask for all, soon; never twice at a time, and the more rarely the longer it takes. */
