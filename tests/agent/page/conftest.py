@@ -55,11 +55,12 @@ def open_page(browser: Browser, complaints: list[str], serve: Serve) -> Iterator
     """
     contexts = []
 
-    def open_it(url: str, **emulated: Any) -> Page:
+    def open_it(url: str, script: str = "", **emulated: Any) -> Page:
         emulated = {"viewport": {"width": 1200, "height": 800}, "reduced_motion": "reduce"} | emulated
         context = browser.new_context(**emulated)
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(script)
         page.set_default_timeout(10_000)
         page.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -61,14 +61,12 @@ class PicturedAgent:
         self.views = {mesh.mesh_id: mesh.view() for mesh in meshes}
         self.watchers = {mesh: Watcher(view, self.events.add) for mesh, view in self.views.items()}
         self.routes = routes or {}
-        self.problems: list[str] = []
+        self.failed: list[types.Mesh] = []
 
     def status(self) -> types.Status:
-        meshes = [self._mesh(view) for view in self.views.values()]
+        meshes = [*map(self._mesh, self.views.values()), *self.failed]
         key = encode_key(next(iter(self.views.values())).node_key)
-        return types.Status(
-            version="0", node_name=self.name, node_key=key, uptime=1.0, meshes=meshes, problems=self.problems
-        )
+        return types.Status(version="0", node_name=self.name, node_key=key, uptime=1.0, meshes=meshes)
 
     async def members(self, mesh: str) -> list[types.Member]:
         view = self.views[mesh]

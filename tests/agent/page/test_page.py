@@ -13,6 +13,7 @@ from pictured_agent import PicturedAgent, large, two_meshes
 from playwright.sync_api import Page, expect
 
 from conftest import Open, Serve
+from smegmesh.control import types
 from smegmesh.gossip.view import Liveness
 
 MANY = 3000
@@ -246,13 +247,25 @@ def test_one_mesh_of_several(open_page: Open, serve: Serve) -> None:
     assert seen == {"b1", "b2", "gw", "mesh lab"}
 
 
-def test_what_others_say_of_themselves_is_text(open_page: Open, serve: Serve) -> None:
+def test_what_others_say_is_text_and_a_mesh_that_is_not_up_is_named(open_page: Open, serve: Serve) -> None:
     agent = two_meshes()
-    agent.problems = ["<img src=x onerror=alert(1)>"]
+    agent.failed = [types.Mesh(mesh="third", state="failed", problem="<img src=x onerror=alert(1)>")]
     url, _loop = serve(agent)
     page = opened(open_page, url)
-    expect(page.locator("#problems")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.locator("#problems li")).to_have_text(["third: <img src=x onerror=alert(1)>"])
+    expect(page.locator("#summary")).to_contain_text("2 meshes")
     assert page.locator("img").count() == 0
+
+
+def test_without_webgl_the_lists_have_it_all(open_page: Open, complaints: list[str], serve: Serve) -> None:
+    url, _loop = serve(two_meshes())
+    page = open_page(url, script="HTMLCanvasElement.prototype.getContext = () => null;")
+    expect(page.get_by_text("This browser draws no WebGL")).to_be_visible()
+    expect(page.locator("#view")).to_be_hidden()
+    page.get_by_role("button", name="mesh far by b2").click()
+    expect(page.locator("#way")).to_have_text("From here: gw → b2 → mesh lab → mesh far")
+    assert complaints == ["Cannot read properties of null (reading 'getParameter')"], "the library's own, no other"
+    complaints.clear()
 
 
 @pytest.mark.parametrize(("peers", "clients"), [(MANY, 0), (100, MANY - 100)])

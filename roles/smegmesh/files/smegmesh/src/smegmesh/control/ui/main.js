@@ -4,7 +4,6 @@ import { ask, follow, inMesh } from "./api.js";
 import { Details } from "./details.js";
 import { Members, buttonOfRoute, log, make, selectRoute, sentence, showRoutes } from "./lists.js";
 import { build, memberId, wayTo } from "./model.js";
-import { Picture } from "./picture.js";
 
 const SOON = 500; // ms from news to what follows from it
 const SHARE = 9; // times as long as it took to ask, nothing is asked again
@@ -27,7 +26,7 @@ let rested = 0;
 let lost = true;
 let news = [];
 
-const picture = draw();
+const picture = await draw();
 const details = new Details(() => {
   const { node, route } = chosen ?? {};
   choose(null);
@@ -35,8 +34,10 @@ const details = new Details(() => {
 });
 const members = new Members((id) => choose({ node: id }, true));
 
-function draw() {
+/** Without WebGL not even the library can be loaded. */
+async function draw() {
   try {
+    const { Picture } = await import("./picture.js");
     return new Picture(at("picture"), (id) => (id ? choose(routeTo(id) ?? { node: id }) : details.close()));
   } catch {
     at("picture").hidden = at("view").hidden = true;
@@ -74,7 +75,8 @@ async function askAll() {
   let delay = EVERY;
   try {
     const status = await ask("/v1/status");
-    const answers = await Promise.all(status.meshes.map((each) => askMesh(each).catch((error) => ({ mesh: each, error }))));
+    const running = status.meshes.filter(({ role }) => role !== null); // of others there is only a problem
+    const answers = await Promise.all(running.map((each) => askMesh(each).catch((error) => ({ mesh: each, error }))));
     take(status, answers.filter(({ error }) => !error), answers.filter(({ error }) => error));
   } catch (error) {
     say(error.message, true);
