@@ -228,9 +228,13 @@ def test_a_click_on_what_lies_beyond_draws_the_route_there(open_page: Open, serv
     ],
 )
 def test_the_path_of_a_route(open_page: Open, serve: Serve, route: str, way: list[str]) -> None:
-    url, _loop = serve(two_meshes())
+    agent = two_meshes()
+    url, loop = serve(agent)
     page = opened(open_page, url)
-    page.get_by_role("button", name=route).click()
+    page.get_by_role("button", name=route).focus()
+    loop.run(find(agent, "phone", Liveness.DOWN))
+    expect(page.locator("#summary")).to_contain_text("2 down")
+    page.keyboard.press("Enter")
     expect(page.locator("#way")).to_have_text(f"From here: {' → '.join(way)}")
     shown = drawn(page)
     names = {node["id"]: node["name"] for node in shown["nodes"]}

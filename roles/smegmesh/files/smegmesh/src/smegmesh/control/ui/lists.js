@@ -102,6 +102,7 @@ export class Members {
 
 /** The routes that this host has; `opened` hears one that is chosen. */
 export function showRoutes(model, mesh, opened) {
+  const focused = document.activeElement?.dataset.route;
   const routes = model.routes.filter((route) => !mesh || route.from === mesh);
   const rows = routes.map((route) => {
     const what = route.mesh === null ? route.prefix : `mesh ${route.mesh}`;
@@ -111,6 +112,7 @@ export function showRoutes(model, mesh, opened) {
     return make("li", {}, button);
   });
   at("routes").replaceChildren(...(rows.length ? rows : [make("li", {}, "Nothing beyond the meshes is reached from here.")]));
+  buttonOfRoute(focused)?.focus({ preventScroll: true });
 }
 
 export function selectRoute(id) {

@@ -116,8 +116,10 @@ function take(status, answers, failed) {
 }
 
 function fillMeshes(names) {
+  const known = [...mesh.options].slice(1).map(({ value }) => value);
+  if (known.join() === names.sort().join()) return; // it may be open
   const shown = mesh.value;
-  mesh.replaceChildren(make("option", { value: "" }, "all"), ...names.sort().map((name) => make("option", { value: name }, name)));
+  mesh.replaceChildren(make("option", { value: "" }, "all"), ...names.map((name) => make("option", { value: name }, name)));
   mesh.value = names.includes(shown) ? shown : "";
   if (mesh.value !== shown) picture?.showMesh("");
 }
