@@ -39,4 +39,4 @@ def test_a_wireguard_go_of_somebody_else_outlives_the_start_of_a_unit(how: list[
         host.run("wg", "set", "theirs0", "listen-port", "0")
         assert host.run("systemctl", "show", "--property", "ActiveState", "--value", "theirs").strip() == "active"
     finally:
-        host.run("systemctl", "stop", "theirs", "smegmesh-wg@other0")
+        host.run("sh", "-c", "systemctl stop theirs smegmesh-wg@other0 || true")
