@@ -110,7 +110,8 @@ class AgentHost:
 
     def command(self) -> list[str]:
         """What starts the agent."""
-        return ["env", "MALLOC_ARENA_MAX=1", *python("-m", "smegmesh.daemon", *self.options())]  # as its unit does
+        heap = ("MALLOC_ARENA_MAX=1", "MALLOC_TRIM_THRESHOLD_=131072")  # as its unit has it
+        return ["env", *heap, *python("-m", "smegmesh.daemon", *self.options())]
 
     def options(self) -> list[str]:
         """Where its files are, for its command line."""

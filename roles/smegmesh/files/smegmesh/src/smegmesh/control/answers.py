@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -76,6 +75,8 @@ def not_permitted() -> web.Response:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to do about a name that is none of these."""
+    import difflib  # seldom needed, and not small
+
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]}?" if near else f"known are: {', '.join(names) or 'none'}"

@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import msgspec
 
-from smegmesh.control.query import BAD, FOUND, TOO_MUCH
 from smegmesh.control.types import Member, Status
 
 _TIME = 10.0  # seconds; more than a search may compute, on a host that has other things to do
@@ -38,6 +37,8 @@ class Searcher:
 
 
 async def _run(question: bytes) -> bytes:
+    from smegmesh.control.query import BAD, FOUND, TOO_MUCH  # with its library, which is not needed before
+
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "smegmesh.control.query"]
     environment = {**os.environ, "PYTHONUTF8": "1"}

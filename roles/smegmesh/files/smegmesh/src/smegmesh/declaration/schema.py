@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -75,6 +74,8 @@ def _explain(document: Document, fault: ValidationError) -> DeclarationError:
 def _unknown_key(
     document: Document, where: Where, fault: ValidationError, schema: Mapping[str, Any]
 ) -> DeclarationError:
+    import difflib  # seldom needed, and not small
+
     known = list(schema["properties"])
     assert isinstance(fault.instance, dict)
     key = next(str(key) for key in fault.instance if key not in known)
