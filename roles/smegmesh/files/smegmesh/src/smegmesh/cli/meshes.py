@@ -1,0 +1,106 @@
+"""Commands for the meshes of this host: those that it declares itself, and a look at any."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from smegmesh.cli.command import Answer, Command
+from smegmesh.cli.errors import BadInput, Failed
+
+
+def _add_create(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("new_mesh", metavar="mesh", help="mesh id, which the host's certificate must grant")
+    add("--role", choices=("peer", "client"), help="client (default), or peer, as who has --endpoint is")
+    add("--endpoint", metavar="HOST[:PORT]", help="where others reach this host")
+    add("--bootstrap", action="append", metavar="NAME=HOST[:PORT]", help="a peer to ask first, by its node name")
+    add("--port", type=int, help="WireGuard's UDP port")
+    add("--authority", metavar="NAME", help="a directory under /etc/smegmesh/authorities")
+    add("--bridge", action="store_true", default=None, help="forward between this mesh and others")
+    add("--accept-route", action="append", metavar="PREFIX", help="a prefix that others may carry traffic to")
+    add("--alias", help="a second, short name")
+    add("--description", metavar="TEXT", help="for people")
+
+
+def _create(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.changing import bad_input
+    from smegmesh.control.client import Client
+    from smegmesh.control.errors import Refused
+
+    client, mesh = Client(options.socket), options.new_mesh
+    role = options.role or ("peer" if options.endpoint else "client")
+    content = {
+        "role": role,
+        "endpoint": options.endpoint,
+        "bootstrap": _bootstrap(options.bootstrap or ()),
+        "port": options.port,
+        "authority": options.authority,
+        "bridge": options.bridge,
+        "accept_routes": options.accept_route,
+        "alias": options.alias,
+        "description": options.description,
+    }
+    with bad_input():
+        try:
+            client.change(mesh, {})  # names the file if it is another's
+        except Refused as error:
+            if error.status != 404:
+                raise
+        else:
+            fix = f"see `smegctl mesh show {mesh}`, or leave it first"
+            raise Failed(f"this host declares mesh {mesh} already", fix)
+        answer = client.declare(mesh, {key: value for key, value in content.items() if value})
+    return Answer(answer, f"this host is in mesh {mesh}, as {role}: {', '.join(answer['files'])}")
+
+
+def _bootstrap(texts: Sequence[str]) -> list[dict[str, str]]:
+    peers = []
+    for text in texts:
+        name, found, address = text.partition("=")
+        if not (name and found and address):
+            raise BadInput("--bootstrap", f"{text!r} is not NAME=HOST[:PORT]", "write it like p1=198.18.0.11")
+        peers.append({"name": name, "address": address})
+    return peers
+
+
+def _add_mesh(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("mesh", help="mesh id")
+
+
+def _leave(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.changing import bad_input
+    from smegmesh.control.client import Client
+
+    with bad_input():
+        answer = Client(options.socket).leave(options.mesh)
+    return Answer(answer, f"this host is in mesh {options.mesh} no more")
+
+
+def _list(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import table, use_colour
+    from smegmesh.control.client import Client
+
+    meshes = Client(options.socket).meshes()
+    head = ("MESH", "STATE", "ROLE", "INTERFACE", "PLANE", "ADDRESS", "PORT")
+    rows = [[mesh.get(name.lower()) for name in head] for mesh in meshes]
+    return Answer(meshes, table(head, rows, use_colour()) if meshes else "in no mesh")
+
+
+def _show(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.output import use_colour
+    from smegmesh.cli.show import mesh_text
+    from smegmesh.control.client import Client
+
+    mesh: dict[str, Any] = Client(options.socket).mesh(options.mesh)
+    return Answer(mesh, mesh_text(mesh, use_colour()))
+
+
+_SOCKET = ("socket",)
+COMMANDS = (
+    Command("mesh list", "the meshes of this host", _list, places=_SOCKET),
+    Command("mesh show", "all about one of them", _show, _add_mesh, _SOCKET),
+    Command("mesh create", "be in a mesh that Ansible does not declare on this host", _create, _add_create, _SOCKET),
+    Command("mesh leave", "leave a mesh that was declared on this host", _leave, _add_mesh, _SOCKET),
+)
