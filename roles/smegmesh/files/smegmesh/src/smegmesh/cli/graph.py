@@ -28,25 +28,26 @@ def draw(dot: str) -> str:
 def write(path: Path, text: str) -> None:
     """A file with this text, in the place of one that is there; whole, or as it was. Raises Failed, PermissionError."""
     with writing("name a file in a directory that is there and has room"):
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # /dev/stdout and the like stay what they are
-            return
-        path = Path(os.path.realpath(path))
-        _replace(path, text)
+        try:
+            _write(path, text)
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
 
-def _replace(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")  # /dev/stdout and the like stay what they are
+        return
+    path = Path(os.path.realpath(path))
+    mask = os.umask(0)
+    os.umask(mask)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, 0o666 & ~mask)
             stream.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        new.chmod(0o666 & ~mask)
-        new.replace(path)
-    except BaseException as error:
-        new.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
         raise

@@ -62,12 +62,12 @@ def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 
 def find(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
     """The command that the first words are, and the other words. Raises as `parse`."""
-    if not words or words[0] in ("-h", "--help", "help"):
-        if words:
-            raise Help(overview())
-        raise BadInput("", "which command?", "see `smegctl --help`")
-    if words[0] == "--version":
+    if words and words[0] in ("-h", "--help", "help"):
+        raise Help(overview())
+    if words and words[0] == "--version":
         raise Help(f"smegctl {__version__}")
+    if not words or words[0].startswith("-"):
+        raise BadInput("", "which command?", "name it first; see `smegctl --help`")
     known = commands()
     for count in (1, 2):
         command = known.get(" ".join(words[:count]))

@@ -110,7 +110,12 @@ def client_config(
 
 
 def write_secret(path: Path, text: str) -> None:
-    """A new file of mode 0600; OSError if there is one already."""
+    """A new file of mode 0600, whole or not there; OSError if there is one already."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+    except OSError as error:
+        path.unlink()
+        error.filename = str(path)
+        raise

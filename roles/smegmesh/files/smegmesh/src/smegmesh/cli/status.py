@@ -48,7 +48,8 @@ def _wrong(status: Mapping[str, Any], gone: Missing, static: Static, colour: boo
     said = [("smegd", text, "failed") for text in status.get("problems", [])]
     for mesh in status.get("meshes", []):
         name = str(mesh.get("mesh"))
-        said += [(name, text, "failed") for text in mesh_problems(mesh)]
+        state = str(mesh.get("state"))
+        said += [(name, text, "failed") for text in mesh_problems(mesh)] or [(name, state, state)] * (state != "up")
         said += [(name, f"{word}: {_listed(names)}", word) for word, names in gone.get(name, {}).items() if names]
         said += [
             (name, f"{each['name']}: {each['problem']}", "mute") for each in static.get(name, ()) if each["problem"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from smegmesh.cli.output import plain
-from smegmesh.control.errors import NotRunning
+from smegmesh.control.errors import ControlError, NotPermitted, Refused
 
 Event = dict[str, Any]
 _PAUSE = 2.0  # seconds until an agent that went away is asked again
@@ -31,7 +31,7 @@ def follow(
 ) -> Iterator[Event]:
     """Events of one mesh or of all, over restarts of the agent. Ends when nobody reads (`read`).
 
-    Raises ControlError; NotRunning only where the agent has never answered.
+    Raises ControlError if the agent has never answered, or refuses.
     """
     read = _is_read if read is None else read
     last: str | None = None
@@ -47,8 +47,8 @@ def follow(
                     return
                 else:
                     last = last or _NO_EVENT
-        except NotRunning:
-            if last is None:
+        except ControlError as error:
+            if last is None or isinstance(error, (Refused, NotPermitted)):
                 raise
         lost = lost or _lost()
         last = last or _NO_EVENT
