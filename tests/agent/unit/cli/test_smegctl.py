@@ -64,7 +64,7 @@ STATUS = types.Status(
                 types.Route(prefix=prefix, mesh=None, path=[], via="a2", used=used)
                 for prefix, used in {"2001:db8:10::/48": True, "2001:db8:20::/48": False}.items()
             ],
-            last_change=types.Event(kind="liveness", time=NOW - 3660, mesh="prod", member="c1", liveness="down"),
+            last_change=types.Event(kind="liveness", time=NOW - 185_000, mesh="prod", member="c1", liveness="down"),
         ),
         types.Mesh(mesh="office", state="failed", problem="port 51820 is in use"),
     ],
@@ -238,7 +238,7 @@ def test_status_as_text_and_as_json(host: Host, agent: Agent) -> None:
         "office  failed  -     0 of 0     0     0  -           0  -",
         "",
         "what changed last:",
-        "  prod: c1 is down, 1h 1m ago",
+        "  prod: c1 is down, 2d 3h ago",
         "  office: nothing since the agent started",
     ]
     code, out, _ = host.run("status", "--json")

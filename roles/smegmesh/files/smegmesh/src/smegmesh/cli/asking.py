@@ -22,7 +22,7 @@ def _status(options: argparse.Namespace) -> Answer:
         return Answer(status, "")
     meshes = [str(mesh["mesh"]) for mesh in status["meshes"] if mesh["state"] != "failed"]
     static = {mesh: client.static_peers(mesh) for mesh in meshes}
-    return Answer(status, status_text(status, missing(client, status), static, use_colour(), width()))
+    return Answer(status, status_text(status, use_colour(), width(), missing(client, status), static))
 
 
 def _members(options: argparse.Namespace) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from smegmesh.cli.output import clip, duration, paint, plain, table
@@ -29,7 +30,13 @@ def missing(client: Client, status: Mapping[str, Any]) -> Missing:
     }
 
 
-def status_text(status: Mapping[str, Any], gone: Missing, static: Static, colour: bool, limit: int | None) -> str:
+def status_text(
+    status: Mapping[str, Any],
+    colour: bool,
+    limit: int | None = None,
+    gone: Missing = MappingProxyType({}),
+    static: Static = MappingProxyType({}),
+) -> str:
     """The screen; no line is longer than `limit`, if there is one."""
     meshes = status.get("meshes", [])
     first = f"{plain(status.get('node_name'))}: smegd {plain(status.get('version'))}, up {duration(status['uptime'])}"
