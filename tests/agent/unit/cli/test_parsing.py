@@ -106,3 +106,14 @@ def test_an_interrupt_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
     monkeypatch.setattr(parsing, "parse", interrupted)
     assert (main(["watch"]), capsys.readouterr()) == (130, ("", ""))
+
+
+def test_the_page_has_every_command_with_what_it_is() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "smegctl.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.count("|") == 4 and "`" in line]
+    assert rows == [
+        f"| {title} | `{command.words}` | {command.summary} |"
+        for title, group in parsing.GROUPS.items()
+        for command in group
+        if command.summary
+    ]
