@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from smegmesh.cli.command import Answer, Command
+from smegmesh.cli.command import Answer, Command, add_mesh
 from smegmesh.cli.errors import BadInput
 
 
@@ -47,7 +47,7 @@ def _static_peers(options: argparse.Namespace) -> Answer:
 
 
 def _add_query(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("expression", help="over status, meshes and members, as members.MESH[?liveness=='down'].name")
 
 
@@ -72,7 +72,7 @@ def _query(options: argparse.Namespace) -> Answer:
 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("--format", choices=("dot", "svg"), help="text for Graphviz (default), or a picture made by it")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write it to")
 
@@ -100,16 +100,16 @@ def _watch(options: argparse.Namespace) -> Iterator[Answer]:
         yield Answer(event, event_line(event))
 
 
-def _add_mesh(parser: argparse.ArgumentParser) -> None:
+def _add_any_mesh(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mesh", nargs="?", help="mesh id; all meshes if left out")
 
 
 _SOCKET = ("socket",)
 COMMANDS = (
     Command("status", "whether all is well: who is missing, what changed last, what is wrong", _status, places=_SOCKET),
-    Command("members", "the members of a mesh, or of all", _members, _add_mesh, _SOCKET),
-    Command("static-peers", "the peers without an agent that this host carries", _static_peers, _add_mesh, _SOCKET),
+    Command("members", "the members of a mesh, or of all", _members, _add_any_mesh, _SOCKET),
+    Command("static-peers", "the peers without an agent that this host carries", _static_peers, _add_any_mesh, _SOCKET),
     Command("query", "what a JMESPath expression finds in a mesh", _query, _add_query, _SOCKET),
     Command("graph", "who is with whom in a mesh, as text for Graphviz or a picture", _graph, _add_graph, _SOCKET),
-    Command("watch", "what happens, as it happens; ends with Ctrl-C", _watch, _add_mesh, _SOCKET),
+    Command("watch", "what happens, as it happens; ends with Ctrl-C", _watch, _add_any_mesh, _SOCKET),
 )

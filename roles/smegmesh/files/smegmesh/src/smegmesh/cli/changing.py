@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from smegmesh.cli.command import Answer, Command
+from smegmesh.cli.command import Answer, Command, add_mesh
 from smegmesh.cli.errors import BadInput
 
+if TYPE_CHECKING:
+    from smegmesh.control.client import Client
 
-@contextmanager
-def bad_input() -> Iterator[None]:
-    """What the agent finds wrong with a declaration is BadInput."""
+
+def change(options: argparse.Namespace, ask: Callable[[Client], dict[str, Any]], told: str) -> Answer:
+    """Have the agent change something; what it finds wrong with that is BadInput."""
+    from smegmesh.control.client import Client
     from smegmesh.control.errors import Refused
 
     try:
-        yield
+        return Answer(ask(Client(options.socket)), told)
     except Refused as error:
         if error.status in (400, 422):
             raise BadInput("", str(error), "") from error
@@ -24,22 +27,19 @@ def bad_input() -> Iterator[None]:
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("--alias", help='a second, short name: a DNS label; "" for none')
     parser.add_argument("--description", metavar="TEXT", help='for people; "" for none')
 
 
 def _set_node(options: argparse.Namespace) -> Answer:
-    from smegmesh.control.client import Client
-
     given = {"alias": options.alias, "description": options.description}
     changes = {key: value or None for key, value in given.items() if value is not None}
     if not changes:
         raise BadInput("node set", "nothing is to be changed", "give --alias, --description or both")
-    with bad_input():
-        answer = Client(options.socket).describe(options.mesh, changes)
     told = " and ".join(f"{key} {value!r}" if value else f"no {key}" for key, value in changes.items())
-    return Answer(answer, f"this host has {told} in mesh {options.mesh}")
+    done = f"this host has {told} in mesh {options.mesh}"
+    return change(options, lambda client: client.describe(options.mesh, changes), done)
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
@@ -48,24 +48,18 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_service_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("service", help="its name, a DNS label")
 
 
 def _offer(options: argparse.Namespace) -> Answer:
-    from smegmesh.control.client import Client
-
-    with bad_input():
-        answer = Client(options.socket).offer(options.mesh, options.service, options.value)
-    return Answer(answer, f"this host offers {options.service} ({options.value}) in mesh {options.mesh}")
+    told = f"this host offers {options.service} ({options.value}) in mesh {options.mesh}"
+    return change(options, lambda client: client.offer(options.mesh, options.service, options.value), told)
 
 
 def _withhold(options: argparse.Namespace) -> Answer:
-    from smegmesh.control.client import Client
-
-    with bad_input():
-        answer = Client(options.socket).withhold(options.mesh, options.service)
-    return Answer(answer, f"this host offers {options.service} no more in mesh {options.mesh}")
+    told = f"this host offers {options.service} no more in mesh {options.mesh}"
+    return change(options, lambda client: client.withhold(options.mesh, options.service), told)
 
 
 def _services(options: argparse.Namespace) -> Answer:
@@ -80,24 +74,18 @@ def _services(options: argparse.Namespace) -> Answer:
 
 
 def _add_prefix(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("prefix", help="an IPv6 prefix outside the overlay, which the host's certificate must grant")
 
 
 def _advertise(options: argparse.Namespace) -> Answer:
-    from smegmesh.control.client import Client
-
-    with bad_input():
-        answer = Client(options.socket).advertise(options.mesh, options.prefix)
-    return Answer(answer, f"this host advertises {options.prefix} in mesh {options.mesh}")
+    told = f"this host advertises {options.prefix} in mesh {options.mesh}"
+    return change(options, lambda client: client.advertise(options.mesh, options.prefix), told)
 
 
 def _withdraw(options: argparse.Namespace) -> Answer:
-    from smegmesh.control.client import Client
-
-    with bad_input():
-        answer = Client(options.socket).withdraw(options.mesh, options.prefix)
-    return Answer(answer, f"this host advertises {options.prefix} no more in mesh {options.mesh}")
+    told = f"this host advertises {options.prefix} no more in mesh {options.mesh}"
+    return change(options, lambda client: client.withdraw(options.mesh, options.prefix), told)
 
 
 def _routes(options: argparse.Namespace) -> Answer:
@@ -109,17 +97,13 @@ def _routes(options: argparse.Namespace) -> Answer:
     return Answer(routes, routes_text(routes["advertised"], routes["reached"], use_colour()))
 
 
-def _add_mesh(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
-
-
 _SOCKET = ("socket",)
 COMMANDS = (
     Command("node set", "this host's alias and description in a mesh", _set_node, _add_node, _SOCKET),
-    Command("service list", "what the members of a mesh offer", _services, _add_mesh, _SOCKET),
+    Command("service list", "what the members of a mesh offer", _services, add_mesh, _SOCKET),
     Command("service add", "offer a service", _offer, _add_service, _SOCKET),
     Command("service remove", "offer it no more", _withhold, _add_service_name, _SOCKET),
-    Command("route list", "the prefixes outside a mesh, both ways", _routes, _add_mesh, _SOCKET),
+    Command("route list", "the prefixes outside a mesh, both ways", _routes, add_mesh, _SOCKET),
     Command("route add", "advertise a prefix that this host forwards to", _advertise, _add_prefix, _SOCKET),
     Command("route remove", "advertise it no more", _withdraw, _add_prefix, _SOCKET),
 )

@@ -23,6 +23,11 @@ def no_arguments(_parser: argparse.ArgumentParser) -> None:
     """Of a command that takes none."""
 
 
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+    """Of a command that is about one mesh."""
+    parser.add_argument("mesh", help="mesh id")
+
+
 class Command(NamedTuple):
     """`words` are what one types, `places` which places of the host can be named otherwise (`parsing.PLACES`).
 

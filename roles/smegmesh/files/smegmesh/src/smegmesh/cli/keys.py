@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from smegmesh.cli.command import Answer, Command, read_input
+from smegmesh.cli.command import Answer, Command, add_mesh, read_input
 from smegmesh.cli.errors import BadInput, Failed, NoPermission, writing
 
 
@@ -99,7 +99,7 @@ def _preshared_keys(options: argparse.Namespace) -> Answer:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("name", help="name of the static peer")
     parser.add_argument("--routes", action="store_true", help="also send what this host uses beyond the mesh")
     parser.add_argument("--preshared-key", action="store_true", help="with the preshared key, a secret; for root")
@@ -140,7 +140,7 @@ def _revoke(options: argparse.Namespace) -> Answer:
 
 
 def _add_forget(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
+    add_mesh(parser)
     parser.add_argument("member", help="its name, alias or node key")
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smegmesh.cli.command import Answer, Command
+from smegmesh.cli.changing import change
+from smegmesh.cli.command import Answer, Command, add_mesh
 from smegmesh.cli.errors import BadInput, Failed
+
+if TYPE_CHECKING:
+    from smegmesh.control.client import Client
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
@@ -19,18 +23,13 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, help="WireGuard's UDP port")
     add("--authority", metavar="NAME", help="a directory under /etc/smegmesh/authorities")
     add("--bridge", action="store_true", default=None, help="forward between this mesh and others")
-    add("--accept-route", action="append", metavar="PREFIX", help="a prefix that others may carry traffic to")
+    add("--accept-route", action="append", metavar="PREFIX", help="an advertised prefix that this host uses")
     add("--alias", help="a second, short name")
     add("--description", metavar="TEXT", help="for people")
 
 
 def _create(options: argparse.Namespace) -> Answer:
-    from smegmesh.cli.changing import bad_input
-    from smegmesh.control.client import Client
-    from smegmesh.control.errors import Refused
-
-    client, mesh = Client(options.socket), options.new_mesh
-    role = options.role or ("peer" if options.endpoint else "client")
+    mesh, role = options.new_mesh, options.role or ("peer" if options.endpoint else "client")
     content = {
         "role": role,
         "endpoint": options.endpoint,
@@ -42,17 +41,22 @@ def _create(options: argparse.Namespace) -> Answer:
         "alias": options.alias,
         "description": options.description,
     }
-    with bad_input():
-        try:
-            client.change(mesh, {})  # names the file if it is another's
-        except Refused as error:
-            if error.status != 404:
-                raise
-        else:
-            fix = f"see `smegctl mesh show {mesh}`, or leave it first"
-            raise Failed(f"this host declares mesh {mesh} already", fix)
-        answer = client.declare(mesh, {key: value for key, value in content.items() if value})
-    return Answer(answer, f"this host is in mesh {mesh}, as {role}: {', '.join(answer['files'])}")
+    given = {key: value for key, value in content.items() if value not in (None, [])}
+    return change(options, lambda client: _declare(client, mesh, given), f"this host is in mesh {mesh}, as {role}")
+
+
+def _declare(client: Client, mesh: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Declare a mesh that is not declared. Raises Failed where the host declares it already, ControlError."""
+    from smegmesh.control.errors import Refused
+
+    try:
+        client.change(mesh, {})  # names the file if it is another's
+    except Refused as error:
+        if error.status == 404:
+            return client.declare(mesh, content)
+        raise
+    fix = f"see `smegctl mesh show {mesh}`, or leave it first"
+    raise Failed(f"this host declares mesh {mesh} already", fix)
 
 
 def _bootstrap(texts: Sequence[str]) -> list[dict[str, str]]:
@@ -65,17 +69,9 @@ def _bootstrap(texts: Sequence[str]) -> list[dict[str, str]]:
     return peers
 
 
-def _add_mesh(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mesh", help="mesh id")
-
-
 def _leave(options: argparse.Namespace) -> Answer:
-    from smegmesh.cli.changing import bad_input
-    from smegmesh.control.client import Client
-
-    with bad_input():
-        answer = Client(options.socket).leave(options.mesh)
-    return Answer(answer, f"this host is in mesh {options.mesh} no more")
+    told = f"this host is in mesh {options.mesh} no more"
+    return change(options, lambda client: client.leave(options.mesh), told)
 
 
 def _list(options: argparse.Namespace) -> Answer:
@@ -100,7 +96,7 @@ def _show(options: argparse.Namespace) -> Answer:
 _SOCKET = ("socket",)
 COMMANDS = (
     Command("mesh list", "the meshes of this host", _list, places=_SOCKET),
-    Command("mesh show", "all about one of them", _show, _add_mesh, _SOCKET),
+    Command("mesh show", "all about one of them", _show, add_mesh, _SOCKET),
     Command("mesh create", "be in a mesh that Ansible does not declare on this host", _create, _add_create, _SOCKET),
-    Command("mesh leave", "leave a mesh that was declared on this host", _leave, _add_mesh, _SOCKET),
+    Command("mesh leave", "leave a mesh that was declared on this host", _leave, add_mesh, _SOCKET),
 )
