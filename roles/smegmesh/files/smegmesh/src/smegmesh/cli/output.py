@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +17,10 @@ def use_colour() -> bool:
 
 def width() -> int | None:
     """Characters in a line of the terminal; None if standard output is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    wanted = os.environ.get("COLUMNS", "")
+    return int(wanted) if wanted.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
 def clip(text: str, limit: int | None) -> str:

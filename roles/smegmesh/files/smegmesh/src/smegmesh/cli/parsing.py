@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +11,7 @@ from smegmesh import __version__
 from smegmesh.cli import asking, changing, declaring, keys, meshes, tools
 from smegmesh.cli.command import Command
 from smegmesh.cli.errors import BadInput
+from smegmesh.cli.output import width
 
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Look": asking.COMMANDS,
@@ -37,6 +37,11 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(self.prog.removeprefix("smegctl "), message, f"see `{self.prog} --help`")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """As argparse's own, which would load `shutil` for the width, with each option and not only for a help."""
+    return argparse.HelpFormatter(prog, width=(width() or 80) - 2)
+
+
 class _ShowHelp(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_more: Any) -> NoReturn:
         raise Help(parser.format_help().rstrip("\n"))
@@ -56,7 +61,7 @@ def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
         named = [flag for action in parser._actions for flag in action.option_strings]
         what = "option" if unknown[0].startswith("-") else "argument"
         name = unknown[0].partition("=")[0]
-        raise BadInput(command.words, f"unknown {what} {name}", _meant(name, named, f"{parser.prog} --help"))
+        raise BadInput(command.words, f"unknown {what} {name}", _meant(name, named, f"see `{parser.prog} --help`"))
     return command, options
 
 
@@ -79,15 +84,13 @@ def find(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
 def _not_found(words: Sequence[str], known: Iterable[str]) -> NoReturn:
     firsts, seconds = {each.split()[0] for each in known}, following(words[0], known)
     if not seconds:
-        raise BadInput("", f"unknown command {words[0]}", _meant(words[0], sorted(firsts), "smegctl --help"))
+        raise BadInput("", f"unknown command {words[0]}", _meant(words[0], sorted(firsts), "see `smegctl --help`"))
     if len(words) > 1 and words[1] in ("-h", "--help"):
         raise Help("\n".join(_lines(each for name, each in commands().items() if name.split()[0] == words[0])))
     listed = ", ".join(seconds)
     if len(words) == 1 or words[1].startswith("-"):
         raise BadInput(words[0], "what to do?", f"one of {listed}")
-    near = difflib.get_close_matches(words[1], seconds, 1)
-    fix = f"did you mean {near[0]}?" if near else f"one of {listed}"
-    raise BadInput(words[0], f"unknown command {words[1]}", fix)
+    raise BadInput(words[0], f"unknown command {words[1]}", _meant(words[1], seconds, f"one of {listed}"))
 
 
 def following(first: str, known: Iterable[str]) -> list[str]:
@@ -95,14 +98,22 @@ def following(first: str, known: Iterable[str]) -> list[str]:
     return [each.split()[1] for each in known if each.startswith(f"{first} ")]
 
 
-def _meant(name: str, known: Sequence[str], see: str) -> str:
+def _meant(name: str, known: Sequence[str], else_: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"see `{see}`"
+    return f"did you mean {near[0]}?" if near else else_
 
 
 def make_parser(command: Command) -> argparse.ArgumentParser:
     """The parser of one command."""
-    parser = _Parser(f"smegctl {command.words}", description=command.summary, add_help=False, allow_abbrev=False)
+    parser = _Parser(
+        f"smegctl {command.words}",
+        description=command.summary,
+        formatter_class=_formatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
     parser.add_argument("-h", "--help", action=_ShowHelp, nargs=0, help="show this")
     parser.add_argument("--json", action="store_true", help="print JSON, errors too")
     command.arguments(parser)
