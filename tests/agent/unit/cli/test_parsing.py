@@ -82,6 +82,14 @@ def test_a_disk_that_is_full_is_one_line() -> None:
         assert done.stderr == "smegctl: standard output: cannot be written: No space left on device\n"
 
 
+def test_an_output_that_is_closed_is_one_line() -> None:
+    line = f"{sys.executable} -m smegmesh.cli version >&-"
+    done = subprocess.run(
+        line, shell=True, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "is closed" in done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)

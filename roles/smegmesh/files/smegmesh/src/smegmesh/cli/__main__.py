@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
+    if sys.stdout is None:
+        print("smegctl: standard output: is closed: give it one, /dev/null if need be", file=sys.stderr)
+        return FAILED
     try:
         for answer in _answers(words):
             _print(json.dumps(answer.data) if as_json else answer.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from smegmesh.cli.command import Answer, Command, read_input
-from smegmesh.cli.errors import Failed, writing
+from smegmesh.cli.errors import writing
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +20,11 @@ def _apply(options: argparse.Namespace) -> Answer:
 
     places = Places(options.etc, options.state / "local.d")
     request = apply.parse_request(read_input())
-    try:
-        with writing("mend that and apply again; no declaration was changed"):
-            if options.check:
-                changes, reloaded = check(request, places), False
-            else:
-                changes, reloaded = apply.apply(request, places, Client(options.socket))
-    except apply.NotTakenOver as error:
-        raise Failed(str(error), "") from error
+    with writing("mend that and apply again; no declaration was changed"):
+        if options.check:
+            changes, reloaded = check(request, places), False
+        else:
+            changes, reloaded = apply.apply(request, places, Client(options.socket))
     word = "would change" if options.check else "changed"
     lines = [f"{word}: {change.path}" for change in changes] or ["nothing to change"]
     return Answer(apply.answer(changes, reloaded), "\n".join(lines))

@@ -88,10 +88,7 @@ def _preshared_keys(options: argparse.Namespace) -> Answer:
     from smegmesh.cli import preshared_keys
     from smegmesh.control.client import Client
 
-    try:
-        wanted = preshared_keys.parse_request(read_input())
-    except preshared_keys.BadRequest as error:
-        raise BadInput(error.path, str(error), error.fix) from error
+    wanted = preshared_keys.parse_request(read_input())
     with writing("certify the host first, and check its disk; no key was changed"):
         changes, reloaded = preshared_keys.apply(wanted, options.state, Client(options.socket), check=options.check)
     lines = [f"mesh {each.mesh}, with {each.other}: {each.word}" for each in changes] or ["nothing to change"]
@@ -107,18 +104,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_client(options: argparse.Namespace) -> Answer:
-    from smegmesh.cli.static_peers import NoExport, export, write_secret
+    from smegmesh.cli.static_peers import export, write_secret
     from smegmesh.control.client import Client
 
     if options.preshared_key and options.output is None and os.geteuid() != 0:
         raise NoPermission("only root sees a preshared key", "use sudo")
     secret, routes = options.preshared_key, options.routes
-    try:
-        text = export(
-            Client(options.socket), options.state, options.mesh, options.name, preshared_key=secret, routes=routes
-        )
-    except NoExport as error:
-        raise Failed(str(error), error.fix) from error
+    client = Client(options.socket)
+    text = export(client, options.state, options.mesh, options.name, preshared_key=secret, routes=routes)
     if options.output is None:
         return Answer({"config": text}, text)
     with writing("name a new file in a directory that is there"):
