@@ -17,11 +17,13 @@ class Watcher:
     def __init__(self, view: View, say: Callable[[types.Event], None]) -> None:
         self._view = view
         self._say = say
+        self.last: types.Event | None = None  # that was no alarm
 
     def follow(self, view: View) -> None:
         """Another view; costs what changed."""
         before, self._view = self._view, view
         for event in _events(before, view):
+            self.last = event
             self._say(event)
 
     def alarm(self, text: str) -> None:
