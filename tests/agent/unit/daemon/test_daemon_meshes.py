@@ -13,11 +13,13 @@ from daemons import MESH, Agent, Make, Operator, Run, eventually
 
 from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
+from smegmesh.dataplane.plane import DeviceSettings, PlaneError
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority
 from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
+from smegmesh.store.keys import load_keys
 from smegmesh.store.pair_keys import save_pair_keys
 from smegmesh.store.static_keys import load_static_key
 
@@ -284,6 +286,32 @@ def test_a_host_gets_another_tunnel_key_in_all_its_meshes(run: Run) -> None:
         assert followed()
         after = two.daemon.status()  # type: ignore[union-attr]
         assert (after.node_key, after.tunnel_key) == (before.node_key, answer["tunnel_key"])
+
+    run(test)
+
+
+def test_a_key_that_the_interface_does_not_take_is_not_told_before_it_does(run: Run) -> None:
+    async def test(make: Make) -> None:
+        one, two = await pair(make)
+        old, configure, refusing = two.keys.tunnel_key, two.plane.configure, [True]
+
+        def refuse(device: str, settings: DeviceSettings) -> None:
+            if refusing:
+                raise PlaneError(f"{device}: no such device")
+            configure(device, settings)
+
+        two.plane.configure = refuse  # type: ignore[method-assign]
+        with pytest.raises(Refused, match="as soon as it can be"):
+            await two.ask(lambda client: client.rotate(force=False))
+        await two.daemon.reload()  # type: ignore[union-attr]
+        await asyncio.sleep(0.1)
+        assert one.plane.devices[DEVICE].peers.keys() == {old} == {two.plane.devices[DEVICE].public_key}
+        with pytest.raises(Refused, match="no such device"):
+            await two.ask(lambda client: client.rotate(force=False))
+        refusing.clear()
+        new = load_keys(two.directories.state).tunnel_key
+        await eventually(lambda: two.plane.devices[DEVICE].public_key == new, "it takes it")
+        await eventually(lambda: one.plane.devices[DEVICE].peers.keys() == {new}, "and tells the other")
 
     run(test)
 

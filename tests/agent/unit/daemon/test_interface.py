@@ -248,6 +248,24 @@ async def test_what_failed_is_tried_again_with_what_came_since(scene: Scene, mon
     await scene.follows("all of it is made up for")
 
 
+async def test_a_rotation_that_failed_once_keeps_where_the_other_was(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smegmesh.daemon.interface._RETRY", (0.01,))
+    nowhere = replace(peer(TWO), entry=replace(peer(TWO).entry, endpoints=()))
+    scene.members[TWO] = nowhere
+    await up(scene)
+    scene.plane.apply(DEVICE, [PeerChange(TWO, endpoint=("198.18.0.9", 9))])  # learned from its packets
+    scene.plane.broken = True
+    scene.members[TWO] = replace(nowhere, entry=replace(nowhere.entry, tunnel_key=THREE))
+    scene.interface.view_changed()
+    await eventually(lambda: scene.interface._failures > 2, "it is tried again")
+    scene.plane.broken = False
+    await scene.follows("it has the new key")
+    assert scene.endpoint(THREE) == ("198.18.0.9", 9)
+    assert scene.rotated == [{THREE}]
+
+
 async def test_another_keepalive_is_followed_with_the_view(scene: Scene) -> None:
     await up(scene)
     del scene.members[TWO]

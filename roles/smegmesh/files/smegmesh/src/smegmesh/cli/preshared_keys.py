@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from smegmesh.cli.errors import BadInput
 from smegmesh.control.client import Client
-from smegmesh.control.errors import NotRunning
+from smegmesh.control.errors import ControlError, NotRunning
 from smegmesh.identity.address import check_mesh_id
 from smegmesh.identity.grant import check_node_name
 from smegmesh.identity.keys import decode_key
@@ -53,7 +53,7 @@ def _parse_mesh(mesh: str, pairs: Mapping[str, Any]) -> Mapping[str, bytes]:
 def apply(wanted: Wanted, state: Path, client: Client, *, check: bool) -> tuple[list[Change], bool]:
     """Write them if anything differs, and tell a running agent; the changes, and whether one was told.
 
-    Raises StoreError, OSError, ControlError. With `check` nothing is written.
+    Raises StoreError, OSError, and ControlError, after which all is as before. With `check` nothing is written.
     """
     before = load_pair_keys(state)
     changes, renewed = compare(before, wanted), renew_pair_keys(before, wanted)
@@ -64,6 +64,9 @@ def apply(wanted: Wanted, state: Path, client: Client, *, check: bool) -> tuple[
         client.reload()
     except NotRunning:
         return changes, False
+    except ControlError:
+        save_pair_keys(state, before)
+        raise
     return changes, True
 
 

@@ -150,7 +150,8 @@ class Client:
 
     def rotate(self, *, force: bool) -> dict[str, Any]:
         """Replace the host's tunnel key: `types.Rotated` as plain data; Refused if members would not learn of it."""
-        answer: dict[str, Any] = self._ask("POST", f"/v1/tunnel-key{'?force=true' if force else ''}")
+        target = f"/v1/tunnel-key{'?force=true' if force else ''}"
+        answer: dict[str, Any] = self._ask("POST", target, self._reload_timeout)  # it waits for a reload, too
         return answer
 
     def joins(self) -> list[dict[str, Any]]:

@@ -271,6 +271,11 @@ class Daemon:
                 raise Rejected("the key cannot be replaced", str(error), 409) from error
             await asyncio.gather(*(mesh.rekey() for mesh in self._meshes.values()))
             _log.warning("node=%s: has a new tunnel key", self._settings.node_name)
+            interfaces = [mesh.interface for mesh in self._meshes.values()]
+            failed = [str(each.problem) for each in interfaces if each.keys is not self._host.keys]
+            if failed:
+                fix = "mend that; the new key is taken, and told to the others, as soon as it can be"
+                raise Rejected("; ".join(failed), fix, 409)
         keys = self._host.keys
         return types.Rotated(
             node_key=encode_key(keys.node_key),

@@ -27,6 +27,7 @@ from smegmesh.routing.planner import Planner
 from smegmesh.routing.preshared import Keyring
 from smegmesh.routing.tables import MARK
 from smegmesh.store import Device, StoreError
+from smegmesh.store.keys import HostKeys
 
 CHECK_INTERVAL = 60.0  # seconds between comparisons with the interface itself
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first, second, … failure in a row
@@ -66,6 +67,8 @@ class Interface:
         self.port = port
         self.problem: str | None = None
         self.apply_times = Histogram(_APPLY_TIMES)  # of what was planned otherwise: how long until the device had it
+        self.keys = host.keys  # those that the device has, once there is one
+        self._owed: HostKeys | None = None  # those that it could not take
         self._host = host
         self._record = Device(declaration.interface, declaration.mesh, host.plane.name)
         self._recorded = False
@@ -84,6 +87,7 @@ class Interface:
         self._prepared = False  # for the interface that is to be made next
         self._planner: Planner | None = None
         self._pending: Mapping[bytes, PeerPlan | None] = {}  # peers that may not be as planned yet
+        self._successors: Mapping[bytes, bytes] = {}  # of them, tunnel keys with the ones before them
         self._reconciler: Reconciler | None = None
         self._dirty = Signal()
         self._informed = Signal()
@@ -152,14 +156,17 @@ class Interface:
 
     async def rekey(self) -> None:
         """Take the host's tunnel key of now; one that could not be set is set with the next repair."""
+        keys = self._host.keys
         async with self._device_lock:
-            if self._reconciler is None:
-                return
             try:
-                await in_thread(self._reconciler.rekey, self._host.keys.tunnel_private)
+                if self._reconciler is not None:
+                    await in_thread(self._reconciler.rekey, keys.tunnel_private)
             except (PlaneError, OSError) as error:
+                self._owed = keys
                 self._failed(str(error))
                 self._dirty.set()
+            else:
+                self.keys, self._owed = keys, None
 
     async def state(self) -> DeviceState | None:
         """The device as it is, None if there is none."""
@@ -249,6 +256,8 @@ class Interface:
             return
         if self._failures:
             self._log.info("interface %s is as planned again", self.device)
+        if checking and self._owed is not None:
+            self.keys, self._owed = self._owed, None
         before, self.problem, self._failures = self.problem, None, 0
         if before is not None:
             self._on_state()
@@ -292,7 +301,7 @@ class Interface:
     async def _apply(self, reconciler: Reconciler, checking: bool) -> None:
         """O(peers that changed or whose endpoint does not resolve); with `checking`, all peers."""
         planner, change = self._plan_change()
-        self._pending = change.peers
+        self._pending, self._successors = change.peers, change.successors
         plan = planner.plan if checking else None
         endpoints, unresolved = await self._resolve(change.peers if plan is None else plan.peers, change.routes)
         begun = self._host.clock()
@@ -301,7 +310,7 @@ class Interface:
             if change.peers:
                 self.apply_times.observe(self._host.clock() - begun)
             repaired = [] if plan is None else await in_thread(reconciler.check, plan, endpoints)
-        self._pending = unresolved
+        self._pending, self._successors = unresolved, {}
         if change.successors:
             self._on_rotated(change.successors.keys())
         for what in repaired:
@@ -315,7 +324,8 @@ class Interface:
         if self._planner is None:
             self._planner = Planner(view, self._policy, self._allowed())
         change = self._planner.follow(view, self._policy, self._allowed())
-        return self._planner, replace(change, peers={**self._pending, **change.peers})
+        successors = {**self._successors, **change.successors}
+        return self._planner, replace(change, peers={**self._pending, **change.peers}, successors=successors)
 
     async def _resolve(
         self, peers: Mapping[bytes, PeerPlan | None], routes: frozenset[IPv6Network]
@@ -350,7 +360,7 @@ class Interface:
     def _make_reconciler(self, endpoints: Mapping[str, Endpoint]) -> Reconciler:
         hosts = [address for address, _port in endpoints.values()]
         mtu = self._declared_mtu or mesh_mtu(self._host.system.underlay_mtu(hosts))
-        keys = self._host.keys
+        keys = self.keys = self._host.keys
         settings = DeviceSettings(private_key=keys.tunnel_private, listen_port=self.port, fwmark=MARK)
         return Reconciler(self._host.plane, self._host.system, self.device, settings, mtu, former=keys.former)
 

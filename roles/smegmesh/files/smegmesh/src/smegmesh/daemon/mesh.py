@@ -113,7 +113,7 @@ class Mesh:
             self.engine.view,
             partial(host.routes.allowed, self.mesh_id),
             self._interface_up,
-            self._replaced,
+            self._interface_changed,
             self._rotated,
             log,
             self.hooks.prepare,
@@ -278,6 +278,8 @@ class Mesh:
             return f"in mesh {self.mesh_id} nobody tells static peers ({named}), whose configuration has the key"
         if not self.engine.links() and any(member.liveness is Liveness.ALIVE for member in others):
             return f"mesh {self.mesh_id} is not linked with anybody"
+        if self.interface.problem:
+            return f"in mesh {self.mesh_id} {self.interface.problem}"
         return None if self.writes else f"what mesh {self.mesh_id} says cannot be written down"
 
     async def rekey(self) -> None:
@@ -567,6 +569,11 @@ class Mesh:
             if self.hooks.declared("post_up"):
                 self._begin(self.hooks.run("post_up"), "post_up")
 
+    def _interface_changed(self) -> None:
+        """It failed, or is as planned again, and has the tunnel key then that it could not take before."""
+        self._speak()
+        self._replaced()
+
     def _greet(self, members: Collection[bytes]) -> None:
         """Ping these for a moment: a new interface has no sessions, and WireGuard peers that still
         hold ours from before send into the void for 15 s unless we begin a new one."""
@@ -678,8 +685,8 @@ class Mesh:
         return Entry(
             name=self._credentials.certificate.grant.node_name,
             role=declaration.role,
-            tunnel_key=self._host.keys.tunnel_key,
-            tunnel_proof=self._host.keys.proof,
+            tunnel_key=self.interface.keys.tunnel_key,
+            tunnel_proof=self.interface.keys.proof,
             endpoints=tuple(endpoints),
             links=tuple(links),
             alias=declaration.alias,

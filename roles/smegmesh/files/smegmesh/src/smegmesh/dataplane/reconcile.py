@@ -90,7 +90,7 @@ class Reconciler:
         reroute, self._routes = self._routes != change.routes, change.routes
         known, self._known = self._known, None
         if known is None:
-            _created, changes = self._establish(change.address)
+            _created, changes = self._establish(change.address, change.successors)
             return changes
         if reroute:
             self._system.ensure_routes(self.device, self._routes)
@@ -198,7 +198,9 @@ class Reconciler:
         self._want({**dict.fromkeys(self._wanted), **plan.peers}, endpoints)
         self._routes = plan.routes
 
-    def _establish(self, address: IPv6Interface) -> tuple[bool, list[PeerChange]]:
+    def _establish(
+        self, address: IPv6Interface, successors: Mapping[bytes, bytes] = _NONE
+    ) -> tuple[bool, list[PeerChange]]:
         self._known, self._address = None, address
         created = self._plane.create(self.device)
         try:
@@ -208,7 +210,7 @@ class Reconciler:
             self._configure(state)
             # Peers before the link goes up: faster, and no packet meets a half-made interface.
             held = PeerTable(self._plane.dump(self.device).peers)
-            changes = self._set_peers(held)
+            changes = self._set_peers(held, successors=successors)
             self._system.set_link(self.device, mtu=self._mtu, up=True)
             self._system.ensure_address(self.device, address)
             self._system.ensure_routes(self.device, self._routes)
