@@ -59,7 +59,6 @@ STATUS = types.Status(
             members=types.Members(alive=4, down=1),
             leader="a2",
             alarms=["key in use twice"],
-            links=6,
             routes=[
                 types.Route(prefix=prefix, mesh=None, path=[], via="a2", used=used)
                 for prefix, used in {"2001:db8:10::/48": True, "2001:db8:20::/48": False}.items()
@@ -234,7 +233,7 @@ def test_status_as_text_and_as_json(host: Host, agent: Agent) -> None:
         "  office: port 51820 is in use",
         "",
         "MESH    STATE   ROLE  ALIVE   MUTE  DOWN  LEADER  LINKS  ROUTES",
-        "prod    up      peer  4 of 5     0     1  a2          6  1 of 2",
+        "prod    up      peer  4 of 5     0     1  a2          0  1 of 2",
         "office  failed  -     0 of 0     0     0  -           0  -",
         "",
         "what changed last:",
