@@ -37,9 +37,12 @@ def explain(error: Exception) -> Failure | None:
     if isinstance(error, Failed):
         code = NOT_PERMITTED if isinstance(error, NoPermission) else FAILED
         return Failure(code, str(error), error.path, error.fix)
+    if isinstance(error, NotRunning):
+        return Failure(NOT_RUNNING, str(error))
+    if isinstance(error, NotPermitted):
+        return Failure(NOT_PERMITTED, str(error))
     if isinstance(error, ControlError):
-        codes = {NotRunning: NOT_RUNNING, NotPermitted: NOT_PERMITTED}
-        return Failure(codes.get(type(error), FAILED), str(error))
+        return Failure(FAILED, str(error))
     if isinstance(error, PermissionError):
         return Failure(NOT_PERMITTED, "no permission", str(error.filename or ""), _SUDO)
     return _of_files(error)
