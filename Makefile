@@ -14,7 +14,7 @@ export SMEGMESH_LAB_ENGINE SMEGMESH_LAB_IMAGE SMEGMESH_LAB_BASE_IMAGE
 
 PYTEST := python -m pytest
 PYTHON_VERSION = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-LAYERS := lint unit integration simulation fuzz kernel netns molecule
+LAYERS := lint unit page integration simulation fuzz kernel netns molecule
 
 SCENARIOS := default bridge inventory operate
 LONG_SCENARIOS := exits clients upgrade rotate revoke uninstall expectations
@@ -87,6 +87,10 @@ test-unit: setup ## unit and property tests, of the agent and of the plugins
 	$(PYTEST) $(SELECTED) tests/agent/unit tests/agent/property
 	@scripts/collection copy
 	cd .build/ansible_collections/smegmesh/wireguard && ansible-test units --local --python $(PYTHON_VERSION)
+
+test-page: setup ## the agent's page in headless Chromium
+	@scripts/packages chromium-headless-shell:chromium-headless-shell
+	$(PYTEST) $(SELECTED) tests/agent/page
 
 test-integration: setup ## the modules by ansible-test, on agents that run with WireGuard in memory
 	@scripts/integration

@@ -19,6 +19,8 @@ import zipfile
 from collections.abc import Iterator
 
 NAME = "smegmesh"
+# What the package is made of, by suffix; whatever else lies about in the tree stays out.
+KINDS = (".py", ".json", ".typed", ".html", ".css", ".js", ".svg", ".txt")
 # The zip format's own beginning of time, so that the wheel does not depend on when it is made.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 TAGS = b"Wheel-Version: 1.0\nGenerator: smegmesh.wireguard\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -36,7 +38,7 @@ def package_files(source: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     """The files that belong into the wheel, by their name in it, sorted."""
     root = source / "src"
     for path in sorted((root / NAME).rglob("*")):
-        if path.suffix in (".py", ".json", ".typed") and "__pycache__" not in path.parts:
+        if path.suffix in KINDS and "__pycache__" not in path.parts:
             yield path.relative_to(root).as_posix(), path.read_bytes()
 
 

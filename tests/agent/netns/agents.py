@@ -184,12 +184,12 @@ class Agent:
 
 
 class Pinging:
-    """A ping that runs beside the test, a hundred echoes a second."""
+    """A ping that runs beside the test, a hundred echoes a second unless told otherwise."""
 
-    _UNDER_WAY = 10  # echoes sent in the last tenth of a second: an answer to them may still come
-
-    def __init__(self, agent: Agent, target: object, source: object = None) -> None:
-        command = ["ping", "-n", "-i", "0.01", *(("-I", str(source)) if source else ()), str(target)]
+    def __init__(self, agent: Agent, target: object, source: object = None, each: float = 0.01) -> None:
+        self._each = each
+        self._under_way = max(round(0.1 / each), 1)  # echoes of the last tenth of a second: an answer may still come
+        command = ["ping", "-n", "-i", str(each), *(("-I", str(source)) if source else ()), str(target)]
         self._process = subprocess.Popen(
             agent.host.command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -197,14 +197,14 @@ class Pinging:
     def lost(self) -> int:
         """End it; the echoes without an answer."""
         sent, answered = self._end()
-        assert sent > self._UNDER_WAY
-        return len(set(range(1, max({sent - self._UNDER_WAY, *answered}) + 1)) - answered)
+        assert sent > self._under_way
+        return len(set(range(1, max({sent - self._under_way, *answered}) + 1)) - answered)
 
     def gap(self) -> float:
         """End it; seconds of the longest time without an answer."""
         sent, answered = self._end()
-        marks = [0, *sorted(answered), sent - self._UNDER_WAY]
-        return max(after - before for before, after in pairwise(marks)) / 100
+        marks = [0, *sorted(answered), sent - self._under_way]
+        return max(after - before for before, after in pairwise(marks)) * self._each
 
     def _end(self) -> tuple[int, set[int]]:
         self._process.send_signal(signal.SIGINT)

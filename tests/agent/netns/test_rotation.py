@@ -24,7 +24,11 @@ def keys(agent: Agent) -> set[str]:
 
 
 def test_no_packet_is_lost_while_hosts_rotate_their_keys(make: Callable[..., Agent], lab: Lab) -> None:
-    """Two peers, and a client behind NAT whose home learned its endpoint from its packets alone."""
+    """Two peers, and a client behind NAT whose home learned its endpoint from its packets alone.
+
+    WireGuard holds back 128 packets for a peer, and tries a handshake again after 5 s if both begin one at once: at
+    twenty a second nothing is lost even then.
+    """
     one, two = make("p1"), make("p2")
     client = make("c1", router=lab.router("nat"))
     everyone = (one, two, client)
@@ -35,13 +39,15 @@ def test_no_packet_is_lost_while_hosts_rotate_their_keys(make: Callable[..., Age
     pairs = list(permutations(everyone, 2))
     eventually(lambda: all(source.host.pings(target.address) for source, target in pairs), 20, "and reach each other")
 
-    pinging = {(source.host.name, target.host.name): Pinging(source, target.address) for source, target in pairs}
+    pinging = {
+        (source.host.name, target.host.name): Pinging(source, target.address, each=0.05) for source, target in pairs
+    }
     for agent in (one, client, two, one):
         answer = agent.client().rotate(force=False)
         # A client keeps tunnels to its home and its backup, here to both peers.
         others = [other for other in everyone if other is not agent]
         eventually(lambda: all(follows(other, answer) for other in others), 5, "all others have the new key alone")  # noqa: B023
-        eventually(lambda: all(other.host.pings(agent.address) for other in others), 5, "and reach it")  # noqa: B023
+        eventually(lambda: all(other.host.pings(agent.address) for other in others), 15, "and reach it")  # noqa: B023
     lost = {pair: ping.lost() for pair, ping in pinging.items()}
     assert not any(lost.values()), lost
     assert one.client().status()["node_key"] == encode_key(one.node_key) != one.client().status()["tunnel_key"]

@@ -93,7 +93,6 @@ async def test_a_mesh_the_host_is_not_in(path: Path) -> None:
     ("method", "target", "status"),
     [
         ("GET", "/v1/nothing", 404),
-        ("GET", "/", 404),
         ("POST", "/v1/status", 405),
         ("GET", "/v1/reload", 405),
         ("GET", "/v1/meshes/prod/revocations", 405),

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from control_agent import running
+from aiohttp import web
+from control_agent import Agent, running
 
-from smegmesh.control import streaming
+from smegmesh.control import routes, streaming
 from smegmesh.control.events import EventLog
 from smegmesh.control.types import Event
 
@@ -164,3 +165,17 @@ async def test_there_is_an_end_to_how_many_follow(tmp_path: Path) -> None:
         assert first.startswith("HTTP/1.1 503")
         for stream in streams:
             await stream.aclose()
+
+
+async def test_over_the_network_a_stream_ends_before_its_connection_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_LASTING", 0.2)
+    path = tmp_path / "api.sock"
+    runner = routes.make_reading_runner(Agent(), lambda _transport: None)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, path).start()
+        assert [line async for line in lines(path) if line][-1] == "0", "the last chunk: it is whole"
+    finally:
+        await runner.cleanup()

@@ -161,7 +161,7 @@ async def test_nothing_is_changed_over_the_network(issuer: Issuer, method: str, 
 
 async def test_other_errors_are_problem_documents(issuer: Issuer) -> None:
     async with serving(issuer) as site:
-        for target, status in (("/", 404), ("/v1/reload", 404), ("/v1/meshes/faulty/members", 500)):
+        for target, status in (("/nothing", 404), ("/v1/reload", 404), ("/v1/meshes/faulty/members", 500)):
             answer = await site.ask(issuer.operator(), "GET", target)
             assert (answer.status, answer.kind) == (status, "application/problem+json")
             assert "secret" not in str(answer.data)
@@ -170,8 +170,8 @@ async def test_other_errors_are_problem_documents(issuer: Issuer) -> None:
 async def test_a_node_is_no_operator(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "smegmesh.control")
     async with serving(issuer) as site:
-        for method in ("GET", "POST"):
-            answer = await site.ask(issuer.node("b1"), method)
+        for method, target in (("GET", "/v1/status"), ("POST", "/v1/status"), ("GET", "/"), ("GET", "/ui/main.js")):
+            answer = await site.ask(issuer.node("b1"), method, target)
             assert (answer.status, answer.kind) == (403, "application/problem+json")
             assert "not an operator's" in answer.data["detail"]
             assert "smegmesh_authority" in answer.data["fix"]

@@ -43,6 +43,8 @@ def test_pip_takes_the_wheel_and_its_commands_are_there(tmp_path):
     assert (target / "bin" / "smegctl").exists()
     assert {path.name for path in (target / "smegmesh").glob("*.json")} >= {"declaration.json", "agent.json"}
     assert (target / "smegmesh" / "py.typed").exists()
+    assert (target / "smegmesh" / "control" / "ui" / "index.html").exists()
+    assert (target / "smegmesh" / "control" / "ui" / "vendor" / "sigma.min.js").exists()
 
 
 def test_the_wheel_names_what_pyproject_names(tmp_path):

@@ -1,11 +1,17 @@
-"""Who is at the other end of a Unix socket, and what they may do."""
+"""Who is at the other end of a Unix socket, and what they may do.
+
+A socket that is forwarded to a port, as `ssh -L` does, is within reach of every page that a browser there shows.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; the socket module does not name it
 _MAX_GROUPS = 256  # what socket.getsockopt has room for
@@ -33,3 +39,24 @@ def peer_credentials(connection: socket.socket) -> Credentials:
 def may_change(credentials: Credentials, group: int) -> bool:
     """Root, the agent's own user and members of the agent's group may change things."""
     return credentials.uid in (0, os.geteuid()) or group in credentials.groups
+
+
+def is_public_name(host: str) -> bool:
+    """Whether a Host header has a name that anybody may have given to this machine's address.
+
+    A page of such a name would be taken by a browser for one of this agent's (DNS rebinding).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return "." in name.removesuffix(".localhost")
+    return False
+
+
+def is_browser(headers: Mapping[str, str]) -> bool:
+    """Whether a request that would change something comes from a page: every browser says from which one."""
+    return "Origin" in headers

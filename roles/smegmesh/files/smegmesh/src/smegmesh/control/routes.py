@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec.structs import asdict, replace
 
 from smegmesh.control import exposition, types
-from smegmesh.control.access import may_change, peer_credentials
+from smegmesh.control.access import is_browser, is_public_name, may_change, peer_credentials
 from smegmesh.control.answers import (
     Handler,
     answer,
@@ -28,6 +28,7 @@ from smegmesh.control.dot import dot
 from smegmesh.control.errors import Rejected
 from smegmesh.control.openapi import document
 from smegmesh.control.operations import CHANGING, DOT, READING, STREAM, Operation
+from smegmesh.control.page import is_page, page_routes
 from smegmesh.control.searching import NotSearched, Searcher
 from smegmesh.control.streaming import stream
 from smegmesh.control.types import StatusSource
@@ -38,6 +39,7 @@ _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 
 _LINGERING = 1.0  # seconds for the rest of a request that is refused
 _READING = ("GET", "HEAD")
+_LASTING = 25.0  # seconds that a stream of events lasts over the network, where a connection is ended after 30
 _MAX_FOLLOWING = 32  # readers of events, on each listener
 _WHILE_STARTING = ("/v1/health", "/v1/health/live", "/v1/openapi.json", "/v1/reload")
 
@@ -46,8 +48,8 @@ Refusal = Callable[[asyncio.BaseTransport | None], str | None]
 
 def make_runner(source: StatusSource, group: int) -> web.AppRunner:
     """The application for the Unix socket; `group` is the number of the group whose members may change things."""
-    application = web.Application(client_max_size=MAX_BODY, middlewares=[problems, _wait(source)])
-    application.add_routes([*_Reading(source).all(), *_Changing(source, group).all()])
+    application = web.Application(client_max_size=MAX_BODY, middlewares=[_named_here, problems, _wait(source)])
+    application.add_routes([*page_routes(), *_Reading(source).all(), *_Changing(source, group).all()])
     return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
@@ -70,7 +72,7 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
         return response
 
     application = web.Application(client_max_size=MAX_BODY, middlewares=[guard, problems, _wait(source)])
-    application.add_routes(_Reading(source).all())
+    application.add_routes([*page_routes(), *_Reading(source, _LASTING).all()])
     return web.AppRunner(
         application,
         access_log=None,
@@ -81,12 +83,20 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
     )
 
 
+@web.middleware
+async def _named_here(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if is_public_name(request.headers.get("Host", "")):
+        detail = f"{request.headers['Host']} is no name of this agent's"
+        return problem(421, "Misdirected Request", detail, "use an address, localhost, or a name without dots")
+    return await handler(request)
+
+
 def _wait(source: StatusSource) -> Any:
     """Nobody is told that there are no meshes while the agent has not read yet which there are."""
 
     @web.middleware
     async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if source.starting and request.path not in _WHILE_STARTING:
+        if source.starting and request.path not in _WHILE_STARTING and not is_page(request.path):
             response = problem(503, "starting", "smegd is starting", "ask again in a few seconds")
             response.headers["Retry-After"] = "1"
             return response
@@ -106,8 +116,9 @@ def _route(operation: Operation, handler: Handler) -> web.RouteDef:
 
 
 class _Reading:
-    def __init__(self, source: StatusSource) -> None:
+    def __init__(self, source: StatusSource, lasting: float | None = None) -> None:
         self._source = source
+        self._lasting = lasting
         self._encoded: dict[str, tuple[list[types.Member], bytes, str]] = {}
         self._following = 0
         self._searcher = Searcher()
@@ -216,7 +227,7 @@ class _Reading:
         place = log.place(request.headers.get("Last-Event-ID", request.query.get("last_event_id")))
         self._following += 1
         try:
-            return await stream(request, log, place, mesh)
+            return await stream(request, log, place, mesh, self._lasting)
         finally:
             self._following -= 1
 
@@ -323,6 +334,8 @@ class _Changing:
 
     def _permitted(self, handler: Handler) -> Handler:
         async def permitted(request: web.Request) -> web.StreamResponse:
+            if is_browser(request.headers):
+                return problem(403, "not permitted", "a page in a browser may only read", "use smegctl or curl")
             return await handler(request) if self._may_change(request) else not_permitted()
 
         return permitted
