@@ -22,8 +22,9 @@ class Watcher:
     def follow(self, view: View) -> None:
         """Another view; costs what changed."""
         before, self._view = self._view, view
-        for event in _events(before, view):
-            self.last = event
+        events = list(_events(before, view))
+        self.last = events[0] if events else self.last  # who left says more than who leads since
+        for event in events:
             self._say(event)
 
     def alarm(self, text: str) -> None:
