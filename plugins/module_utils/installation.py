@@ -18,6 +18,7 @@ from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, f
 VERSIONS = agent.ROOT + "/versions"
 UNIT_DIRECTORY = "/etc/systemd/system"
 HELPER = agent.ROOT + "/libexec/smegmesh-devices"
+COMPLETION = "/usr/local/share/bash-completion/completions/smegctl"
 UNITS = ("smegd.service", "smegmesh-wg@.service", "smegmesh-devices.path", "smegmesh-devices.service")
 
 # path, owner, mode; parents first
@@ -163,6 +164,26 @@ def make_current(module, version):
     elif _link(module, agent.COMMAND, agent.SMEGCTL):
         changes.append("link %s" % agent.COMMAND)
     return changes
+
+
+def apply_completion(module, version):
+    """What bash completes smegctl with, as the version has it. One that has none leaves it to ask in vain."""
+    smegctl = os.path.join(VERSIONS, version, "bin", "smegctl")
+    code, script, _err = module.run_command([smegctl, "completion", "bash"])
+    content = script.encode("utf-8")
+    if code or not is_our_completion(content) or files.read(COMPLETION) == content:
+        return []
+    if os.path.lexists(COMPLETION) and not is_our_completion(files.read(COMPLETION)):
+        module.warn("%s is not the agent's and was left alone" % COMPLETION)
+        return []
+    if not module.check_mode:
+        files.write(COMPLETION, content, 0o644)
+    return ["write %s" % COMPLETION]
+
+
+def is_our_completion(content):
+    """Whether such a file is the agent's, by what is in it (None without one)."""
+    return bool(content) and content.startswith(b"# bash completion for smegctl:")
 
 
 def is_our_command():

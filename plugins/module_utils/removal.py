@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 
-from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, firewall, host, installation
+from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, files, firewall, host, installation
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
@@ -25,6 +25,8 @@ def remove(module):
     found = [path for path in list(TREES) + units + [POLKIT_RULE] if os.path.lexists(path)]
     if installation.is_our_command():
         found.append(agent.COMMAND)
+    if installation.is_our_completion(files.read(installation.COMPLETION)):
+        found.append(installation.COMPLETION)
     interfaces = mesh_interfaces(module)
     changes = ["remove %s" % path for path in found] + ["remove interface %s" % name for name in interfaces]
     marked = firewall.marked_rules(module)

@@ -129,6 +129,7 @@ def present(module, changes):
     changes.extend(installation.apply_units(module, version))
     before = installation.current_version()
     changes.extend(installation.make_current(module, version))
+    changes.extend(installation.apply_completion(module, version))
     changes.extend(installation.remove_old(module, version, before, module.params["keep"]))
     return None
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from smegmesh.cli.__main__ import BAD_INPUT, FAILED, OK, main
+from smegmesh.cli.__main__ import OK, main
+from smegmesh.cli.failing import BAD_INPUT, FAILED
 from smegmesh.cli.join import PAUSE, Step, ask_until
 from smegmesh.control.errors import ControlError
 from smegmesh.identity.certificate import Authority, leaf_der, make_authority, make_request

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from daemons import MESH, Make, Operator, Run, eventually, free_port
 
-from smegmesh.cli.show import status_text
+from smegmesh.cli.status import status_text
 
 
 async def read(port: int, context: ssl.SSLContext, target: str, name: str = "p1") -> Any:

@@ -14,7 +14,7 @@ import dns.rcode
 import pytest
 from daemons import MESH, Agent, Make, Run, eventually, free_port
 
-from smegmesh.cli.show import status_text
+from smegmesh.cli.status import status_text
 
 HOST = "127.0.0.1"
 RESOLVECTL = """\

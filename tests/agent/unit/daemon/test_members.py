@@ -83,6 +83,24 @@ def test_who_follows_the_events_knows_the_members(seed: int) -> None:
     assert leader == (views[-1].leader and encode_key(views[-1].leader))
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_what_changed_last_is_a_member_unless_only_the_leader_did(seed: int) -> None:
+    first, *views = some_views(seed)
+    events: list[Event] = []
+    watcher = Watcher(first, events.append)
+    for view in views:
+        events.clear()
+        before = watcher.last
+        watcher.follow(view)
+        of_members = [event for event in events if event.kind != "leader"]
+        if not events:
+            assert watcher.last is before
+        else:
+            assert watcher.last in (of_members or events)
+    watcher.alarm("a key is in use twice")
+    assert watcher.last is None or watcher.last.kind != "alarm"
+
+
 class Device:
     """A device that takes a while to be read, by a clock of its own."""
 

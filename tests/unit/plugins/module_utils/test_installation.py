@@ -84,3 +84,35 @@ def test_the_version_before_stays_whatever_was_tried_since(tmp_path, monkeypatch
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     assert installation.remove_old(Module(), "new", "good", 1) == ["remove version tried", "remove version old"]
     assert installation.versions() == ["good", "new"]
+
+
+def complete_with(tmp_path, monkeypatch, program):
+    """Apply the completion of a version whose smegctl is this program: what changed, and the file."""
+    smegctl = tmp_path / "1" / "bin" / "smegctl"
+    smegctl.parent.mkdir(parents=True, exist_ok=True)
+    smegctl.write_text("#!/bin/sh\n" + program)
+    smegctl.chmod(0o755)
+    monkeypatch.setattr(installation, "VERSIONS", str(tmp_path))
+    monkeypatch.setattr(installation, "COMPLETION", str(tmp_path / "completions" / "smegctl"))
+    return installation.apply_completion(Module(), "1"), files.read(installation.COMPLETION)
+
+
+def test_completion_is_that_of_the_version(tmp_path, monkeypatch):
+    first, second = (b"# bash completion for smegctl: %d\n" % each for each in (1, 2))
+    for expected in (first, second):
+        program = "echo '%s'" % expected.decode().strip()
+        changes, content = complete_with(tmp_path, monkeypatch, program)
+        assert ([change.split()[0] for change in changes], content) == (["write"], expected)
+        assert complete_with(tmp_path, monkeypatch, program) == ([], expected)
+    assert mode(installation.COMPLETION) == 0o644
+    for program in ("exit 2", "echo nonsense"):
+        assert complete_with(tmp_path, monkeypatch, program) == ([], second), "an older version has none"
+
+
+def test_completion_of_somebody_else_stays(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(Module, "warn", lambda _self, text: warnings.append(text), raising=False)
+    (tmp_path / "completions").mkdir()
+    (tmp_path / "completions" / "smegctl").write_bytes(b"mine")
+    found = complete_with(tmp_path, monkeypatch, "echo '# bash completion for smegctl: 1'")
+    assert (found, len(warnings)) == (([], b"mine"), 1)

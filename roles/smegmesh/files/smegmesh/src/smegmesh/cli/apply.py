@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smegmesh.cli.errors import Failed
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotRunning
 from smegmesh.declaration.applying import Applied
@@ -17,8 +18,11 @@ from smegmesh.declaration.change import INPUT, FileChange, Places, Request, read
 from smegmesh.declaration.errors import DeclarationError
 
 
-class NotTakenOver(Exception):
+class NotTakenOver(Failed):
     """The agent could not act on the changes; the files are as they were."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "")
 
 
 def parse_request(text: str) -> Request:

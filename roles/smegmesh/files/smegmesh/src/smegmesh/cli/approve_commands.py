@@ -9,16 +9,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from smegmesh.cli import approve
+from smegmesh.cli.command import Answer
 from smegmesh.cli.comparing import read_mesh, read_option, says_yes
 from smegmesh.cli.errors import BadInput, Failed
 from smegmesh.control.client import Client
 from smegmesh.identity.certificate import CertificateError, read_request
 from smegmesh.identity.joining import Join, write_fingerprint
-
-Answer = tuple[Any, str]  # for --json, and for people
 
 
 def run_approve(options: argparse.Namespace) -> Answer:
@@ -41,7 +39,7 @@ def run_approve(options: argparse.Namespace) -> Answer:
         for join in joins
     ]
     lines = [f"approved: {each['name']} in mesh {each['mesh']}" for each in data] or ["nothing approved"]
-    return data, "\n".join(lines)
+    return Answer(data, "\n".join(lines))
 
 
 def run_appoint(options: argparse.Namespace, read_input: Callable[[], str]) -> Answer:
@@ -53,7 +51,7 @@ def run_appoint(options: argparse.Namespace, read_input: Callable[[], str]) -> A
         fix = "give what `smegctl request` printed at the peer"
         raise BadInput("standard input", str(error), fix) from error
     pem = signer.appoint(request, options.mesh, options.days, time.time()).decode("ascii")
-    return {"name": request.node_name, "meshes": options.mesh, "certificate": pem}, pem.rstrip("\n")
+    return Answer({"name": request.node_name, "meshes": options.mesh, "certificate": pem}, pem.rstrip("\n"))
 
 
 def _read_chosen(options: argparse.Namespace) -> tuple[str, bytes] | None:

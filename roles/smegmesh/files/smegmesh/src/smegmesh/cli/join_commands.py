@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smegmesh.cli import join
+from smegmesh.cli.command import Answer
 from smegmesh.cli.comparing import read_mesh, read_option, says_yes
 from smegmesh.cli.errors import BadInput
 from smegmesh.cli.output import duration, plain, table
@@ -18,8 +19,6 @@ from smegmesh.declaration.parse import parse_host_port
 from smegmesh.identity.joining import read_fingerprint, write_fingerprint
 from smegmesh.identity.keys import IdentityKey, encode_key
 from smegmesh.identity.token import Token
-
-Answer = tuple[Any, str]  # for --json, and for people
 
 _HEAD = ("MESH", "NAME", "FROM", "SINCE", "STATE", "NOTE")
 
@@ -48,7 +47,7 @@ def run_join(options: argparse.Namespace, read_input: Callable[[], str]) -> Answ
     else:
         lines = [f"{data['name']} has joined mesh {data['mesh']}"]
         lines += [] if step.running else ["start the agent: systemctl enable --now smegd"]
-    return data, "\n".join(lines)
+    return Answer(data, "\n".join(lines))
 
 
 def run_joins(options: argparse.Namespace, read_input: Callable[[], str]) -> Answer:
@@ -56,12 +55,12 @@ def run_joins(options: argparse.Namespace, read_input: Callable[[], str]) -> Ans
     client = Client(options.socket)
     if options.take:
         taken = client.approve(read_input())
-        return taken, "\n".join(f"{each['name']} can join mesh {each['mesh']} now" for each in taken)
+        return Answer(taken, "\n".join(f"{each['name']} can join mesh {each['mesh']} now" for each in taken))
     if options.reject is not None:
         dropped = client.reject(write_fingerprint(read_option("--reject", options.reject)))
-        return dropped, f"the request of {dropped['name']} for mesh {dropped['mesh']} is dropped"
+        return Answer(dropped, f"the request of {dropped['name']} for mesh {dropped['mesh']} is dropped")
     listed = client.joins()
-    return listed, _joins_text(listed)
+    return Answer(listed, _joins_text(listed))
 
 
 def run_token(options: argparse.Namespace) -> Answer:
@@ -70,7 +69,7 @@ def run_token(options: argparse.Namespace) -> Answer:
     mesh = read_mesh("MESH", options.mesh)
     invited = Client(options.socket).invite(mesh, encode_key(key.public), options.seconds)
     token = Token(key, read_fingerprint(invited["authority"])).write()
-    return {"mesh": mesh, "seconds": options.seconds, "token": token}, token.rstrip("\n")
+    return Answer({"mesh": mesh, "seconds": options.seconds, "token": token}, token.rstrip("\n"))
 
 
 def _read_token(file: str | None, read_input: Callable[[], str]) -> Token | None:

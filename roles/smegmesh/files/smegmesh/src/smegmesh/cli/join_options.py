@@ -18,7 +18,6 @@ def add_join(command: argparse.ArgumentParser) -> None:
     command.add_argument("--token", metavar="FILE", help="a file with a one-time token, - for standard input")
     command.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="wait so long for the approval")
     command.add_argument("--renew", action="store_true", help="another certificate for a mesh that was joined so")
-    command.add_argument("--etc", type=Path, default=Path("/etc/smegmesh"), help="the agent's configuration directory")
 
 
 def add_joins(command: argparse.ArgumentParser) -> None:

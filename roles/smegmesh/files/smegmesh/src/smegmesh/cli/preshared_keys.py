@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smegmesh.cli.errors import BadInput
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotRunning
 from smegmesh.identity.address import check_mesh_id
@@ -15,15 +16,6 @@ from smegmesh.identity.keys import decode_key
 from smegmesh.store.pair_keys import Keys, load_pair_keys, renew_pair_keys, save_pair_keys
 
 Wanted = Mapping[str, Mapping[str, bytes]]  # by mesh id and name of the other node
-
-
-class BadRequest(ValueError):
-    """What is wrong with the input, where, and what to do."""
-
-    def __init__(self, path: str, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.path = path
-        self.fix = fix
 
 
 class Change(NamedTuple):
@@ -35,14 +27,14 @@ class Change(NamedTuple):
 
 
 def parse_request(text: str) -> Wanted:
-    """All keys that the host is to hold, as {MESH: {OTHER: KEY}}. Raises BadRequest."""
+    """All keys that the host is to hold, as {MESH: {OTHER: KEY}}. Raises BadInput."""
     fix = 'send {"MESH": {"OTHER-HOST": "KEY"}}, with keys as `wg genpsk` prints them'
     try:
         request = json.loads(text)
     except ValueError:
-        raise BadRequest("standard input", "is not JSON", fix) from None
+        raise BadInput("standard input", "is not JSON", fix) from None
     if not isinstance(request, dict) or not all(isinstance(pairs, dict) for pairs in request.values()):
-        raise BadRequest("standard input", "is not a mapping of meshes to keys", fix)
+        raise BadInput("standard input", "is not a mapping of meshes to keys", fix)
     return {mesh: _parse_mesh(mesh, pairs) for mesh, pairs in request.items()}
 
 
@@ -54,7 +46,7 @@ def _parse_mesh(mesh: str, pairs: Mapping[str, Any]) -> Mapping[str, bytes]:
             keys[check_node_name(other)] = decode_key(key)
         except ValueError as error:
             what, _colon, fix = str(error).partition(": ")
-            raise BadRequest(f"{mesh}.{other}", what, fix) from None
+            raise BadInput(f"{mesh}.{other}", what, fix) from None
     return keys
 
 

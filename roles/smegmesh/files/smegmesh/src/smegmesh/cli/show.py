@@ -1,55 +1,63 @@
-"""`smegctl status` and `smegctl members`: what the agent says, as a table or as it is."""
+"""`smegctl members`, `mesh show` and `route list`: what the agent says, as a text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from smegmesh.cli.output import duration, plain, size, table
+from smegmesh.cli.output import duration, paint, plain, size, table
 from smegmesh.control.client import Client
 
 Answers = list[dict[str, Any]]
-_STATUS_HEAD = ("MESH", "STATE", "ROLE", "INTERFACE", "PLANE", "ADDRESS", "PORT", "ALIVE", "MUTE", "DOWN", "LEADER")
-_ROUTES_HEAD = ("FROM", "TO MESH", "PREFIX", "THROUGH", "NOTE")
+_MESH_KEYS = (
+    *("mesh", "state", "role", "interface", "plane", "address", "port"),
+    *("leader", "home", "backup", "links", "number", "digest"),
+)
+_OWN_HEAD = ("ADVERTISED", "NOTE", "FILE")
+_ROUTES_HEAD = ("TO MESH", "PREFIX", "THROUGH", "NOTE")
 _MEMBERS_HEAD = ("NAME", "ROLE", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "HOME", "NOTE")
 
 
-def status_text(status: Mapping[str, Any], colour: bool) -> str:
-    """The agent, a line a mesh, then everything that is wrong."""
-    first = f"{plain(status.get('node_name'))}: smegd {plain(status.get('version'))}, up {duration(status['uptime'])}"
-    meshes = status.get("meshes", [])
-    parts = [first, f"node key {plain(status.get('node_key'))}", ""]
-    parts.append(table(_STATUS_HEAD, [_status_row(mesh) for mesh in meshes], colour) if meshes else "in no mesh")
-    routes = [_route_row(mesh, route) for mesh in meshes for route in mesh.get("routes", [])]
-    if routes:
-        parts += ["", table(_ROUTES_HEAD, routes, colour)]
-    notes = [f"{name}: {plain(text)}" for name, text in _notes(status)]
-    return "\n".join([*parts, *(["", *notes] if notes else [])])
-
-
-def _status_row(mesh: Mapping[str, Any]) -> tuple[object, ...]:
+def mesh_text(mesh: Mapping[str, Any], colour: bool) -> str:
+    """One mesh: what it is on this host, what is wrong with it, and what lies beyond it."""
     members = mesh.get("members") or {}
-    named = [mesh.get(key) for key in ("mesh", "state", "role", "interface", "plane", "address", "port")]
-    return (*named, *(members.get(key, 0) for key in ("alive", "mute", "down")), mesh.get("leader"))
+    rows: list[tuple[str, object]] = [(key, mesh.get(key)) for key in _MESH_KEYS]
+    rows.append(("members", ", ".join(f"{members.get(key, 0)} {key}" for key in ("alive", "mute", "down"))))
+    width = max(len(key) for key, _value in rows) + 2
+    lines = [f"{key:{width}}{paint(plain(value), str(value), colour)}" for key, value in rows]
+    parts = ["\n".join(lines), *(["\n".join(mesh_problems(mesh))] if mesh_problems(mesh) else [])]
+    if mesh.get("advertised") or mesh.get("routes"):
+        parts.append(routes_text(mesh.get("advertised", []), mesh.get("routes", []), colour))
+    return "\n\n".join(parts)
 
 
-def _route_row(mesh: Mapping[str, Any], route: Mapping[str, Any]) -> tuple[object, ...]:
-    way = " > ".join(map(str, [route.get("via"), *route.get("path", [])]))
-    return (mesh.get("mesh"), route.get("mesh"), route.get("prefix"), way, "" if route.get("used") else "not accepted")
+def mesh_problems(mesh: Mapping[str, Any]) -> list[str]:
+    """All that is wrong with a mesh, a line each."""
+    lines = [str(mesh["problem"])] if mesh.get("problem") else []
+    refusals = mesh.get("refusals") or {}
+    if refusals:
+        counted = ", ".join(f"{count} for {what}" for what, count in sorted(refusals.items()))
+        lines.append(f"refused of others: {counted}")
+    lines += [f"alarm: {text}" for text in mesh.get("alarms", [])]
+    lines += [f"names: {text}" for text in mesh.get("names", [])]
+    return [plain(line) for line in lines]
 
 
-def _notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
-    notes = [("smegd", text) for text in status.get("problems", [])]
-    for mesh in status.get("meshes", []):
-        if mesh.get("problem"):
-            notes.append((plain(mesh.get("mesh")), mesh["problem"]))
-        refusals = mesh.get("refusals") or {}
-        if refusals:
-            counted = ", ".join(f"{count} for {plain(what)}" for what, count in sorted(refusals.items()))
-            notes.append((plain(mesh.get("mesh")), f"refused of others: {counted}"))
-        notes.extend((f"{plain(mesh.get('mesh'))}: alarm", text) for text in mesh.get("alarms", []))
-        notes.extend((f"{plain(mesh.get('mesh'))}: names", text) for text in mesh.get("names", []))
-    return notes
+def routes_text(advertised: Answers, reached: Answers, colour: bool) -> str:
+    """What this host advertises, with the file that says so, and what it reaches."""
+    own = [(each.get("prefix"), "" if each.get("active") else "not now", each.get("file")) for each in advertised]
+    beyond = [(each.get("mesh"), each.get("prefix"), _way(each), _note(each)) for each in reached]
+    tables = [table(_OWN_HEAD, own, colour)] if own else []
+    tables += [table(_ROUTES_HEAD, beyond, colour)] if beyond else []
+    return "\n\n".join(tables) or "nothing is advertised or reached beyond the mesh"
+
+
+def _way(route: Mapping[str, Any]) -> str:
+    return " > ".join(map(str, [route.get("via"), *route.get("path", [])]))
+
+
+def _note(route: Mapping[str, Any]) -> str:
+    return "" if route.get("used") else "not accepted"
 
 
 def collect(client: Client, mesh: str | None, ask: Callable[[str], Answers]) -> dict[str, Answers]:

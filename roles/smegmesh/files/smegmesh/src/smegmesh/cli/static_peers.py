@@ -7,20 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smegmesh.cli.errors import Failed
 from smegmesh.cli.output import duration, plain, size, table
 from smegmesh.control.client import Client
 from smegmesh.identity.address import mesh_prefix
 
 KEEPALIVE = 25  # seconds; most NATs forget a mapping after 30
 _HEAD = ("NAME", "ADDRESS", "PUBLIC KEY", "ENDPOINT", "PRESHARED KEY", "HANDSHAKE", "RECEIVED", "SENT", "NOTE")
-
-
-class NoExport(ValueError):
-    """What keeps a configuration from being made: what, and what to do."""
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.fix = fix
 
 
 def static_peers_text(peers: Mapping[str, Sequence[Mapping[str, Any]]], colour: bool) -> str:
@@ -48,7 +41,7 @@ def _row(peer: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def export(client: Client, state: Path, mesh: str, name: str, *, preshared_key: bool, routes: bool) -> str:
-    """The configuration of a static peer's side, for wg-quick. Raises NoExport, ControlError, StoreError.
+    """The configuration of a static peer's side, for wg-quick. Raises Failed, ControlError, StoreError.
 
     With `routes` it sends into the tunnel what this host reaches beyond the mesh and uses itself; with
     `preshared_key` it holds that key, a secret.
@@ -56,14 +49,14 @@ def export(client: Client, state: Path, mesh: str, name: str, *, preshared_key: 
     peers = {str(peer["name"]): peer for peer in client.static_peers(mesh)}
     if name not in peers:
         known = ", ".join(sorted(peers)) or "none"
-        raise NoExport(f"mesh {mesh} has no static peer {name} on this host", f"its static peers are: {known}")
+        raise Failed(f"mesh {mesh} has no static peer {name} on this host", f"its static peers are: {known}")
     peer = peers[name]
     if peer.get("problem"):
-        raise NoExport(str(peer["problem"]), "mend that, and export again")
+        raise Failed(str(peer["problem"]), "mend that, and export again")
     key = _preshared_key(state, mesh, peer) if preshared_key else None
     own = next(member for member in client.members(mesh) if member["own"])
     if not own["endpoints"]:
-        raise NoExport("this host knows of no endpoint of its own", "declare one, or wait until it is found")
+        raise Failed("this host knows of no endpoint of its own", "declare one, or wait until it is found")
     status = client.status()
     found = next(each for each in status["meshes"] if each["mesh"] == mesh)
     beyond = [str(route["prefix"]) for route in found["routes"] if routes and route["used"]]
@@ -76,7 +69,7 @@ def _preshared_key(state: Path, mesh: str, peer: Mapping[str, Any]) -> str:
 
     if not peer["preshared_key"]:
         fix = "declare it with `preshared_key: true`, or export without --preshared-key"
-        raise NoExport(f"the tunnel of static peer {peer['name']} has no preshared key", fix)
+        raise Failed(f"the tunnel of static peer {peer['name']} has no preshared key", fix)
     return encode_key(load_static_key(state, mesh, decode_key(str(peer["public_key"]))))
 
 
@@ -110,7 +103,12 @@ def client_config(
 
 
 def write_secret(path: Path, text: str) -> None:
-    """A new file of mode 0600; OSError if there is one already."""
+    """A new file of mode 0600, whole or not there; OSError if there is one already."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+    except OSError as error:
+        path.unlink()
+        error.filename = str(path)
+        raise

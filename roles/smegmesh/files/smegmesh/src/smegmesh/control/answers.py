@@ -73,13 +73,13 @@ def not_permitted() -> web.Response:
     return problem(403, "not permitted", detail, "use sudo, or join the group of the socket")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], listed: str = "known are") -> str:
     """What to do about a name that is none of these."""
     import difflib  # seldom needed, and not small
 
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {near[0]}?" if near else f"known are: {', '.join(names) or 'none'}"
+    return f"did you mean {near[0]}?" if near else f"{listed}: {', '.join(names) or 'none'}"
 
 
 @web.middleware

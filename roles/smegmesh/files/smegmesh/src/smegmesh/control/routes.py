@@ -16,6 +16,7 @@ from smegmesh.control.access import is_browser, is_public_name, may_change, peer
 from smegmesh.control.answers import (
     Handler,
     answer,
+    did_you_mean,
     not_permitted,
     problem,
     problems,
@@ -359,4 +360,4 @@ def _unready(status: types.Status) -> list[str]:
 
 def _no_mesh(source: StatusSource, mesh: str) -> Rejected:
     known = [each.mesh for each in source.status().meshes]
-    return Rejected(f"this host is not in mesh {mesh}", f"its meshes are: {', '.join(known) or 'none'}", 404)
+    return Rejected(f"this host is not in mesh {mesh}", did_you_mean(mesh, known, "its meshes are"), 404)

@@ -47,6 +47,22 @@ class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
 
 
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a mesh; `time` is seconds since the epoch, by this host's clock.
+
+    `liveness`: a member is so now. `leader`: the member that leads, None if nobody does. `alarm`: `text` says what.
+    `missed`: what happened since the last event that the reader has cannot be told any more.
+    """
+
+    kind: Literal["appeared", "left", "liveness", "leader", "alarm", "missed"]
+    time: float
+    mesh: str | None = None
+    member: str | None = None
+    node_key: str | None = None
+    liveness: Liveness | None = None
+    text: str | None = None
+
+
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """One mesh on this host.
 
@@ -54,7 +70,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     the newest declaration of a mesh that is). `digest` (hex) is equal on two nodes
     exactly when they know the same; `informed` says whether that was so with some other one since
     this agent runs. `number` is the own entry's. `names` says what is amiss with the names in DNS, such as
-    one that several members go by. `refusals` counts what others
+    one that several members go by. `last_change` is what happened last to its members or leader, since this agent runs.
+    `refusals` counts what others
     sent and may not say, by what was wrong.
     """
 
@@ -79,6 +96,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     routes: list[Route] = []
     advertised: list[Advertised] = []
     refusals: dict[str, int] = {}
+    last_change: Event | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,22 +295,6 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     mesh: str
     nodes: list[GraphNode]
     edges: list[GraphEdge]
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened in a mesh; `time` is seconds since the epoch, by this host's clock.
-
-    `liveness`: a member is so now. `leader`: the member that leads, None if nobody does. `alarm`: `text` says what.
-    `missed`: what happened since the last event that the reader has cannot be told any more.
-    """
-
-    kind: Literal["appeared", "left", "liveness", "leader", "alarm", "missed"]
-    time: float
-    mesh: str | None = None
-    member: str | None = None
-    node_key: str | None = None
-    liveness: Liveness | None = None
-    text: str | None = None
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

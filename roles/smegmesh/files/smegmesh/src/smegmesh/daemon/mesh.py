@@ -121,7 +121,7 @@ class Mesh:
         )
         self.members = MemberReader(self.view, declaration.role, self.interface.state, host.clock)
         self.graph = GraphReader(self.view)
-        self._watcher = Watcher(self.view(), on_event)
+        self.watcher = Watcher(self.view(), on_event)
         self._prober = Prober(declaration.interface, self._probed)
         self._exits = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
         self._upstream = self._make_upstream(reached=self._stored_reached())
@@ -408,7 +408,7 @@ class Mesh:
             self._sessions.watch(event.node_keys, self._host.clock())
             self._watch()
         elif isinstance(event, ViewChanged):
-            self._watcher.follow(self.view())
+            self.watcher.follow(self.view())
             self._host.viewed(self.view())
             self.interface.view_changed()
             self._follow_pairs()
@@ -418,7 +418,7 @@ class Mesh:
             self._look()
         elif isinstance(event, Alarm):
             self.alarms.append(event.text)
-            self._watcher.alarm(event.text)
+            self.watcher.alarm(event.text)
             self._log.error("%s: %s", event.kind, event.text)
 
     # Routing between meshes and out of them.

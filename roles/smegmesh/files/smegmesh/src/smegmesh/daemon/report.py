@@ -58,6 +58,7 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes, nam
         refusals={
             name.removeprefix(_BAD): count for name, count in mesh.engine.counters.items() if name.startswith(_BAD)
         },
+        last_change=mesh.watcher.last,
     )
 
 

@@ -17,11 +17,14 @@ class Watcher:
     def __init__(self, view: View, say: Callable[[types.Event], None]) -> None:
         self._view = view
         self._say = say
+        self.last: types.Event | None = None  # that was no alarm
 
     def follow(self, view: View) -> None:
         """Another view; costs what changed."""
         before, self._view = self._view, view
-        for event in _events(before, view):
+        events = list(_events(before, view))
+        self.last = events[0] if events else self.last  # who left says more than who leads since
+        for event in events:
             self._say(event)
 
     def alarm(self, text: str) -> None:

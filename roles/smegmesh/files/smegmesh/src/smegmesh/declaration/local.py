@@ -5,6 +5,7 @@ A mesh that is declared in local.d is changed there. To one that Ansible declare
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -81,7 +82,7 @@ class LocalMesh:
         """Advertise a prefix no more."""
         declared, prefix = self._declared(), _prefix(text)
         if prefix is None or prefix not in declared.advertise:
-            raise NotDeclared(str(self._file), "", f"{text} is not advertised by this host", "see the mesh's routes")
+            raise NotDeclared(str(self._file), "", f"{text} is not advertised by this host", "see `smegctl route list`")
         files = self._advertisers(declared, prefix)
         others = files - {str(self._file), str(self._fragment_file)}
         if others:
@@ -102,7 +103,7 @@ class LocalMesh:
         """Offer a service no more."""
         file = self._declared().file_of_service(name)
         if file is None:
-            raise NotDeclared(str(self._file), "", f"this host offers no service {name}", "see the mesh's services")
+            raise NotDeclared(str(self._file), "", f"this host offers no service {name}", "see `smegctl service list`")
         if file != str(self._fragment_file):
             raise self._elsewhere("services", f"service {name} is declared in {file}")
         fragment = self._fragment()
@@ -150,8 +151,10 @@ class LocalMesh:
         return added | ({declared.file} if prefix in map(_prefix, said) else set())
 
     def _not_declared(self) -> NotDeclared:
+        declared = [each.mesh for each in check_set(self._sources).declarations]
+        near = difflib.get_close_matches(self._mesh, declared, 1)
         what = f"mesh {self._mesh} is not declared on this host"
-        return NotDeclared(str(self._file), "", what, "declare it first")
+        return NotDeclared(str(self._file), "", what, f"did you mean {near[0]}?" if near else "declare it first")
 
     def _elsewhere(self, key: str, what: str) -> ManagedElsewhere:
         return ManagedElsewhere(str(self._file), key, what, "change it there, or the inventory that it comes from")
