@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 from collections.abc import Mapping, Sequence
 
@@ -91,11 +92,27 @@ def _mesh(name: str, hosts: Hosts, astray: Mapping[str, str]) -> str:
     head: Sequence[str] = HEAD
     if astray:
         head, rows = [*HEAD, DRIFT], [[*row, astray.get(row[0], "-")] for row in rows]
-    text = f"mesh {name}\n" + table(head, rows)
+    text = f"mesh {name}: {_summary(found)}\n" + table(head, rows)
     pings = {host: ((hosts[host] or {}).get("pings") or {}).get(name) for host in found}
     if any(answers is not None for answers in pings.values()):
         text += f"\n\npings over {name}, from the left to the top\n" + _matrix(pings)
     return text
+
+
+def _summary(found: Mapping[str, Mapping[str, t.Any]]) -> str:
+    """Is everybody there, who leads, what happened last: as most say it, and by the clock of whoever saw it last."""
+    counts = [mesh.get("members") or {} for mesh in found.values()]
+    missing = [sum(count.get(word, 0) for word in ("mute", "down")) for count in counts]
+    leaders = sorted({str(mesh["leader"]) for mesh in found.values() if mesh.get("leader")})
+    events = [mesh["last_change"] for mesh in found.values() if mesh.get("last_change")]
+    parts = ["everybody is there" if not any(missing) else f"up to {max(missing)} are not there"]
+    parts.append(f"{', '.join(leaders)} leads" if len(leaders) == 1 else f"leaders: {', '.join(leaders) or 'none'}")
+    if events:
+        last = max(events, key=lambda event: event["time"])
+        when = datetime.datetime.fromtimestamp(last["time"], datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        what = {"liveness": f"is {last.get('liveness')}", "leader": "leads"}.get(last["kind"], last["kind"])
+        parts.append(f"last change {when} UTC: {last.get('member') or 'nobody'} {what}")
+    return "; ".join(parts) if found else "nobody was asked"
 
 
 def _row(host: str, mesh: Mapping[str, t.Any]) -> list[str]:

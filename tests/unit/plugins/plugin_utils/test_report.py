@@ -28,7 +28,7 @@ def test_a_mesh_is_a_table_and_a_matrix():
         "c1": answer("client", home="p1", pings={"demo": {"p1": False}}),
     }
     assert report(hosts).splitlines() == [
-        "mesh demo",
+        "mesh demo: everybody is there; p1 leads",
         "HOST  ROLE    STATE  ADDRESS  INTERFACE  PLANE   ALIVE  DOWN  HOME  LEADER",
         "p1    peer    up     fd00::1  smeg-demo  kernel  2      0     -     p1",
         "c1    client  up     fd00::1  smeg-demo  kernel  2      0     p1    p1",
@@ -39,6 +39,17 @@ def test_a_mesh_is_a_table_and_a_matrix():
         "c1  LOST  -",
     ]
     assert unanswered(hosts) == ["demo: c1 -> p1"]
+
+
+def test_what_an_operator_asks_first_stands_first():
+    event = {"kind": "liveness", "time": 1_800_000_000, "member": "p2", "liveness": "down"}
+    seen = answer("peer", last_change=event)
+    seen["status"]["meshes"][0]["members"] = {"alive": 2, "mute": 1, "down": 1}
+    other = answer("peer", last_change={"kind": "leader", "time": 1_700_000_000, "member": "p1"})
+    other["status"]["meshes"][0]["leader"] = "p3"
+    assert report({"p1": seen, "p3": other}).splitlines()[0] == (
+        "mesh demo: up to 2 are not there; leaders: p1, p3; last change 2027-01-15 08:00:00 UTC: p2 is down"
+    )
 
 
 def test_members_outside_the_inventory_have_a_column():
@@ -82,7 +93,7 @@ OUTSIDE = {"status": {"node_name": "x", "meshes": [], "problems": []}, "members"
 def test_drift_is_in_the_table():
     view = seen(p1="alive", p2="down", phone="mute", old="down")
     assert report({"p1": view, "p2": None}, {"demo": ["p1", "p2", "p3"]}).splitlines() == [
-        "mesh demo",
+        "mesh demo: everybody is there; p1 leads",
         "HOST   ROLE  STATE  ADDRESS  INTERFACE  PLANE   ALIVE  DOWN  HOME  LEADER  DRIFT",
         "p1     peer  up     fd00::1  smeg-demo  kernel  2      0     -     p1      -",
         "p2     peer  -      fd00::2  -          -       -      -     -     -       down",
@@ -125,7 +136,7 @@ def test_an_undeclared_host_that_answers_has_one_row():
 def test_a_mesh_of_which_nobody_tells_is_judged_only_for_those_who_were_asked():
     assert drift({"b1": OUTSIDE, "b2": None}, {"office": ["b1", "b2"]}) == {"office": {"b1": "absent"}}
     assert drift({"a1": OUTSIDE}, {"office": ["b1"]}) == {}
-    assert report({"b1": OUTSIDE}, {"office": ["b1"]}).splitlines()[0] == "mesh office"
+    assert report({"b1": OUTSIDE}, {"office": ["b1"]}).splitlines()[0] == "mesh office: nobody was asked"
 
 
 def test_where_no_members_were_asked_for_nobody_is_judged():
