@@ -76,7 +76,8 @@ def test_a_peer_is_added_under_traffic_by_a_run_on_it_alone(inventory: Path) -> 
     assert run("new", "ls", "/opt", check=False).strip() == ""
     play("site", "-i", str(inventory), "--limit", "new")
     seconds_until(lambda: all(pings(host, mesh("new", MESH)["address"]) for host in HOSTS), within=20)
-    assert changed(play("site", "-i", str(inventory))) == dict.fromkeys(HOSTS, 0)
+    said = play("site", "-i", str(inventory), "--diff")
+    assert changed(said) == dict.fromkeys(HOSTS, 0), said
     assert pair.lost() == 0
     play("uninstall", "--limit", "new")
     seconds_until(lambda: all(mesh(host, MESH)["members"]["alive"] == len(HOSTS) for host in HOSTS), within=20)
