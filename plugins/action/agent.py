@@ -49,7 +49,8 @@ class ActionModule(ActionBase):
         if not wanted:
             return answer
         platform = wheelhouse.Platform(**wanted) if options["method"] == "wheelhouse" else None
-        path = bundle.make_bundle(_cache(options["cache"]), handed["_version"], platform, options["wheelhouse"])
+        cache, tell = _cache(options["cache"]), self._display.display
+        path = bundle.make_bundle(cache, handed["_version"], platform, options["wheelhouse"], tell)
         return self._module(options, variables, _bundle=self._send(path), **handed)
 
     def _send(self, path: pathlib.Path) -> str:

@@ -15,6 +15,7 @@ import io
 import pathlib
 import tarfile
 import tempfile
+from collections.abc import Callable
 
 from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import controller_files, wheel, wheelhouse
 
@@ -33,9 +34,13 @@ def agent_version() -> str:
 
 
 def make_bundle(
-    cache: pathlib.Path, version: str, platform: wheelhouse.Platform | None, source: str | None
+    cache: pathlib.Path,
+    version: str,
+    platform: wheelhouse.Platform | None,
+    source: str | None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> pathlib.Path:
-    """The bundle of this version for such hosts, from the cache if it is there.
+    """The bundle of this version for such hosts, from the cache if it is there. C(tell) hears of what takes time.
 
     Without a platform it carries no dependencies: the host takes them from its own index,
     held to the same hashes. C(source) is a directory of wheels to use instead of an index.
@@ -44,6 +49,7 @@ def make_bundle(
     path = cache / "bundles" / f"smegmesh-{version}-{kind}.tar"
     with controller_files.lock(str(cache)):
         if not path.exists():
+            tell(f"smegmesh {version}: collecting what the agent needs ({kind}), once")
             path.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as directory:
                 content = _pack(pathlib.Path(directory), cache, version, platform, source)

@@ -103,7 +103,8 @@ def test_the_lock_holds_what_the_package_depends_on():
 
 def test_a_bundle_without_dependencies_holds_wheel_requirements_and_units(tmp_path):
     version = bundle.agent_version()
-    path = bundle.make_bundle(tmp_path, version, None, None)
+    told = []
+    path = bundle.make_bundle(tmp_path, version, None, None, told.append)
     with tarfile.open(path) as tar:
         names = tar.getnames()
         requirements = tar.extractfile("requirements.txt").read().decode()
@@ -111,7 +112,8 @@ def test_a_bundle_without_dependencies_holds_wheel_requirements_and_units(tmp_pa
     assert {"units/smegd.service", "units/smegmesh-wg@.service", "units/smegmesh-devices"} <= set(names)
     assert re.search(r"^\./wheels/smegmesh-\S+ --hash=sha256:[0-9a-f]{64}$", requirements, re.MULTILINE)
     before = path.stat().st_mtime_ns
-    assert bundle.make_bundle(tmp_path, version, None, None) == path
+    assert bundle.make_bundle(tmp_path, version, None, None, told.append) == path
+    assert told == [f"smegmesh {version}: collecting what the agent needs (index), once"]
     assert path.stat().st_mtime_ns == before
 
 
