@@ -71,8 +71,8 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     exactly when they know the same; `informed` says whether that was so with some other one since
     this agent runs. `number` is the own entry's. `names` says what is amiss with the names in DNS, such as
     one that several members go by. `last_change` is what happened last to its members or leader, since this agent runs.
-    `refusals` counts what others sent and may not say, by what was wrong. `authority` is the name of the authority that it
-    belongs to here, `trusts` are the fingerprints (hex) of those that it trusts now, `certificate` is that of the
+    `refusals` counts what others sent and may not say, by what was wrong. `authority` is the name of the authority that
+    it belongs to here, `trusts` are the fingerprints (hex) of those that it trusts now, `certificate` is that of the
     certificate it shows now.
     """
 
