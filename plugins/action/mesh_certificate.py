@@ -34,6 +34,8 @@ SPEC = {
     "replace_authority": {"type": "bool", "default": False},
     "revoke_replaced": {"type": "bool", "default": True},
     "valid_days": {"type": "int", "default": 730},
+    "trust": {"type": "str", "choices": ["all", "signing"], "default": "all"},
+    "reload": {"type": "bool", "default": False},
 }
 
 
@@ -89,12 +91,17 @@ class ActionModule(ActionBase):
             self._revoke(book, key, wanted.node_name, replaced)
             known = known.without(replaced).granted(request.node_key, wanted.meshes)
         self._record(book, wanted.node_name, record, known, required=reason is not None)
-        if not reason and found["authority"].encode("ascii") == authority.pem:
+        same = not reason and found["authority"].encode("ascii") == authority.pem
+        if same and not options["reload"]:
             return {"changed": False, "certificate": certificates.describe(authority, current)}
         installed = self._module(options, variables, _certificate=pem, _authority=authority.pem.decode("ascii"))
         if installed.get("failed") or installed.get("unreachable"):
             return installed
         after = certificates.describe(authority, certificates.read_certificate(authority, pem))
+        if "meshes" in installed:
+            self._check_followed(installed, options, authority, after["fingerprint"])
+        if same:
+            return {"changed": False, "certificate": after}
         before = certificates.describe(authority, current) if current else {}
         return {
             "changed": installed["changed"],
@@ -103,6 +110,20 @@ class ActionModule(ActionBase):
             "replaced": replaced,
             "diff": self._diff(options["authority"], before, {**after, **_revokes(replaced)}),
         }
+
+    @staticmethod
+    def _check_followed(installed: dict[str, t.Any], options: dict[str, t.Any], authority: t.Any, shown: str) -> None:
+        """CertificateProblem unless all meshes of this authority go by what the host was handed."""
+        wanted = options["authority"], sorted(each.hex()[:16] for each in authority.fingerprints), shown
+        for mesh in installed["meshes"]:
+            name = mesh["mesh"]
+            # A mesh that failed says none, and an agent that is too old for this says none of any mesh.
+            by = mesh.get("authority") or (wanted[0] if name in options["meshes"] else None)
+            if by == wanted[0] and (mesh.get("authority"), mesh.get("trusts"), mesh.get("certificate")) != wanted:
+                why = installed["problems"].get(name) or mesh.get("problem") or "its agent is too old: upgrade it"
+                raise certificates.CertificateProblem(
+                    f"host {options['node_name']}: mesh {name} does not go by the certificates that it has now: {why}"
+                )
 
     def _revoke(self, book: issued.Book, key: bytes, node_name: str, replaced: issued.Keys) -> None:
         """Sign away the keys that are replaced, and have that wait for a member, before there is a successor."""
@@ -155,6 +176,8 @@ class ActionModule(ActionBase):
                 "make it with the role smegmesh_authority, or say where it is with smegmesh_authorities"
             )
         authority = certificates.read_authority(pem, path)
+        if options["trust"] == "signing":
+            authority = certificates.read_authority(certificates.split_authorities(pem)[0], path)
         if on_host and not options["replace_authority"]:
             where = f"authority.pem of host {options['node_name']}"
             other = certificates.read_authority(on_host.encode("ascii"), where)

@@ -66,6 +66,22 @@ options:
     description: Days until the certificate ends, at most until the authority's own certificate does.
     type: int
     default: 730
+  trust:
+    description:
+      - While one authority takes over from another, the authority's certificate file holds both, and the host is to
+        trust V(all) of them.
+      - With V(signing) it trusts the first alone, whose key signs.
+    type: str
+    choices: [all, signing]
+    default: all
+    version_added: 0.2.0
+  reload:
+    description:
+      - Whether the agent, which has to run then, is made to follow what the host has after this, whether that changed
+        or not. It is a failure if a mesh of this authority goes on with another certificate or other authorities.
+    type: bool
+    default: false
+    version_added: 0.2.0
   _authority:
     description: The authority's certificate. The action plugin hands it over; a task cannot set it.
     type: str
@@ -163,6 +179,12 @@ def paths(name):
     return {"_authority": os.path.join(directory, "authority.pem"), "_certificate": os.path.join(directory, "node.pem")}
 
 
+def follow(module):
+    """Have the agent read what is there; its problems by mesh, and its meshes as they are then."""
+    reloaded = agent.smegctl(module, ["reload"], statuses=(0, 1))
+    return {"problems": reloaded["problems"], "meshes": agent.smegctl(module, ["status"])["meshes"]}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -177,6 +199,8 @@ def main():
             "replace_authority": {"type": "bool", "default": False},
             "revoke_replaced": {"type": "bool", "default": True},
             "valid_days": {"type": "int", "default": 730},
+            "trust": {"type": "str", "choices": ["all", "signing"], "default": "all"},
+            "reload": {"type": "bool", "default": False},
             "_authority": {"type": "str"},
             "_certificate": {"type": "str"},
         },
@@ -206,7 +230,13 @@ def main():
             changed = True
             if not module.check_mode:
                 files.write(path, content, 0o644)
-    module.exit_json(changed=changed)
+    answer = {}
+    if module.params["reload"] and not module.check_mode:
+        try:
+            answer = follow(module)
+        except agent.AgentError as error:
+            module.fail_json(msg="%s: run this again when that is mended" % error)
+    module.exit_json(changed=changed, **answer)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ description:
     certificates and what others declared of it follow from that.
   - No packet is lost. What the host sends is held back by WireGuard until the others have heard of the new key, for
     some tenths of a second.
-  - It is refused while a member's agent does not answer though its host does, because that one would not learn of it.
+  - It is refused while a member's agent does not answer though its host does, because that one would not learn of it,
+    and on a host with static peers, whose configuration has the key. So it is in check mode.
 options:
   older_than:
     description:
@@ -99,15 +100,11 @@ def ensure(module):
     found = {"age": age(), "node_key": status["node_key"], "tunnel_key": status["tunnel_key"]}
     if found["age"] < module.params["older_than"]:
         return dict(found, changed=False)
-    after = "(generated)"
-    if not module.check_mode:
-        answer = agent.smegctl(module, ["rotate"] + (["--force"] if module.params["force"] else []))
-        after = answer["tunnel_key"]
+    options = (["--force"] if module.params["force"] else []) + (["--check"] if module.check_mode else [])
+    answer = agent.smegctl(module, ["rotate"] + options)
+    after = "(generated)" if module.check_mode else answer["tunnel_key"]
     diff = {"before": {"tunnel_key": found["tunnel_key"]}, "after": {"tunnel_key": after}}
-    result = dict(found, changed=True, diff=diff)
-    if not module.check_mode:
-        result["tunnel_key"] = after
-    return result
+    return dict(found, changed=True, diff=diff, tunnel_key=answer["tunnel_key"])
 
 
 def main():

@@ -50,6 +50,12 @@ def read_authority(pem: bytes, where: str) -> t.Any:
         raise CertificateProblem(f"{where}: {error}") from error
 
 
+def split_authorities(content: bytes) -> list[bytes]:
+    """The certificates of an authority's file, one or two, each as it is there."""
+    end = b"-----END CERTIFICATE-----\n"
+    return [block + end for block in content.split(end) if block.strip()]
+
+
 def read_request(pem: str, wanted: Wanted) -> t.Any:
     """The host's signing request, verified."""
     certificate = identity.load("certificate")

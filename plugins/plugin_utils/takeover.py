@@ -87,8 +87,7 @@ class Takeover:
                 f"{self._certificate} is not there: make the authority with the role smegmesh_authority first"
             )
         certificates.read_authority(content, self._certificate)
-        end = b"-----END CERTIFICATE-----\n"
-        return [block + end for block in content.split(end) if block.strip()]
+        return certificates.split_authorities(content)
 
     def _swapped(self, pems: list[bytes]) -> bool:
         """Whether the key is that of the second certificate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -112,3 +113,8 @@ def play(playbook: str, *options: str, succeeds: bool = True, collections: str |
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert (answer.returncode == 0) is succeeds, answer.stdout + answer.stderr
     return answer.stdout + answer.stderr
+
+
+def changes(said: str) -> dict[str, int]:
+    """By host, how many tasks of a run changed it; hosts of batches that were not begun are not in it."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", said, re.MULTILINE)}

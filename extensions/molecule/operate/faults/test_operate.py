@@ -62,7 +62,6 @@ def test_an_alias_and_a_service_are_known_to_all_and_have_names() -> None:
 
 
 def test_what_is_wrong_is_said_in_one_line() -> None:
-    assert "prod.yml" not in refused("p1", "node", "set", MESH, "--alias", "web")[1]
     assert f"{MESH}.yml" in refused("p1", "node", "set", MESH, "--alias", "other")[1], "what /etc declares"
     assert MESH in refused("p2", "members", "trail")[1], "did you mean"
     assert "label" in refused("p2", "node", "set", MESH, "--alias", "not a label")[1]

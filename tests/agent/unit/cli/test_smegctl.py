@@ -645,6 +645,16 @@ def test_problems_of_other_meshes_are_not_this_changes(host: Host, agent: Agent)
     assert host.apply(PEER)[0] == 0
 
 
+def test_a_reload_says_what_became_of_it(host: Host, agent: Agent) -> None:
+    assert host.run("reload") == (0, "changed: prod\n", "")
+    agent.reloaded = types.Reloaded()
+    assert host.run("reload") == (0, "nothing to change\n", "")
+    agent.reloaded = types.Reloaded(problems={"prod": "authority.pem cannot be read"})
+    assert host.run("reload") == (1, "prod: authority.pem cannot be read\n", "")
+    code, out, _err = host.run("reload", "--json")
+    assert (code, json.loads(out)) == (1, {"changed": [], "problems": {"prod": "authority.pem cannot be read"}})
+
+
 def test_what_cannot_be_written_changes_nothing(host: Host) -> None:
     host.apply(PEER)
     before = host.path("prod").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import ssl
@@ -15,7 +16,7 @@ from smegmesh.control.client import Client
 from smegmesh.control.errors import Refused
 from smegmesh.dataplane.plane import DeviceSettings, PlaneError
 from smegmesh.identity.address import node_address
-from smegmesh.identity.certificate import Authority
+from smegmesh.identity.certificate import Authority, certificate_der
 from smegmesh.identity.keys import decode_key, encode_key
 from smegmesh.store import MeshState
 from smegmesh.store.errors import StoreError
@@ -405,8 +406,10 @@ def test_a_bad_certificate_on_reload_is_told_and_the_mesh_goes_on(run: Run) -> N
             assert two.alive(2)
             assert two.mesh().problem == reloaded.problems[MESH]
         two.declare(one, authority="missing")
+        before = two.mesh().trusts
         assert "authority.pem cannot be read" in (await two.daemon.reload()).problems[MESH]  # type: ignore[union-attr]
         assert two.alive(2)
+        assert (two.mesh().authority, two.mesh().trusts) == ("default", before) and before, "what it goes on with"
         two.declare(one)
         (two.authority / "node.pem").write_bytes(good)
         assert (await two.daemon.reload()).problems == {}  # type: ignore[union-attr]
@@ -482,6 +485,10 @@ def test_an_authority_takes_over_from_another(run: Run) -> None:
                     agent.certify(new)
                 agent.trust(*trusted)
                 assert (await agent.daemon.reload()).problems == {}  # type: ignore[union-attr]
+                shown = agent.mesh()
+                assert shown.trusts == sorted(Authority(each.authority).fingerprint.hex()[:16] for each in trusted)
+                certificate = certificate_der((agent.authority / "node.pem").read_bytes())
+                assert shown.certificate == hashlib.sha256(certificate).hexdigest()[:32]
                 await eventually(lambda: all(each.alive(2) and each.mesh().links for each in both), "all are there")
 
         await step(old, new)
@@ -562,7 +569,10 @@ def test_a_static_peer_is_carried_with_a_key_that_goes_with_it(run: Run) -> None
         with pytest.raises(
             Refused, match=r"nobody tells static peers \(phone, tablet\), whose configuration has the key"
         ):
-            await one.ask(lambda api: api.rotate(force=False))
+            await one.ask(lambda api: api.rotate(force=False, check=True))
+        answer = await one.ask(lambda api: api.rotate(force=True, check=True))
+        assert answer["before"] == answer["tunnel_key"] == encode_key(one.keys.node_key), "a check replaces nothing"
+        assert (await one.ask(Client.status))["tunnel_key"] == answer["tunnel_key"]
         one.file().unlink()
         await one.ask(Client.reload)
         assert not list((one.directories.state / "keys").glob("static-*"))

@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible.template import Templar
 from ansible_collections.smegmesh.wireguard.plugins.action.mesh_certificate import ActionModule
-from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity, issued
+from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certificates, identity, issued, takeover
 
 SECRET = [("default", VaultSecret(b"password"))]
 
@@ -31,6 +31,19 @@ class Host:
         self.has_agent = True
         self.files = {"authority": "", "certificate": ""}
         self.handed = []
+        self.deaf = {}
+        self.shown = {}
+
+    def follow(self):
+        """What the agent answers to a reload: it goes by its files, unless it cannot read them."""
+        if not self.deaf:
+            authority = certificates.read_authority(self.files["authority"].encode(), "host")
+            current = certificates.read_certificate(authority, self.files["certificate"])
+            trusts = sorted(each.hex()[:16] for each in authority.fingerprints)
+            self.shown = {"authority": "default", "trusts": trusts, "certificate": current.fingerprint.hex()[:32]}
+        mesh = {"mesh": "prod", "state": "up", "problem": None, **self.shown}
+        other = {"mesh": "office", "state": "up", "authority": "other", "trusts": [], "certificate": "f00"}
+        return {"problems": self.deaf, "meshes": [mesh, other]}
 
     def install_anew(self):
         """Another disk: other keys, and nothing of what was there."""
@@ -41,7 +54,7 @@ class Host:
         if handed:
             new = {"authority": handed["_authority"], "certificate": handed["_certificate"]}
             changed, self.files = new != self.files, new
-            return {"changed": changed}
+            return {"changed": changed, **(self.follow() if options["reload"] else {})}
         make_request = identity.load("certificate").make_request
         request = make_request(self.identity, self.name, self.node_key).decode() if self.has_agent else None
         return {"changed": False, "request": request, **self.files}
@@ -83,6 +96,8 @@ class Site:
             "replace_authority": False,
             "revoke_replaced": True,
             "valid_days": 730,
+            "trust": "all",
+            "reload": False,
             **changes,
         }
         return action._ensure(options, self.variables)
@@ -329,3 +344,39 @@ def test_a_damaged_record_is_named_before_anything_is_issued(site, host):
     with pytest.raises(certificates.CertificateProblem, match=r"a1\.json is damaged: restore it"):
         site.run(host)
     assert len(host.handed) == handed + 1  # it was looked at, and given nothing
+
+
+def test_a_takeover_on_a_host_step_by_step(site, host):
+    """A step is taken when the agent goes by it, and the last one before the controller's files are through."""
+    files = takeover.Takeover(str(site.certificate), str(site.key), takeover.reader(site.loader))
+
+    def step(name):
+        files.do(name, days=365, now=time.time())
+
+    site.run(host, reload=True)
+    step("announced")
+    host.deaf = {"prod": "authority.pem cannot be read"}
+    with pytest.raises(
+        certificates.CertificateProblem, match=r"host a1: mesh prod does not .*authority\.pem cannot be"
+    ):
+        site.run(host, reload=True)
+    with pytest.raises(certificates.CertificateProblem, match="cannot be read"):
+        site.run(host, reload=True)  # nothing is left to write, and still it is not done
+    host.deaf = {}
+    assert not site.run(host, reload=True)["changed"]
+    step("switched")
+    assert site.run(host, reload=True)["reason"] == "another authority takes over"
+    alone = site.run(host, reload=True, trust="signing")
+    assert alone["changed"] and len(host.shown["trusts"]) == 1
+    assert alone["certificate"]["authority"] == host.shown["trusts"][0]
+    assert not site.run(host, reload=True, trust="signing")["changed"]
+    step("finished")
+    assert host.files["authority"].encode() == site.certificate.read_bytes()
+    assert not site.run(host)["changed"]
+
+
+def test_an_agent_that_does_not_say_whom_it_trusts_has_not_followed(site, host):
+    site.run(host)
+    host.deaf, host.shown = {"other": "of another mesh"}, {}
+    with pytest.raises(certificates.CertificateProblem, match="too old: upgrade it"):
+        site.run(host, reload=True)

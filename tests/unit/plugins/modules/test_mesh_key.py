@@ -21,8 +21,14 @@ class Module:
         self.params = dict({"older_than": 0, "force": False}, **params)
 
 
+@pytest.fixture(name="refused")
+def fixture_refused():
+    """Why the agent refuses to replace the key; empty where it does not."""
+    return []
+
+
 @pytest.fixture(name="asked")
-def fixture_asked(monkeypatch, tmp_path):
+def fixture_asked(monkeypatch, tmp_path, refused):
     """What the agent of a host with a key of ten days was asked to do."""
     key, asked = tmp_path / "tunnel.key", []
     key.write_text("private")
@@ -33,6 +39,10 @@ def fixture_asked(monkeypatch, tmp_path):
         asked.append(arguments)
         if arguments == ["status"]:
             return {"node_key": "N", "tunnel_key": "T"}
+        if refused:
+            raise agent.AgentError(refused[0])
+        if "--check" in arguments:
+            return {"node_key": "N", "before": "T", "tunnel_key": "T"}
         return {"node_key": "N", "before": "T", "tunnel_key": "U"}
 
     monkeypatch.setattr(mesh_key, "KEY", str(key))
@@ -60,7 +70,16 @@ def test_a_check_changes_nothing_and_shows_no_key_that_is_not_made(asked):
     result = mesh_key.ensure(Module(check_mode=True))
     assert (result["changed"], result["tunnel_key"]) == (True, "T")
     assert result["diff"]["after"] == {"tunnel_key": "(generated)"}
-    assert asked == [["status"]]
+    mesh_key.ensure(Module(check_mode=True, force=True))
+    assert asked[1::2] == [["rotate", "--check"], ["rotate", "--force", "--check"]]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_refused_is_refused_in_check_mode_too(asked, refused, check_mode):
+    refused.append("the agents of a2 do not answer")
+    with pytest.raises(agent.AgentError, match="a2 do not answer"):
+        mesh_key.ensure(Module(check_mode=check_mode))
+    assert not mesh_key.ensure(Module(check_mode=check_mode, older_than=11))["changed"], "nothing is to be done"
 
 
 def test_a_host_without_a_key(asked, monkeypatch):

@@ -1,4 +1,4 @@
-"""The command that takes declarations and fragments from elsewhere."""
+"""The commands that take declarations and fragments from elsewhere, and have the agent read what is there."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def _apply(options: argparse.Namespace) -> Answer:
     return Answer(apply.answer(changes, reloaded), "\n".join(lines))
 
 
+def _reload(options: argparse.Namespace) -> Answer:
+    from smegmesh.cli.failing import FAILED
+    from smegmesh.cli.output import plain
+    from smegmesh.control.client import Client
+
+    answer = Client(options.socket).reload()
+    lines = [f"changed: {plain(mesh)}" for mesh in answer["changed"]]
+    lines += [f"{plain(mesh)}: {plain(problem)}" for mesh, problem in sorted(answer["problems"].items())]
+    return Answer(answer, "\n".join(lines) or "nothing to change", FAILED if answer["problems"] else 0)
+
+
 COMMANDS = (
     Command(
         "apply",
@@ -38,4 +49,5 @@ COMMANDS = (
         _add_apply,
         ("socket", "state", "etc"),
     ),
+    Command("reload", "have the agent read its declarations and certificates again", _reload, places=("socket",)),
 )

@@ -74,12 +74,15 @@ def _read_private_key() -> bytes:
 
 def _add_rotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="even if members would not learn of it at once")
+    parser.add_argument("--check", action="store_true", help="say whether that would be refused, change nothing")
 
 
 def _rotate(options: argparse.Namespace) -> Answer:
     from smegmesh.control.client import Client
 
-    answer = Client(options.socket).rotate(force=options.force)
+    answer = Client(options.socket).rotate(force=options.force, check=options.check)
+    if options.check:
+        return Answer(answer, f"the tunnel key {answer['tunnel_key']} would be replaced")
     told = f"the tunnel key is {answer['tunnel_key']} now; the node key and addresses are as before"
     return Answer(answer, told)
 

@@ -148,9 +148,13 @@ class Client:
         answer: dict[str, Any] = self._ask("DELETE", _path(mesh, "members", member))
         return answer
 
-    def rotate(self, *, force: bool) -> dict[str, Any]:
-        """Replace the host's tunnel key: `types.Rotated` as plain data; Refused if members would not learn of it."""
-        target = f"/v1/tunnel-key{'?force=true' if force else ''}"
+    def rotate(self, *, force: bool, check: bool = False) -> dict[str, Any]:
+        """Replace the host's tunnel key: `types.Rotated` as plain data; Refused if members would not learn of it.
+
+        With `check` it is only refused, or not, and stays. An agent that knows no check refuses that.
+        """
+        options = [f"{name}=true" for name, given in (("force", force), ("check", check)) if given]
+        target = "/v1/tunnel-key" + ("?" + "&".join(options) if options else "")
         answer: dict[str, Any] = self._ask("POST", target, self._reload_timeout)  # it waits for a reload, too
         return answer
 

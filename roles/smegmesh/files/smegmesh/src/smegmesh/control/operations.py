@@ -210,7 +210,10 @@ CHANGING = (
         "rotate",
         "Replace the host's tunnel key",
         types.Rotated,
-        query=(Parameter("force", "Though members would not learn of it", ("true", "false")),),
+        query=(
+            Parameter("force", "Though members would not learn of it", ("true", "false")),
+            Parameter("check", "Say whether that would be refused, and replace nothing", ("true", "false")),
+        ),
         problems=(400, 409),
     ),
     Operation(

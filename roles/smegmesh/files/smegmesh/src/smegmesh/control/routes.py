@@ -327,7 +327,8 @@ class _Changing:
             raise _no_mesh(self._source, mesh) from None
 
     async def rotate(self, request: web.Request) -> web.Response:
-        return answer(request, await self._source.rotate(force=request.query.get("force") == "true"))
+        force, check = (request.query.get(name) == "true" for name in ("force", "check"))
+        return answer(request, await self._source.rotate(force=force, check=check))
 
     async def reload(self, request: web.Request) -> web.Response:
         return answer(request, await self._source.reload())

@@ -71,8 +71,9 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     exactly when they know the same; `informed` says whether that was so with some other one since
     this agent runs. `number` is the own entry's. `names` says what is amiss with the names in DNS, such as
     one that several members go by. `last_change` is what happened last to its members or leader, since this agent runs.
-    `refusals` counts what others
-    sent and may not say, by what was wrong.
+    `refusals` counts what others sent and may not say, by what was wrong. `authority` is the name of the authority that
+    it belongs to here, `trusts` are the fingerprints (hex) of those that it trusts now, `certificate` is that of the
+    certificate it shows now.
     """
 
     mesh: str
@@ -97,6 +98,9 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     advertised: list[Advertised] = []
     refusals: dict[str, int] = {}
     last_change: Event | None = None
+    authority: str | None = None
+    trusts: list[str] = []
+    certificate: str | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,8 +420,11 @@ class StatusSource(Protocol):
     async def forget(self, mesh: str, member: str) -> Removed:
         """Take out a member that is down, by name, alias or node key; KeyError as above, Rejected if it is not down."""
 
-    async def rotate(self, *, force: bool) -> Rotated:
-        """Replace the host's tunnel key. Rejected if members would not learn of it, unless that is to be forced."""
+    async def rotate(self, *, force: bool, check: bool) -> Rotated:
+        """Replace the host's tunnel key. Rejected if members would not learn of it, unless that is to be forced.
+
+        With `check` nothing is replaced, only rejected.
+        """
 
     async def metrics(self) -> str:
         """What is measured, as `exposition` has it."""

@@ -257,7 +257,7 @@ class Daemon:
         self._meshes[mesh].members.forget()
         return removed
 
-    async def rotate(self, *, force: bool) -> types.Rotated:
+    async def rotate(self, *, force: bool, check: bool) -> types.Rotated:
         """Replace the host's tunnel key in all meshes. Rejected as the protocol says, and if it cannot be stored."""
         async with self._reloading:
             reasons = [reason for mesh in self._meshes.values() if (reason := mesh.unready_to_rotate())]
@@ -265,6 +265,8 @@ class Daemon:
                 fix = "mend that, or force it and be cut off from them until they hear of it"
                 raise Rejected("; ".join(reasons), fix, 409)
             before = self._host.keys
+            if check:
+                return _rotated(before, before)
             try:
                 self._host.keys = await asyncio.to_thread(rotate_tunnel_key, self._host.directories.state)
             except StoreError as error:
@@ -276,12 +278,7 @@ class Daemon:
             if failed:
                 fix = "mend that; the new key is taken, and told to the others, as soon as it can be"
                 raise Rejected("; ".join(failed), fix, 409)
-        keys = self._host.keys
-        return types.Rotated(
-            node_key=encode_key(keys.node_key),
-            before=encode_key(before.tunnel_key),
-            tunnel_key=encode_key(keys.tunnel_key),
-        )
+        return _rotated(before, self._host.keys)
 
     def joins(self) -> list[types.Join]:
         """The requests to join that wait here; Rejected if none are taken."""
@@ -627,3 +624,11 @@ class Daemon:
 
 def _forwards(declaration: Declaration) -> bool:
     return declaration.role is Role.PEER or bool(declaration.advertise)
+
+
+def _rotated(before: HostKeys, after: HostKeys) -> types.Rotated:
+    return types.Rotated(
+        node_key=encode_key(after.node_key),
+        before=encode_key(before.tunnel_key),
+        tunnel_key=encode_key(after.tunnel_key),
+    )

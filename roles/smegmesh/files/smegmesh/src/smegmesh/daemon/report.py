@@ -32,6 +32,7 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes, nam
     links = len(mesh.engine.links())
     alone = f"no link to anybody: {mesh.dial_problem}" if not links and mesh.dial_problem else None
     refused = routes.offers(mesh.mesh_id).refused.values()
+    credentials = mesh.credentials
     lost = [report.problem for report in static_peer_reports(view, mesh.declaration.static_peers, None)]
     problems = [each for each in (mesh.interface.problem, *mesh.problems, problem, *refused, *lost) if each]
     return types.Mesh(
@@ -59,6 +60,9 @@ def mesh_report(mesh: Mesh, plane: str, problem: str | None, routes: Routes, nam
             name.removeprefix(_BAD): count for name, count in mesh.engine.counters.items() if name.startswith(_BAD)
         },
         last_change=mesh.watcher.last,
+        authority=mesh.declaration.authority,
+        trusts=sorted(each.hex()[:16] for each in credentials.authority.fingerprints),
+        certificate=credentials.certificate.fingerprint.hex()[:32],
     )
 
 
