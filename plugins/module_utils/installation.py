@@ -136,6 +136,17 @@ def _fill(module, directory, bundle, python, from_index):
     files.write(os.path.join(directory, ".complete"), b"", 0o644)
 
 
+def check_unit():
+    """AgentError if the service of our name is another program's. On a host that has the agent it is ours, if damaged."""
+    path = os.path.join(UNIT_DIRECTORY, agent.SERVICE)
+    content = files.read(path)
+    if content is not None and not os.path.lexists(agent.CURRENT) and agent.ROOT.encode("ascii") not in content:
+        raise agent.AgentError(
+            "%s is there already and starts another program: disable it and give it another name, "
+            "or remove it if nobody needs it" % path
+        )
+
+
 def apply_units(module, version):
     """The systemd units and their helper, as the version has them."""
     source = os.path.join(VERSIONS, version, "bundle", "units")

@@ -107,6 +107,7 @@ from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, h
 def present(module, changes):
     """Install the version; returns what the action plugin has to send first, if anything."""
     version, bundle = module.params["_version"], module.params["_bundle"]
+    installation.check_unit()
     there = installation.has_version(module, version)
     if module.params["version"] and not (there and version in installation.versions()):
         kept = ", ".join(installation.versions()) or "none"

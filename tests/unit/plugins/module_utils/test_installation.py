@@ -116,3 +116,15 @@ def test_completion_of_somebody_else_stays(tmp_path, monkeypatch):
     (tmp_path / "completions" / "smegctl").write_bytes(b"mine")
     found = complete_with(tmp_path, monkeypatch, "echo '# bash completion for smegctl: 1'")
     assert (found, len(warnings)) == (([], b"mine"), 1)
+
+
+def test_a_service_of_another_program_is_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(agent, "CURRENT", str(tmp_path / "current"))
+    installation.check_unit()
+    unit = tmp_path / "smegd.service"
+    unit.write_text("[Service]\nExecStart=/usr/local/bin/smegd /etc/smegd.yaml\n")
+    with pytest.raises(agent.AgentError, match="starts another program"):
+        installation.check_unit()
+    unit.write_text("[Service]\nExecStart=/opt/smegmesh/current/bin/smegd\n")
+    installation.check_unit()
