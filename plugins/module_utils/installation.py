@@ -137,7 +137,7 @@ def _fill(module, directory, bundle, python, from_index):
 
 
 def check_unit():
-    """AgentError if the service of our name is another program's. On a host that has the agent it is ours, if damaged."""
+    """AgentError if the service of our name is another program's; where the agent is, a damaged one is ours."""
     path = os.path.join(UNIT_DIRECTORY, agent.SERVICE)
     content = files.read(path)
     if content is not None and not os.path.lexists(agent.CURRENT) and agent.ROOT.encode("ascii") not in content:
