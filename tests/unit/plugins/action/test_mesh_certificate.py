@@ -329,3 +329,55 @@ def test_a_damaged_record_is_named_before_anything_is_issued(site, host):
     with pytest.raises(certificates.CertificateProblem, match=r"a1\.json is damaged: restore it"):
         site.run(host)
     assert len(host.handed) == handed + 1  # it was looked at, and given nothing
+
+
+def renamed(host, name):
+    """The same machine under another name."""
+    other = Host(name)
+    other.__dict__.update({**host.__dict__, "name": name})
+    return other
+
+
+def test_a_host_that_was_renamed_keeps_its_key_when_another_machine_gets_its_old_name(site, host):
+    site.run(host)
+    old = renamed(host, "a1-old")
+    assert site.run(old)["replaced"] == {}
+    assert site.run(Host())["replaced"] == {}
+    assert site.waiting() == []
+    assert not site.run(old)["changed"]
+    key = text(old.node_key)
+    old.install_anew()
+    assert site.run(old)["replaced"] == {key: ["prod"]}, "it is known under its new name"
+
+
+def test_two_hosts_swap_their_names(site, host):
+    other = Host("b1")
+    site.run(host)
+    site.run(other)
+    swapped = renamed(host, "b1"), renamed(other, "a1")
+    for each in swapped:
+        assert site.run(each)["replaced"] == {}
+    assert site.waiting() == []
+    assert f"so the key {text(other.node_key)} that was b1's may be in use under another name" in site.warnings[0]
+    for each in swapped:
+        key = text(each.node_key)
+        each.install_anew()
+        assert site.run(each)["replaced"] == {key: ["prod"]}
+
+
+def test_a_rename_is_known_by_the_certificate_where_there_is_no_record_of_it(site, host):
+    other = Host("b1")
+    site.run(host)
+    site.run(other)
+    (record,) = (path for path in site.files() if path.name == "a1.json")
+    record.unlink()
+    assert site.run(renamed(host, "b1"))["replaced"] == {}
+
+
+def test_a_key_that_was_replaced_gets_nothing_under_another_name(site, host):
+    site.run(host)
+    old = renamed(host, "a1-old")
+    host.install_anew()
+    site.run(host)
+    with pytest.raises(certificates.CertificateProblem, match=r"host a1-old .* revoked for good in: prod: give it"):
+        site.run(old)
