@@ -11,6 +11,7 @@ temporary file, no result and no message.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import typing as t
 
@@ -27,6 +28,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
 SPEC = {
     "authority": {"type": "str", "default": "default"},
     "node_name": {"type": "str"},
+    "node_key": {"type": "str"},
     "meshes": {"type": "list", "elements": "str", "required": True},
     "bridges": {"type": "list", "elements": "str", "default": []},
     "prefixes": {"type": "list", "elements": "str", "default": []},
@@ -75,7 +77,7 @@ class ActionModule(ActionBase):
         if found["request"] is None:
             replaced = record.predecessors(None) if options["revoke_replaced"] else {}
             return self._predicted(wanted, "the host has no keys yet", replaced)
-        request = certificates.read_request(found["request"], wanted)
+        request = self._request(found["request"], wanted, options["node_key"])
         current = certificates.read_certificate(authority, found["certificate"])
         now = time.time()
         reason = certificates.reason_to_issue(authority, current, found["certificate"], request, wanted, now)
@@ -103,6 +105,19 @@ class ActionModule(ActionBase):
             "replaced": replaced,
             "diff": self._diff(options["authority"], before, {**after, **_revokes(replaced)}),
         }
+
+    def _request(self, pem: str, wanted: certificates.Wanted, node_key: str | None) -> t.Any:
+        """The host's request; in check mode for the key that it is to have by then."""
+        request = certificates.read_request(pem, wanted)
+        expected = certificates.read_node_key(node_key) if node_key else request.node_key
+        if expected == request.node_key:
+            return request
+        if self._task.check_mode:
+            return dataclasses.replace(request, node_key=expected)
+        raise certificates.CertificateProblem(
+            f"host {wanted.node_name} has another node key than {node_key}: "
+            "give it that with the module agent_key first"
+        )
 
     def _grant(
         self,

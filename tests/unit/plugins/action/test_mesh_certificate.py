@@ -29,6 +29,7 @@ class Host:
         self.identity = keys.IdentityKey.generate()
         self.node_key = keys.public_key(keys.generate_private_key())
         self.has_agent = True
+        self.check_mode = False
         self.files = {"authority": "", "certificate": ""}
         self.handed = []
 
@@ -40,7 +41,8 @@ class Host:
         self.handed.append({**options, **handed})
         if handed:
             new = {"authority": handed["_authority"], "certificate": handed["_certificate"]}
-            changed, self.files = new != self.files, new
+            changed = new != self.files
+            self.files = self.files if self.check_mode else new
             return {"changed": changed}
         make_request = identity.load("certificate").make_request
         request = make_request(self.identity, self.name, self.node_key).decode() if self.has_agent else None
@@ -70,10 +72,12 @@ class Site:
         action._loader = self.loader
         action._templar = Templar(loader=self.loader, variables=self.variables)
         action._module = host.module
+        host.check_mode = self.check_mode
         action._display = types.SimpleNamespace(warning=self.warnings.append)
         options = {
             "authority": "default",
             "node_name": host.name,
+            "node_key": None,
             "meshes": ["prod"],
             "bridges": [],
             "prefixes": [],
@@ -381,3 +385,26 @@ def test_a_key_that_was_replaced_gets_nothing_under_another_name(site, host):
     site.run(host)
     with pytest.raises(certificates.CertificateProblem, match=r"host a1-old .* revoked for good in: prod: give it"):
         site.run(old)
+
+
+def test_check_mode_predicts_for_the_key_that_the_host_is_to_get(site, host):
+    site.run(host)
+    old, new = text(host.node_key), text(Host().node_key)
+    before = site.files()
+    site.check_mode = True
+    assert not site.run(host, node_key=old)["changed"]
+    answer = site.run(host, node_key=new)
+    assert (answer["changed"], answer["replaced"]) == (True, {old: ["prod"]})
+    assert answer["certificate"]["node_key"] == new
+    with pytest.raises(certificates.CertificateProblem, match="node_key: not a key"):
+        site.run(host, node_key="nonsense")
+    site.key.unlink()
+    with pytest.raises(certificates.CertificateProblem, match="the key of authority 'default' is not at"):
+        site.run(host, node_key=new)
+    assert site.files() == {path: content for path, content in before.items() if path != site.key}
+
+
+def test_a_host_with_another_key_than_it_was_to_get_is_not_certified(site, host):
+    with pytest.raises(certificates.CertificateProblem, match=r"host a1 has another node key than .*agent_key first"):
+        site.run(host, node_key=text(Host().node_key))
+    assert host.files["certificate"] == ""
