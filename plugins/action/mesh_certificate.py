@@ -10,6 +10,8 @@ temporary file, no result and no message.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import time
 import typing as t
 
@@ -26,6 +28,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import (
 SPEC = {
     "authority": {"type": "str", "default": "default"},
     "node_name": {"type": "str"},
+    "node_key": {"type": "str"},
     "meshes": {"type": "list", "elements": "str", "required": True},
     "bridges": {"type": "list", "elements": "str", "default": []},
     "prefixes": {"type": "list", "elements": "str", "default": []},
@@ -76,10 +79,8 @@ class ActionModule(ActionBase):
         if found["request"] is None:
             replaced = record.predecessors(None) if options["revoke_replaced"] else {}
             return self._predicted(wanted, "the host has no keys yet", replaced)
-        request = certificates.read_request(found["request"], wanted)
-        issued.check(record, wanted.node_name, request.node_key)
+        request = self._request(found["request"], wanted, options["node_key"])
         current = certificates.read_certificate(authority, found["certificate"])
-        known = record.granted_by(current, wanted.node_name)
         now = time.time()
         reason = certificates.reason_to_issue(authority, current, found["certificate"], request, wanted, now)
         pem, replaced = found["certificate"], {}
@@ -87,10 +88,11 @@ class ActionModule(ActionBase):
             purpose = f"host {wanted.node_name} needs a new certificate ({reason})"
             key = authority_key.read(self._loader, self._templar, options, variables, purpose)
             pem = certificates.sign(authority, key, request, wanted, days=options["valid_days"], now=now)
-            replaced = known.predecessors(request.node_key) if options["revoke_replaced"] else {}
-            self._revoke(book, key, wanted.node_name, replaced)
-            known = known.without(replaced).granted(request.node_key, wanted.meshes)
-        self._record(book, wanted.node_name, record, known, required=reason is not None)
+            with contextlib.nullcontext() if self._task.check_mode else book.alone():
+                replaced = self._grant(book, key, wanted, request.node_key, current, revoke=options["revoke_replaced"])
+        else:
+            issued.check(record, wanted.node_name, request.node_key)
+            self._note(book, wanted.node_name, record, record.granted_by(current, wanted.node_name))
         same = not reason and found["authority"].encode("ascii") == authority.pem
         if same and not options["reload"]:
             return {"changed": False, "certificate": certificates.describe(authority, current)}
@@ -125,6 +127,52 @@ class ActionModule(ActionBase):
                     f"host {options['node_name']}: mesh {name} does not go by the certificates that it has now: {why}"
                 )
 
+    def _request(self, pem: str, wanted: certificates.Wanted, node_key: str | None) -> t.Any:
+        """The host's request; in check mode for the key that it is to have by then."""
+        request = certificates.read_request(pem, wanted)
+        expected = certificates.read_node_key(node_key) if node_key else request.node_key
+        if expected == request.node_key:
+            return request
+        if self._task.check_mode:
+            return dataclasses.replace(request, node_key=expected)
+        raise certificates.CertificateProblem(
+            f"host {wanted.node_name} has another node key than {node_key}: "
+            "give it that with the module agent_key first"
+        )
+
+    def _grant(
+        self,
+        book: issued.Book,
+        key: bytes,
+        wanted: certificates.Wanted,
+        node_key: bytes,
+        current: t.Any,
+        *,
+        revoke: bool,
+    ) -> issued.Keys:
+        """Record what is granted, before the host has it; the keys whose place this one takes, revoked."""
+        name = wanted.node_name
+        record = book.read(name)
+        others = {} if record.names(node_key) else book.others(name)
+        for each in (record, *others.values()):
+            issued.check(each, name, node_key)
+        known = record.granted_by(current, name)
+        before = {other: held for other, held in others.items() if held.names(node_key)}
+        replaced = known.predecessors(node_key) if revoke else {}
+        if replaced and (before or _renamed(current, name, node_key)):
+            self._display.warning(
+                f"host {name} had another name before, so the key {', '.join(replaced)} that was {name}'s may be in "
+                "use under another name, too, and is not revoked: if it is not, revoke it with the playbook revoke"
+            )
+            replaced = {}
+        self._revoke(book, key, name, replaced)
+        if not self._task.check_mode:
+            # A run that ends between the two finds the old name in the host's certificate.
+            for other, held in before.items():
+                book.write(other, held.moved(node_key))
+            book.write(name, known.without(replaced).granted(node_key, wanted.meshes))
+        return replaced
+
     def _revoke(self, book: issued.Book, key: bytes, node_name: str, replaced: issued.Keys) -> None:
         """Sign away the keys that are replaced, and have that wait for a member, before there is a successor."""
         for node_key, meshes in replaced.items():
@@ -139,17 +187,13 @@ class ActionModule(ActionBase):
                 if not self._task.check_mode:
                     book.keep(mesh, node_key, line)
 
-    def _record(
-        self, book: issued.Book, node_name: str, before: issued.Record, after: issued.Record, *, required: bool
-    ) -> None:
-        """Write down what is issued before the host has it; what it had is only noted where that can be written."""
+    def _note(self, book: issued.Book, node_name: str, before: issued.Record, after: issued.Record) -> None:
+        """Write down what a host has had all along, where that can be written."""
         if after == before or self._task.check_mode:
             return
         try:
             book.write(node_name, after)
         except OSError as error:
-            if required:
-                raise
             self._display.warning(
                 f"what host {node_name} has is not recorded, so its key is not revoked when it gets another: {error}"
             )
@@ -203,6 +247,11 @@ class ActionModule(ActionBase):
     def _diff(authority: str, before: dict[str, t.Any], after: dict[str, t.Any]) -> dict[str, t.Any]:
         header = f"certificate of authority {authority}" if authority else "certificate"
         return {"before_header": header, "after_header": header, "before": before, "after": after}
+
+
+def _renamed(current: t.Any, node_name: str, node_key: bytes) -> bool:
+    """Whether the certificate that a host has is for the same key under another name."""
+    return current is not None and current.grant.node_key == node_key and current.grant.node_name != node_name
 
 
 def _revokes(replaced: issued.Keys) -> dict[str, t.Any]:

@@ -213,7 +213,7 @@ def route(claim, own, routes):
         elif network in accepted:
             found.append(
                 "%s, which mesh %s accepts from others, is already routed by something else (%s): take it out of "
-                "`accept_routes`, or remove that route (`ip -6 route show %s`)"
-                % (network, claim["mesh"], where, network)
+                "`accept_routes`, or of `allowed_ips` of the static peer that it is behind, or remove that route "
+                "(`ip -6 route show %s`)" % (network, claim["mesh"], where, network)
             )
     return found

@@ -10,8 +10,8 @@ import json
 import re
 
 UFW = "/etc/ufw/ufw.conf"
-# The first word of the comments of the agent's rules, see dataplane/opening.py of its package.
-MARK = "smegmesh"
+# The comments of the agent's rules, see dataplane/opening.py of its package.
+MARK = re.compile(r"smegmesh (udp|tcp) [0-9]+")
 
 
 def problems(module, chains, ports):
@@ -62,7 +62,7 @@ def marked_rules(module):
     found = []
     for chain in input_chains(module):
         for rule in _listed(module, "rule", ["-t", "list", "chain"] + chain.split()):
-            if rule.get("comment", "").split(" ")[0] == MARK:
+            if MARK.fullmatch(rule.get("comment", "")):
                 found.append((chain, rule["comment"], rule["handle"]))
     return found
 

@@ -15,6 +15,7 @@ from ansible_collections.smegmesh.wireguard.plugins.module_utils import agent, f
 
 LEAVE_SECONDS = 20
 RUNTIME = "/run/smegmesh"
+SYSTEMD = "/run/systemd/system"
 POLKIT_RULE = "/etc/polkit-1/rules.d/50-smegmesh.rules"
 TREES = (agent.CONFIGURATION, agent.STATE, agent.ROOT, RUNTIME)
 
@@ -83,12 +84,24 @@ def _leave(module):
     module.warn("the agent did not leave its meshes within %d s" % LEAVE_SECONDS)
 
 
+def running(module):
+    """Whether systemd runs the agent."""
+    return os.path.isdir(SYSTEMD) and _attempt(module, "systemctl", "--quiet", "is-active", agent.SERVICE)[0] == 0
+
+
+def start(module):
+    """Have systemd run the agent, and what starts its devices; a warning if it does not."""
+    code, out = _attempt(module, "systemctl", "start", agent.SERVICE)
+    if code:
+        module.warn("the agent does not run again: %s" % (out.strip() or "see journalctl -u %s" % agent.SERVICE))
+
+
 def stop(module, interfaces):
     """Stop the agent and its devices in user space, and take these interfaces away."""
     units = ["smegd.service", "smegmesh-devices.path", "smegmesh-devices.service", "smegmesh-wg@*.service"]
     units.append(r"system-smegmesh\x2dwg.slice")
     # Nothing runs in an image that is being built.
-    if os.path.isdir("/run/systemd/system"):
+    if os.path.isdir(SYSTEMD):
         installation.run(module, ["systemctl", "stop"] + units, "stop the agent")
     for name in interfaces:
         _attempt(module, "ip", "link", "delete", name)

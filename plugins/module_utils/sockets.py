@@ -69,6 +69,8 @@ def bound():
 
 def overlap(one, other):
     """Whether two listeners on one port are in each other's way; one on all addresses of IPv6 takes IPv4, too."""
+    if one.version != other.version:
+        return any(address.version == 6 and address.is_unspecified for address in (one, other))
     return one.is_unspecified or other.is_unspecified or one == other
 
 

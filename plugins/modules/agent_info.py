@@ -47,7 +47,7 @@ options:
         type: str
         required: true
       routes:
-        description: Prefixes that this host takes from the others.
+        description: Prefixes that this host takes from the others, static peers among them.
         type: list
         elements: str
         default: []

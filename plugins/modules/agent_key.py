@@ -28,7 +28,10 @@ options:
     description:
       - Whether another key of the host gives way. The host is a new node then, with another address, and needs a new
         certificate, with which M(smegmesh.wireguard.mesh_certificate) has the old key revoked.
-      - The agent is stopped for it, and its interfaces are taken away. It has to be started again.
+      - The agent is stopped for it, and its interfaces are taken away. It has to be started again. If the key cannot be
+        written, the host keeps the one that it had, and an agent that ran is started again.
+      - What the host had is gone then, so look first whether it will get a certificate, with this module and
+        M(smegmesh.wireguard.mesh_certificate) in check mode. The role does.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -64,6 +67,11 @@ node_key:
   type: str
   returned: when there is an agent to work it out
   sample: 5bW2H5nVPXpVnp6y0E9LYY0c5mLmzQdNf3cY3sFJx3Q=
+replaced:
+  description: The public half of the key that gave way, or would.
+  type: str
+  returned: when another one did
+  sample: nZc2kWq0xKDZ9GmwNJ6B5cDkbxvZQxWq0f3oCyTnYVo=
 """
 
 import os
@@ -87,10 +95,19 @@ def ensure(module):
         )
     if module.check_mode:
         return found
-    if found["before"]:
-        removal.stop(module, removal.mesh_interfaces(module))
+    return _replace(module) if found["before"] else _import(module)
+
+
+def _replace(module):
+    interfaces = removal.mesh_interfaces(module)
+    running = removal.running(module)
+    try:
+        removal.stop(module, interfaces)
         return _import(module, "--replace")
-    return _import(module)
+    except agent.AgentError:
+        if running:  # with the key that the host still has it makes the same interfaces again
+            removal.start(module)
+        raise
 
 
 def _import(module, *options):
@@ -114,9 +131,11 @@ def main():
         answer = ensure(module)
     except agent.AgentError as error:
         module.fail_json(msg=str(error))
+    replaced = {"replaced": answer["before"]} if answer["changed"] and answer["before"] else {}
     module.exit_json(
         changed=answer["changed"],
         node_key=answer["node_key"],
+        **replaced,
         diff={"before": {"node_key": answer["before"]}, "after": {"node_key": answer["node_key"]}},
     )
 

@@ -29,6 +29,13 @@ options:
   node_name:
     description: The node's name in the certificate. Left out, the name of the host in the inventory.
     type: str
+  node_key:
+    description:
+      - The node key that the host is to have, as RV(smegmesh.wireguard.agent_key#module:node_key) says. Check mode
+        predicts the certificate for it, where M(smegmesh.wireguard.agent_key) would still have to give it to the host.
+      - Outside check mode another key of the host is an error. Left out, whatever key it has is certified.
+    type: str
+    version_added: 0.2.0
   meshes:
     description: Ids of the meshes the host may join, or V(*).
     type: list
@@ -97,6 +104,7 @@ attributes:
     support: full
     details:
       - On a host that has no agent or no keys yet, it predicts a new certificate.
+      - What has to be signed is signed, and then forgotten, so a key of the authority that cannot be read is an error.
   diff_mode:
     support: full
     details:
@@ -190,6 +198,7 @@ def main():
         argument_spec={
             "authority": {"type": "str", "default": "default"},
             "node_name": {"type": "str"},
+            "node_key": {"type": "str", "no_log": False},
             "meshes": {"type": "list", "elements": "str", "required": True},
             "bridges": {"type": "list", "elements": "str", "default": []},
             "prefixes": {"type": "list", "elements": "str", "default": []},

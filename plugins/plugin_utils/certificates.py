@@ -71,6 +71,14 @@ def read_request(pem: str, wanted: Wanted) -> t.Any:
     return request
 
 
+def read_node_key(text: str) -> bytes:
+    """A node key as results show it."""
+    try:
+        return t.cast(bytes, identity.load("keys").decode_key(text))
+    except ValueError as error:
+        raise CertificateProblem(f"node_key: {error}") from error
+
+
 def read_certificate(authority: t.Any, pem: str) -> t.Any:
     """The certificate that the host has, None if it has none of this authority or it is damaged."""
     certificate = identity.load("certificate")

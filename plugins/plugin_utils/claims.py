@@ -28,7 +28,11 @@ def claims(
             "port": declaration.get("port"),
             "prefix": str(mesh_prefix(declaration["mesh"])),
             # What a host is an exit for it reaches without the mesh.
-            "routes": [prefix for prefix in _accepted(declaration) if prefix not in advertised],
+            "routes": [
+                prefix
+                for prefix in [*_accepted(declaration), *_behind_static_peers(declaration)]
+                if prefix not in advertised
+            ],
         }
         for declaration in declarations
     ]
@@ -37,6 +41,11 @@ def claims(
 def _accepted(declaration: Mapping[str, t.Any]) -> list[str]:
     accepted = declaration.get("accept_routes", [])
     return [] if isinstance(accepted, str) else [prefix for prefix in accepted if _is_prefix(prefix)]
+
+
+def _behind_static_peers(declaration: Mapping[str, t.Any]) -> list[str]:
+    behind = [peer.get("allowed_ips") for peer in declaration.get("static_peers", {}).values()]
+    return [prefix for prefixes in behind if isinstance(prefixes, list) for prefix in prefixes if _is_prefix(prefix)]
 
 
 def _is_prefix(text: t.Any) -> bool:

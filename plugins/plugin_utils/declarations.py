@@ -213,7 +213,20 @@ def _check_layer(where: str, layer: t.Any) -> list[str]:
             problems.append(f"{where}.{key}: must be {_TYPE_NAMES[SETTINGS[key]]}{word}, not {value!r}")
     if layer.get("role", "peer") not in ROLES and isinstance(layer.get("role"), str):
         problems.append(f"{where}.role: must be 'peer' or 'client', not {layer['role']!r}")
+    problems.extend(_check_prefixes(f"{where}.advertise", layer.get("advertise")))
+    for name, peer in _mapping(layer.get("static_peers")).items():
+        problems.extend(_check_prefixes(f"{where}.static_peers.{name}.allowed_ips", _mapping(peer).get("allowed_ips")))
     return problems
+
+
+def _check_prefixes(where: str, prefixes: t.Any) -> list[str]:
+    """They go into certificates; whether text is a prefix, and a list a list, is not said here."""
+    items = prefixes if _is_type(prefixes, list) else []
+    return [
+        f"{where}[{index}]: must be an IPv6 prefix such as 2001:db8:10::/48, not {item!r}"
+        for index, item in enumerate(items)
+        if not isinstance(item, str)
+    ]
 
 
 def _is_type(value: t.Any, wanted: type) -> bool:

@@ -22,6 +22,7 @@ from ansible_collections.smegmesh.wireguard.plugins.plugin_utils import certific
 
 ANY_MESH = "*"
 _FINGERPRINT = 16  # digits, as results show it
+_SUFFIX = ".json"
 
 Keys = Mapping[str, t.List[str]]
 
@@ -57,6 +58,14 @@ class Record:
         """With these keys replaced."""
         left = {key: meshes for key, meshes in self.issued.items() if key not in keys}
         return Record(left, {**self.replaced, **keys})
+
+    def moved(self, node_key: bytes) -> Record:
+        """Without a key that another node name has now: the host was renamed, and nothing of it is replaced."""
+        return dataclasses.replace(self, issued={key: at for key, at in self.issued.items() if key != _text(node_key)})
+
+    def names(self, node_key: bytes) -> bool:
+        """Whether the key was certified under this node name, and it has it still."""
+        return _text(node_key) in self.issued
 
     def encode(self) -> bytes:
         return (json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n").encode("ascii")
@@ -115,6 +124,16 @@ class Book:
         os.makedirs(self._issued, mode=0o700, exist_ok=True)
         controller_files.write(self._path(node_name), record.encode(), 0o644)
 
+    def others(self, node_name: str) -> dict[str, Record]:
+        """What is recorded under every other node name; CertificateProblem for a damaged one."""
+        found = sorted(os.listdir(self._issued)) if os.path.isdir(self._issued) else []
+        names = (name[: -len(_SUFFIX)] for name in found if name.endswith(_SUFFIX))
+        return {name: self.read(name) for name in names if name != node_name}
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """For what reads and then writes; OSError if there can be no lock. Forks of a run certify hosts at once."""
+        return controller_files.lock(self._issued)
+
     def keep(self, mesh: str, node_key: str, line: bytes) -> None:
         """Have a revocation wait; OSError if it cannot be written."""
         os.makedirs(self._revocations, mode=0o700, exist_ok=True)
@@ -147,7 +166,7 @@ class Book:
         return Waiting(path, found.mesh_id, _text(found.node_key), line.decode("ascii"))
 
     def _path(self, node_name: str) -> str:
-        return os.path.join(self._issued, node_name + ".json")
+        return os.path.join(self._issued, node_name + _SUFFIX)
 
 
 def _text(node_key: bytes) -> str:

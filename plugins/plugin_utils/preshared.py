@@ -78,9 +78,11 @@ def _problem(pair: t.Any, members: set[str], decode_key: Callable[[str], bytes])
     if not isinstance(pair, Mapping) or set(pair) != {"hosts", "key"}:
         return "must hold 'hosts' and 'key', and nothing else"
     hosts = pair["hosts"]
-    if not isinstance(hosts, Sequence) or isinstance(hosts, (str, bytes)) or len({*map(str, hosts)}) != 2:
+    if not isinstance(hosts, Sequence) or isinstance(hosts, (str, bytes)):
         return "hosts must be the names of two hosts"
-    strangers = [str(host) for host in hosts if host not in members]
+    if not all(isinstance(host, str) for host in hosts) or len({*hosts}) != 2:
+        return "hosts must be the names of two hosts"
+    strangers = [host for host in hosts if host not in members]
     if strangers:
         return f"{' and '.join(strangers)} not in the mesh: correct the name or remove the pair"
     try:

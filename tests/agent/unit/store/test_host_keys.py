@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from smegmesh.identity.keys import encode_key, public_key
+from smegmesh.identity.keys import encode_key, generate_private_key, public_key
 from smegmesh.identity.possession import proves
 from smegmesh.store import StoreError
-from smegmesh.store.keys import ensure_keys, load_keys, rotate_tunnel_key
+from smegmesh.store.keys import ensure_keys, load_keys, put_first_tunnel_key, rotate_tunnel_key
 
 
 def test_keys_are_made_once(tmp_path: Path) -> None:
@@ -65,6 +65,19 @@ def test_a_crash_within_a_rotation_leaves_keys_that_work(
         rotate_tunnel_key(tmp_path)
     after = load_keys(tmp_path)
     assert (after.node_key, after.tunnel_key, after.proof) == (before.node_key, before.tunnel_key, before.proof)
+
+
+def test_a_host_is_who_it_was_if_another_key_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_keys(tmp_path)
+    before = rotate_tunnel_key(tmp_path)
+
+    def refuse(_source: Path, _target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        put_first_tunnel_key(tmp_path, generate_private_key())
+    assert load_keys(tmp_path) == before
 
 
 def test_who_lost_a_rotated_key_is_another_node(tmp_path: Path) -> None:

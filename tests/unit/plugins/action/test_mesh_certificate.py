@@ -29,6 +29,7 @@ class Host:
         self.identity = keys.IdentityKey.generate()
         self.node_key = keys.public_key(keys.generate_private_key())
         self.has_agent = True
+        self.check_mode = False
         self.files = {"authority": "", "certificate": ""}
         self.handed = []
         self.deaf = {}
@@ -53,7 +54,8 @@ class Host:
         self.handed.append({**options, **handed})
         if handed:
             new = {"authority": handed["_authority"], "certificate": handed["_certificate"]}
-            changed, self.files = new != self.files, new
+            changed = new != self.files
+            self.files = self.files if self.check_mode else new
             return {"changed": changed, **(self.follow() if options["reload"] else {})}
         make_request = identity.load("certificate").make_request
         request = make_request(self.identity, self.name, self.node_key).decode() if self.has_agent else None
@@ -83,10 +85,12 @@ class Site:
         action._loader = self.loader
         action._templar = Templar(loader=self.loader, variables=self.variables)
         action._module = host.module
+        host.check_mode = self.check_mode
         action._display = types.SimpleNamespace(warning=self.warnings.append)
         options = {
             "authority": "default",
             "node_name": host.name,
+            "node_key": None,
             "meshes": ["prod"],
             "bridges": [],
             "prefixes": [],
@@ -380,3 +384,78 @@ def test_an_agent_that_does_not_say_whom_it_trusts_has_not_followed(site, host):
     host.deaf, host.shown = {"other": "of another mesh"}, {}
     with pytest.raises(certificates.CertificateProblem, match="too old: upgrade it"):
         site.run(host, reload=True)
+
+
+def renamed(host, name):
+    """The same machine under another name."""
+    other = Host(name)
+    other.__dict__.update({**host.__dict__, "name": name})
+    return other
+
+
+def test_a_host_that_was_renamed_keeps_its_key_when_another_machine_gets_its_old_name(site, host):
+    site.run(host)
+    old = renamed(host, "a1-old")
+    assert site.run(old)["replaced"] == {}
+    assert site.run(Host())["replaced"] == {}
+    assert site.waiting() == []
+    assert not site.run(old)["changed"]
+    key = text(old.node_key)
+    old.install_anew()
+    assert site.run(old)["replaced"] == {key: ["prod"]}, "it is known under its new name"
+
+
+def test_two_hosts_swap_their_names(site, host):
+    other = Host("b1")
+    site.run(host)
+    site.run(other)
+    swapped = renamed(host, "b1"), renamed(other, "a1")
+    for each in swapped:
+        assert site.run(each)["replaced"] == {}
+    assert site.waiting() == []
+    assert f"so the key {text(other.node_key)} that was b1's may be in use under another name" in site.warnings[0]
+    for each in swapped:
+        key = text(each.node_key)
+        each.install_anew()
+        assert site.run(each)["replaced"] == {key: ["prod"]}
+
+
+def test_a_rename_is_known_by_the_certificate_where_there_is_no_record_of_it(site, host):
+    other = Host("b1")
+    site.run(host)
+    site.run(other)
+    (record,) = (path for path in site.files() if path.name == "a1.json")
+    record.unlink()
+    assert site.run(renamed(host, "b1"))["replaced"] == {}
+
+
+def test_a_key_that_was_replaced_gets_nothing_under_another_name(site, host):
+    site.run(host)
+    old = renamed(host, "a1-old")
+    host.install_anew()
+    site.run(host)
+    with pytest.raises(certificates.CertificateProblem, match=r"host a1-old .* revoked for good in: prod: give it"):
+        site.run(old)
+
+
+def test_check_mode_predicts_for_the_key_that_the_host_is_to_get(site, host):
+    site.run(host)
+    old, new = text(host.node_key), text(Host().node_key)
+    before = site.files()
+    site.check_mode = True
+    assert not site.run(host, node_key=old)["changed"]
+    answer = site.run(host, node_key=new)
+    assert (answer["changed"], answer["replaced"]) == (True, {old: ["prod"]})
+    assert answer["certificate"]["node_key"] == new
+    with pytest.raises(certificates.CertificateProblem, match="node_key: not a key"):
+        site.run(host, node_key="nonsense")
+    site.key.unlink()
+    with pytest.raises(certificates.CertificateProblem, match="the key of authority 'default' is not at"):
+        site.run(host, node_key=new)
+    assert site.files() == {path: content for path, content in before.items() if path != site.key}
+
+
+def test_a_host_with_another_key_than_it_was_to_get_is_not_certified(site, host):
+    with pytest.raises(certificates.CertificateProblem, match=r"host a1 has another node key than .*agent_key first"):
+        site.run(host, node_key=text(Host().node_key))
+    assert host.files["certificate"] == ""

@@ -169,6 +169,10 @@ def test_a_udp_port_of_the_kernel_may_be_a_stopped_agents(monkeypatch):
         ("::", "198.18.0.1", 1),
         ("127.0.0.1", "198.18.0.1", 0),
         ("198.18.0.1", "::ffff:198.18.0.1", 1),
+        ("0.0.0.0", "2001:db8::1", 0),
+        ("2001:db8::1", "0.0.0.0", 0),
+        ("2001:db8::1", "::", 1),
+        ("0.0.0.0", "198.18.0.1", 1),
     ],
 )
 def test_the_port_of_links(monkeypatch, bound, listen, problems):

@@ -30,6 +30,8 @@ RULES = [
     {"rule": {"handle": 4, "expr": []}},
     {"rule": {"handle": 5, "comment": "smegmesh udp 51820", "expr": []}},
     {"rule": {"handle": 6, "comment": "smegmeshes", "expr": []}},
+    {"rule": {"handle": 7, "comment": "smegmesh metrics for prometheus", "expr": []}},
+    {"rule": {"handle": 8, "comment": "smegmesh tcp 9100 for prometheus", "expr": []}},
 ]
 
 

@@ -20,9 +20,10 @@ class Module:
 
     check_mode = False
 
-    def __init__(self, held="", replace=False):
+    def __init__(self, held="", replace=False, full=False):
         self.params = {"private_key": KEY + "\n", "replace": replace}
         self.held = held
+        self.full = full
         self.commands = []
 
     def get_bin_path(self, name, *_required):
@@ -31,6 +32,8 @@ class Module:
     def run_command(self, command, data=None, **_options):
         assert data == KEY
         self.commands.append(command)
+        if self.full and "--check" not in command:
+            return 1, json.dumps({"error": {"message": "the disk is full"}}), ""
         return 0, json.dumps({"changed": self.held != "new", "node_key": "new", "before": self.held}), ""
 
 
@@ -40,6 +43,14 @@ def fixture_stopped(monkeypatch):
     monkeypatch.setattr(removal, "mesh_interfaces", lambda _module: ["smeg-prod"])
     monkeypatch.setattr(removal, "stop", lambda _module, interfaces: stopped.append(interfaces))
     return stopped
+
+
+@pytest.fixture(name="started", autouse=True)
+def fixture_started(monkeypatch):
+    started = []
+    monkeypatch.setattr(removal, "running", lambda _module: True)
+    monkeypatch.setattr(removal, "start", started.append)
+    return started
 
 
 @pytest.mark.parametrize("held", ["", "new", "old"])
@@ -74,3 +85,30 @@ def test_another_key_stays_unless_it_is_meant(stopped):
         agent_key.ensure(module)
     assert all("--check" in command for command in module.commands)
     assert stopped == []
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_an_agent_that_ran_does_again_if_the_key_cannot_be_replaced(monkeypatch, stopped, started, ran):
+    monkeypatch.setattr(removal, "running", lambda _module: ran)
+    module = Module("old", replace=True, full=True)
+    with pytest.raises(agent.AgentError, match="the disk is full"):
+        agent_key.ensure(module)
+    assert stopped == [["smeg-prod"]]
+    assert started == [module] * ran
+
+
+def test_an_agent_that_does_not_stop_is_started_again(monkeypatch, started):
+    def refuse(_module, _interfaces):
+        raise agent.AgentError("cannot stop the agent")
+
+    monkeypatch.setattr(removal, "stop", refuse)
+    module = Module("old", replace=True)
+    with pytest.raises(agent.AgentError, match="cannot stop"):
+        agent_key.ensure(module)
+    assert started == [module]
+    assert all("--check" in command for command in module.commands)
+
+
+def test_after_a_replacement_the_agent_is_left_to_whoever_certifies_the_host(started):
+    agent_key.ensure(Module("old", replace=True))
+    assert started == []

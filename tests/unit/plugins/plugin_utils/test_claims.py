@@ -42,6 +42,17 @@ def test_what_is_accepted_is_looked_at_only_where_it_is_others(accepted):
     assert claim["routes"] == []
 
 
+def test_what_is_behind_static_peers_is_looked_at_like_what_is_accepted():
+    behind = ["2001:db8:20::/64", "198.18.0.0/15", "nonsense"]
+    peers = {
+        "router": {"public_key": "x", "allowed_ips": behind},
+        "phone": {"public_key": "y"},
+        "tv": {"allowed_ips": 5},
+    }
+    (claim,) = make({"mesh": "prod", "accept_routes": ["2001:db8:10::/48"], "static_peers": peers})
+    assert claim["routes"] == ["2001:db8:10::/48", "2001:db8:20::/64"]
+
+
 def test_a_part_of_the_agent_that_is_missing_is_told():
     with pytest.raises(identity.IdentityUnavailable, match="install the collection again"):
         identity.load_alone("nowhere.py")

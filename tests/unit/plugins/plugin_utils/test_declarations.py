@@ -238,6 +238,21 @@ def test_a_static_peer_is_declared_and_its_address_granted_to_the_host_that_carr
     ]
 
 
+@pytest.mark.parametrize("item", [1, {"a": 1}, ["2001:db8:20::/64"], None])
+def test_a_prefix_that_is_no_text_is_one_of_the_problems(item):
+    router = {"public_key": ROUTER, "allowed_ips": ["2001:db8:20::/64", item]}
+    layer = {"advertise": [item], "static_peers": {"router": router}}
+    world = small(host_vars={"p": {"smegmesh_overrides": {"m": layer}}})
+    where = "smegmesh_overrides of host p: m"
+    assert [problem.split(": must be an IPv6 prefix")[0] for problem in world.problems("p")] == [
+        f"{where}.advertise[0]",
+        f"{where}.static_peers.router.allowed_ips[1]",
+    ]
+    world.meshes["m"]["settings"] = {"advertise": [item]}
+    (problem,) = world.problems("c")
+    assert problem.startswith("smegmesh_meshes.m.settings.advertise[0]: must be an IPv6 prefix such as")
+
+
 def test_static_peers_of_several_hosts_are_refused():
     world = small()
     world.meshes["m"]["settings"] = {"static_peers": {"phone": {"public_key": PHONE}}}

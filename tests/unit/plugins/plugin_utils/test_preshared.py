@@ -48,6 +48,8 @@ def test_both_hosts_of_a_pair_get_its_key_and_nobody_else():
         ({"prod": [{**pair("a", "b", 1), "kay": 1}]}, "[0]: must hold 'hosts' and 'key'"),
         ({"prod": [{"hosts": "ab", "key": key(1)}]}, "[0]: hosts must be the names of two hosts"),
         ({"prod": [pair("a", "a", 1)]}, "[0]: hosts must be the names of two hosts"),
+        ({"prod": [pair(["a"], ["b"], 1)]}, "[0]: hosts must be the names of two hosts"),
+        ({"prod": [pair("a", 1, 1)]}, "[0]: hosts must be the names of two hosts"),
         ({"prod": [pair("a", "d", 1)]}, "[0]: d not in the mesh"),
         ({"prod": [{"hosts": ["a", "b"], "key": key(1)[1:]}]}, "[0]: key: not a key"),
         ({"prod": [{"hosts": ["a", "b"], "key": 5}]}, "[0]: key: not a key"),

@@ -7,6 +7,7 @@ is known again. Nothing else in there is touched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from smegmesh.dataplane.nft import listed, nft
 from smegmesh.dataplane.plane import PlaneError
 
-#: The first word of the comments.
+#: The first word of the comments; whoever else begins one with it, it is the whole form that is ours.
 MARK = "smegmesh"
+_COMMENT = re.compile(rf"{MARK} (udp|tcp) [0-9]+")
 _FAMILIES = ("inet", "ip", "ip6")
 
 
@@ -78,7 +80,7 @@ def input_chains(listing: Mapping[str, Any]) -> dict[str, str]:
 def marked(listing: Mapping[str, Any]) -> list[Marked]:
     """The rules of ours in what `nft -j list chain` printed."""
     rules = (item["rule"] for item in listing.get("nftables", ()) if "rule" in item)
-    return [Marked(rule["comment"], rule["handle"]) for rule in rules if rule.get("comment", "").split(" ")[0] == MARK]
+    return [Marked(rule["comment"], rule["handle"]) for rule in rules if _COMMENT.fullmatch(rule.get("comment", ""))]
 
 
 def rule_changes(chain: str, ports: Iterable[Port], held: Iterable[Marked]) -> dict[str, str]:

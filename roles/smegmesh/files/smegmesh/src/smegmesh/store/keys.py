@@ -102,8 +102,9 @@ def put_first_tunnel_key(state: Path, private: bytes) -> None:
     """
     directory = state / KEYS_DIRECTORY
     with _writing(state) as owner:
-        (directory / _FORMER).unlink(missing_ok=True)
+        # In this order, a key that cannot be written leaves this host who it was, and what is cut short is done again.
         write_secret(directory / _TUNNEL, owner, _first_tunnel(private), os.replace)
+        (directory / _FORMER).unlink(missing_ok=True)
 
 
 def rotate_tunnel_key(state: Path) -> HostKeys:
