@@ -153,7 +153,7 @@ class ActionModule(ActionBase):
         """Record what is granted, before the host has it; the keys whose place this one takes, revoked."""
         name = wanted.node_name
         record = book.read(name)
-        others = {} if record.names(node_key) else book.others(name)
+        others = {} if record.names(node_key) else book.others(name, node_key)
         for each in (record, *others.values()):
             issued.check(each, name, node_key)
         known = record.granted_by(current, name)

@@ -124,11 +124,12 @@ class Book:
         os.makedirs(self._issued, mode=0o700, exist_ok=True)
         controller_files.write(self._path(node_name), record.encode(), 0o644)
 
-    def others(self, node_name: str) -> dict[str, Record]:
-        """What is recorded under every other node name; CertificateProblem for a damaged one."""
+    def others(self, node_name: str, node_key: bytes) -> dict[str, Record]:
+        """The records under other node names that a key is in; CertificateProblem for a damaged one of them."""
+        key = _text(node_key).encode("ascii")
         found = sorted(os.listdir(self._issued)) if os.path.isdir(self._issued) else []
-        names = (name[: -len(_SUFFIX)] for name in found if name.endswith(_SUFFIX))
-        return {name: self.read(name) for name in names if name != node_name}
+        names = [name[: -len(_SUFFIX)] for name in found if name.endswith(_SUFFIX)]
+        return {name: self.read(name) for name in names if name != node_name and _holds(self._path(name), key)}
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """For what reads and then writes; OSError if there can be no lock. Forks of a run certify hosts at once."""
@@ -167,6 +168,12 @@ class Book:
 
     def _path(self, node_name: str) -> str:
         return os.path.join(self._issued, node_name + _SUFFIX)
+
+
+def _holds(path: str, text: bytes) -> bool:
+    """Found without decoding: there may be thousands of records, and a damaged one holds up its own host alone."""
+    with open(path, "rb") as file:
+        return text in file.read()
 
 
 def _text(node_key: bytes) -> str:

@@ -459,3 +459,10 @@ def test_a_host_with_another_key_than_it_was_to_get_is_not_certified(site, host)
     with pytest.raises(certificates.CertificateProblem, match=r"host a1 has another node key than .*agent_key first"):
         site.run(host, node_key=text(Host().node_key))
     assert host.files["certificate"] == ""
+
+
+def test_the_damaged_record_of_another_host_holds_up_nobody(site, host):
+    site.run(host)
+    (record,) = (path for path in site.files() if path.suffix == ".json")
+    record.write_text('{"issued": []}')
+    assert site.run(Host("b1"))["changed"]
