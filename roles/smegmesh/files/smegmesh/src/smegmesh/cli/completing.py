@@ -75,7 +75,7 @@ def _next_words(before: Sequence[str]) -> Found:
         return [(second, shown[f"{before[0]} {second}"].summary) for second in parsing.following(before[0], shown)]
     firsts: dict[str, str] = {}
     for words, command in shown.items():
-        first, _, more = words.partition(" ")
+        first, _blank, more = words.partition(" ")
         firsts.setdefault(first, "" if more else command.summary)
     return [*firsts.items(), ("--help", ""), ("--version", "")]
 

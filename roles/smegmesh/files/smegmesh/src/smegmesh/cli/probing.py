@@ -74,12 +74,12 @@ def udp(address: str) -> str:
 
 
 def _connect(address: str, kind: socket.SocketKind, seconds: float) -> str:
-    host, _, port = address.rpartition(":")
+    host, _colon, port = address.rpartition(":")
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=kind)
     except (OSError, UnicodeError):
         return "the name is unknown"
-    reasons = [_reason(partial(_try, family, kind, where, seconds)) for family, _, _, _, where in found[:4]]
+    reasons = [_reason(partial(_try, family, kind, where, seconds)) for family, *_more, where in found[:4]]
     return "" if "" in reasons else reasons[0]
 
 

@@ -258,7 +258,7 @@ def read_events(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]] |
     """Server-sent events (WHATWG HTML, 9.2.6) as `control.streaming` sends them; None for what is no event."""
     number, data = "", b""
     for line in lines:
-        name, _, value = line.rstrip(b"\n").partition(b": ")
+        name, _colon, value = line.rstrip(b"\n").partition(b": ")
         if name == b"id":
             number = value.decode()
         elif name == b"data":

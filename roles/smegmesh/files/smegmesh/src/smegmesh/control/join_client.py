@@ -86,7 +86,11 @@ def _decode(answer: bytes, shown: bytes) -> JoinAnswer:
         raise ValueError("the answer is of no version that this program knows")
     texts = {key: data.get(key, "") for key in ("authority", "certificate", "reason", "fix")}
     port = data.get("link_port", 0)
-    if not all(isinstance(text, str) and text.isascii() for text in texts.values()) or type(port) is not int:
+    if (
+        not all(isinstance(text, str) and text.isascii() for text in texts.values())
+        or isinstance(port, bool)
+        or not isinstance(port, int)
+    ):
         raise ValueError("the answer is malformed")
     if data["state"] != "refused" and not (texts["authority"] and 0 < port < 65536):
         raise ValueError("the answer lacks the authority's certificate or a port")

@@ -73,7 +73,7 @@ def split(message: bytes) -> tuple[Signed | None, bytes]:
     """A request, and what goes before it; ValueError if that is not as it should be."""
     if not message.startswith(_WORD):
         return None, message
-    line, _, request = message.partition(b"\n")
+    line, _newline, request = message.partition(b"\n")
     words = line.decode("ascii", "replace").split(" ")
     try:
         _word, public, encoded = words
