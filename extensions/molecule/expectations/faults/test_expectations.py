@@ -20,7 +20,7 @@ HOSTS = ("p1", "p2", "p3", "c1")
 MESH = "trial"
 LAB = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 AUTHORITY = LAB / "authorities" / "default"
-NEW_PEER = "all: {children: {peers: {hosts: {new: }}}}\n"
+NEW_PEER = "all: {children: {peers: {hosts: {q1: }}}}\n"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def agents() -> dict[str, str]:
 def changed(said: str) -> dict[str, int]:
     """Tasks that changed something, by host; but for the host that is in no mesh."""
     found = {name: int(count) for name, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", said, re.MULTILINE)}
-    return {name: count for name, count in found.items() if name != "new" or count}
+    return {name: count for name, count in found.items() if name != "q1" or count}
 
 
 def test_limit_keeps_the_other_peers() -> None:
@@ -71,15 +71,15 @@ def test_a_peer_is_added_under_traffic_by_a_run_on_it_alone(inventory: Path) -> 
     """githubixx/ansible-role-wireguard#33; mawalu/wireguard-private-networking#30 (a check of a fresh host)"""
     inventory.write_text(NEW_PEER)
     pair = Pinging("p1", mesh("p2", MESH)["address"], seconds=300)
-    foretold = play("site", "-i", str(inventory), "--limit", "new", "--check", "--diff")
-    assert changed(foretold)["new"] > 0
-    assert run("new", "ls", "/opt", check=False).strip() == ""
-    play("site", "-i", str(inventory), "--limit", "new")
-    seconds_until(lambda: all(pings(host, mesh("new", MESH)["address"]) for host in HOSTS), within=20)
+    foretold = play("site", "-i", str(inventory), "--limit", "q1", "--check", "--diff")
+    assert changed(foretold)["q1"] > 0
+    assert run("q1", "ls", "/opt", check=False).strip() == ""
+    play("site", "-i", str(inventory), "--limit", "q1")
+    seconds_until(lambda: all(pings(host, mesh("q1", MESH)["address"]) for host in HOSTS), within=20)
     said = play("site", "-i", str(inventory), "--diff")
     assert changed(said) == dict.fromkeys(HOSTS, 0), said
     assert pair.lost() == 0
-    play("uninstall", "--limit", "new")
+    play("uninstall", "--limit", "q1")
     seconds_until(lambda: all(mesh(host, MESH)["members"]["alive"] == len(HOSTS) for host in HOSTS), within=20)
 
 
@@ -90,7 +90,7 @@ def test_no_private_key_is_in_what_a_run_prints(inventory: Path) -> None:
     os.environ.update(environment)
     try:
         said = play("site", "-i", str(inventory), "-vvvv", "--diff")
-        said += play("rotate_keys", "-i", str(inventory), "--limit", "new", "-vvvv", "--diff")
+        said += play("rotate_keys", "-i", str(inventory), "--limit", "q1", "-vvvv", "--diff")
         said += play("uninstall", "--limit", "p3", "-vvvv") + play("site", "--limit", "p3", "-vvvv", "--diff")
     finally:
         for name in environment:
@@ -98,13 +98,13 @@ def test_no_private_key_is_in_what_a_run_prints(inventory: Path) -> None:
     said += inventory.with_name("log").read_text()
     assert "PRIVATE" not in said
     secrets = [line for name in ("authority.key", "operators/controller.key") for line in _lines(AUTHORITY / name)]
-    for host in (*HOSTS, "new"):
+    for host in (*HOSTS, "q1"):
         for name in ("identity.key", "tunnel.key"):
             content = run(host, "cat", f"/var/lib/smegmesh/keys/{name}").splitlines()
             secrets.append(next(line for line in content if not line.startswith("-----")))
     assert len(secrets) >= 12
     assert not [secret for secret in secrets if secret in said]
-    play("uninstall", "--limit", "new")
+    play("uninstall", "--limit", "q1")
 
 
 def test_a_run_without_the_authoritys_key_while_certificates_are_good() -> None:

@@ -419,7 +419,7 @@ def test_addresses() -> None:
 
 
 async def test_an_address_of_another_host() -> None:
-    server = HttpsServer("[2001:db8::1]:4080", Agent(), lambda: None)
+    server = HttpsServer("[2001:db8:ffff::1]:4080", Agent(), lambda: None)
     server.start()
     await eventually(lambda: server.problem)
     assert "no interface of this host has the address" in str(server.problem)
