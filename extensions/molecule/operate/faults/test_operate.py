@@ -91,7 +91,7 @@ def test_metrics_and_events_tell_of_a_host_that_died_and_its_names_go() -> None:
         assert next(event for event in events if "down" in json.dumps(event) and "p3" in json.dumps(event))
     finally:
         watching.kill()
-        watching.wait()
+        watching.communicate()
         start("p3")
     seconds_until(lambda: mesh("p1", MESH)["members"]["alive"] == len(HOSTS), within=60)
     assert dig("p1", f"p3.{MESH}.smeg", "AAAA") == [mesh("p3", MESH)["address"]]

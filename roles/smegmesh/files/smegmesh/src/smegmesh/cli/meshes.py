@@ -42,7 +42,10 @@ def _create(options: argparse.Namespace) -> Answer:
         "description": options.description,
     }
     given = {key: value for key, value in content.items() if value not in (None, [])}
-    return change(options, lambda client: _declare(client, mesh, given), f"this host is in mesh {mesh}, as {role}")
+    said = f"this host is in mesh {mesh}, as {role}"
+    if not given.get("bootstrap"):
+        said += "; it asks nobody, so it is alone until another host is told of it (--bootstrap NAME=HOST names a peer)"
+    return change(options, lambda client: _declare(client, mesh, given), said)
 
 
 def _declare(client: Client, mesh: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def names(facts: Facts) -> Iterator[Finding]:
         if name.answer != name.address:
             yield Finding(
                 id="dns.not-wired",
-                severity="error",
+                severity="warning",
                 what=f"{name.name} is {name.answer or 'unknown'} to this host's resolver, not {name.address}",
                 fix="have the resolver ask the agent for the domain (smegmesh_dns_resolved, or your own resolver)",
             )
