@@ -17,9 +17,11 @@ from smegmesh.cli.__main__ import main
 from smegmesh.control.errors import ControlError, Refused
 from smegmesh.control.join_client import JoinAnswer, ask_to_join
 from smegmesh.daemon.joins import Pace
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority, make_request
-from smegmesh.identity.joining import write_fingerprint
-from smegmesh.identity.keys import IdentityKey, generate_private_key, public_key
+from smegmesh.identity.joining import read_join, write_fingerprint
+from smegmesh.identity.keys import IdentityKey, encode_key, generate_private_key, public_key
+from smegmesh.identity.token import Token
 
 
 def take_requests(agent: Agent) -> int:
@@ -337,6 +339,35 @@ def test_keys_of_another_node_or_revoked_ones_are_refused(
         assert "the peer says: another member has this name" in shell.asked
         await peer.ask(lambda client: client.revoke(MESH, operator.revoke(other.keys.node_key)))
         assert "revoked" in (await ask(port, other.request)).reason
+
+    run(test)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_key_of_a_static_peer_is_refused_with_a_token_and_without(
+    run: Run, operator: Operator, tmp_path: Path, shell: Shell
+) -> None:
+    """All members know these keys, and who had one certified would have the address."""
+    phone = public_key(generate_private_key())
+    request = make_request(IdentityKey.generate(), "web3", phone)
+
+    async def test(make: Make) -> None:
+        peer, other = make("p1"), make("p2")
+        peer.declare()
+        other.certify(prefixes=(f"{node_address(MESH, phone)}/128",))
+        other.declare(peer, static_peers=json.dumps({"phone": {"public_key": encode_key(phone)}}))
+        port = take_requests(peer)
+        await peer.start()
+        await other.start()
+        await eventually(lambda: peer.alive(2), "they see each other")
+        await make_enroller(peer, keep(operator, tmp_path / "authority"), shell)
+        token = Token.read((await shell(peer, "token", MESH))["token"])
+        signed = token.sign(read_join(MESH, request).fingerprint)
+        for asked in (request, signed + request):
+            answer = await ask(port, asked)
+            assert (answer.state, answer.certificate) == ("refused", b"")
+            assert "static peer phone of p2" in answer.reason
+        assert await peer.ask(lambda client: client.joins()) == []
 
     run(test)
 

@@ -199,13 +199,23 @@ class Joining:
 
 
 def _check_keys(join: Join, mesh: Mesh) -> None:
-    """Rejected for keys that are another node's, or out of the mesh for good: no certificate would mend that."""
+    """Rejected for keys that are another's, or out of the mesh for good: no certificate would mend that.
+
+    A member is not shut out by what another says of static peers.
+    """
     node_key = join.request.node_key
     if mesh.engine.revoked(node_key):
         raise Rejected(f"the node key is revoked in mesh {mesh.mesh_id}", "give the host new keys")
     identity = mesh.engine.identity_of(node_key)
     if identity is not None and not same_key(identity, join.request.identity_key):
         raise Rejected("the node key is that of another node, which has another identity key", "give the host new keys")
+    if identity is not None:
+        return
+    for each in mesh.view().members.values():
+        name = next((name for name, key in each.entry.static_peers.items() if same_key(key, node_key)), None)
+        if name is not None:
+            what = f"the node key, and the address with it, is that of the static peer {name} of {each.entry.name}"
+            raise Rejected(what, "give the host new keys, or take the static peer out first")
 
 
 def _note(join: Join, mesh: Mesh) -> str | None:
