@@ -25,6 +25,7 @@ from smegmesh.identity.fields import certificate_ders
 from smegmesh.identity.joining import Join, check_answers, read_fingerprint, read_join, write_fingerprint
 from smegmesh.identity.keys import decode_key, encode_key, same_key
 from smegmesh.identity.token import Signed, split
+from smegmesh.names.register import goes_by
 
 _log = logging.getLogger(__name__)
 _VERSION = 1
@@ -226,8 +227,9 @@ def _note(join: Join, mesh: Mesh) -> str | None:
 
 
 def _has_namesake(join: Join, mesh: Mesh) -> bool:
+    """A certified name beats what others go by, so it is nobody's alias either."""
     request, members = join.request, mesh.view().members
-    return any(each.entry.name == request.node_name and key != request.node_key for key, each in members.items())
+    return any(key != request.node_key and goes_by(request.node_name, key, each.entry) for key, each in members.items())
 
 
 def _pem(authority: Authority) -> str:
