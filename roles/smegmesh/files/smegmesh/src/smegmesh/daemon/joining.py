@@ -118,6 +118,7 @@ class Joining:
         now = self._host.clock()
         if signed is not None and not self._joins.approved(join.fingerprint, now):
             return self._enroll(mesh, join, signed, address, now)
+        self._joins.keep(self._meshes())
         pending, new = self._joins.ask(join, address, now)
         if new:
             name, fingerprint = join.request.node_name, write_fingerprint(join.fingerprint)
