@@ -213,11 +213,10 @@ def _check_keys(join: Join, mesh: Mesh) -> None:
         raise Rejected("the node key is that of another node, which has another identity key", "give the host new keys")
     if identity is not None:
         return
-    for each in mesh.view().members.values():
-        name = next((name for name, key in each.entry.static_peers.items() if same_key(key, node_key)), None)
-        if name is not None:
-            what = f"the node key, and the address with it, is that of the static peer {name} of {each.entry.name}"
-            raise Rejected(what, "give the host new keys, or take the static peer out first")
+    members = mesh.view().members.values()
+    if any(same_key(key, node_key) for each in members for key in each.entry.static_peers.values()):
+        what = "the node key, and the address that follows from it, is that of a static peer of the mesh"
+        raise Rejected(what, "give the host new keys, or take the static peer out first")
 
 
 def _note(join: Join, mesh: Mesh) -> str | None:
