@@ -16,6 +16,7 @@ from smegmesh.cli.apply import NotTakenOver
 from smegmesh.cli.errors import Failed
 from smegmesh.cli.join import Joiner, Wanted
 from smegmesh.control.client import Client
+from smegmesh.control.errors import ControlError
 from smegmesh.control.join_client import JoinAnswer
 from smegmesh.declaration.values import HostPort
 from smegmesh.identity.certificate import (
@@ -167,6 +168,27 @@ def test_what_the_agent_cannot_bring_up_is_taken_back_with_its_certificates(
     with pytest.raises(NotTakenOver, match="no WireGuard here"):
         place.joiner().ask()
     assert place.files() == before
+
+
+@pytest.mark.parametrize("renew", [False, True])
+def test_an_agent_goes_on_with_the_files_that_were_put_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch, renew: bool
+) -> None:
+    """What it read last is what is there then."""
+    if renew:
+        place.joiner().ask()
+        place.answer = replace(place.answer, certificate=place.issuer.certify(place.request, "prod", bridges=("prod",)))
+    before, read = place.files(), []
+
+    def reload(_client: Client) -> dict[str, Any]:
+        read.append(place.files())
+        return {"problems": {"prod": "no such bridge here"}}
+
+    monkeypatch.setattr(Client, "reload", reload)
+    with pytest.raises((ControlError, NotTakenOver), match="no such bridge here"):
+        place.joiner(replace(WANTED, renew=renew)).ask()
+    assert place.files() == before
+    assert read[0] != before and read[-1] == before
 
 
 def test_a_renewal_changes_the_certificate_alone_and_keeps_what_was_granted(place: Place) -> None:

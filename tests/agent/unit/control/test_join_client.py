@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,30 @@ def test_what_no_agent_says_is_no_answer(tmp_path: Path, data: Any) -> None:
 def test_what_answers_may_be_anything(tmp_path: Path, answer: bytes | None, tls: bool, what: str) -> None:
     with peer(tmp_path, answer, tls=tls) as port, pytest.raises(ControlError, match=what):
         ask(port)
+
+
+def test_who_answers_byte_by_byte_does_not_keep_a_host_for_ever(tmp_path: Path) -> None:
+    shown = Issuer(tmp_path / "authority").node()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate, shown.key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _address = listener.accept()
+            with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as session:
+                for _byte in range(100):
+                    session.sendall(b" ")
+                    gone.wait(0.1)
+
+        gone = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(ControlError, match="timed out"):
+                ask_to_join("127.0.0.1", listener.getsockname()[1], "prod", b"request", timeout=0.5)
+        finally:
+            gone.set()
+            thread.join()
 
 
 def test_nobody_there_is_told() -> None:

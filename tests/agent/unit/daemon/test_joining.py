@@ -17,9 +17,11 @@ from smegmesh.cli.__main__ import main
 from smegmesh.control.errors import ControlError, Refused
 from smegmesh.control.join_client import JoinAnswer, ask_to_join
 from smegmesh.daemon.joins import Pace
+from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority, make_request
-from smegmesh.identity.joining import write_fingerprint
-from smegmesh.identity.keys import IdentityKey, generate_private_key, public_key
+from smegmesh.identity.joining import read_join, write_fingerprint
+from smegmesh.identity.keys import IdentityKey, encode_key, generate_private_key, public_key
+from smegmesh.identity.token import Token
 
 
 def take_requests(agent: Agent) -> int:
@@ -330,13 +332,42 @@ def test_keys_of_another_node_or_revoked_ones_are_refused(
         assert (await ask(port, other.request)).state == "pending"
         (renewal,) = await peer.ask(lambda client: client.joins())
         assert renewal["note"] == "it is a member already: a renewal"
-        same_name = await ask(port, request_of("p2"))
+        same_name = await ask(port, request_of("P2"))
         assert same_name.state == "pending"
         assert (await peer.ask(lambda client: client.joins()))[1]["note"] == "another member has this name"
         await shell(peer, "approve", "--authority", keep(operator, tmp_path / "authority"), says="no\nno\n")
         assert "the peer says: another member has this name" in shell.asked
         await peer.ask(lambda client: client.revoke(MESH, operator.revoke(other.keys.node_key)))
         assert "revoked" in (await ask(port, other.request)).reason
+
+    run(test)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_key_of_a_static_peer_is_refused_with_a_token_and_without(
+    run: Run, operator: Operator, tmp_path: Path, shell: Shell
+) -> None:
+    """All members know these keys, and who had one certified would have the address."""
+    phone = public_key(generate_private_key())
+    request = make_request(IdentityKey.generate(), "web3", phone)
+
+    async def test(make: Make) -> None:
+        peer, other = make("p1"), make("p2")
+        peer.declare()
+        other.certify(prefixes=(f"{node_address(MESH, phone)}/128",))
+        other.declare(peer, static_peers=json.dumps({"phone": {"public_key": encode_key(phone)}}))
+        port = take_requests(peer)
+        await peer.start()
+        await other.start()
+        await eventually(lambda: peer.alive(2), "they see each other")
+        await make_enroller(peer, keep(operator, tmp_path / "authority"), shell)
+        token = Token.read((await shell(peer, "token", MESH))["token"])
+        signed = token.sign(read_join(MESH, request).fingerprint)
+        for asked in (request, signed + request):
+            answer = await ask(port, asked)
+            assert (answer.state, answer.certificate) == ("refused", b"")
+            assert "that of a static peer" in answer.reason
+        assert await peer.ask(lambda client: client.joins()) == []
 
     run(test)
 
@@ -401,7 +432,7 @@ def test_a_token_lets_one_host_in_at_an_enroller(
     async def test(make: Make) -> None:
         peer, other, host, late = make("p1"), make("p2"), uncertified(make("web3")), uncertified(make("web4"))
         peer.declare()
-        other.declare(peer)
+        other.declare(peer, alias="www")
         port = take_requests(peer)
         await peer.start()
         await other.start()
@@ -413,9 +444,10 @@ def test_a_token_lets_one_host_in_at_an_enroller(
 
         settings = host.directories.etc / "agent.yml"
         named = settings.read_text()
-        settings.write_text(named.replace("web3", "p2"))
-        told = await shell(host, *asks(host, port, MESH, "--token", token), code=1)
-        assert "another member is called p2" in told, "a token gives no leave to be somebody else"
+        for taken in ("p2", "P2", "www"):
+            settings.write_text(named.replace("web3", taken))
+            told = await shell(host, *asks(host, port, MESH, "--token", token), code=1)
+            assert f"another member is called {taken}" in told, "a token gives no leave to be somebody else"
         settings.write_text(named)
         joined = await shell(host, *asks(host, port, MESH, "--endpoint", "127.0.0.1", "--token", token))
         assert joined["state"] == "joined"

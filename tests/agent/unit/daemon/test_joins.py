@@ -34,6 +34,31 @@ def test_there_are_bounds_for_all_and_for_each_source() -> None:
     assert len(joins.pending(25 * HOUR)) == 1
 
 
+def test_those_that_have_their_certificate_take_no_place_of_others() -> None:
+    joins = Joins(Limits(pending=2, per_source=2, approved=2))
+    for number in range(3):
+        joins.enrolled(join(f"n{number}"), "198.18.0.1", 0.0, b"certificate")
+    assert [each.join.request.node_name for each in joins.pending(0.0)] == ["n1", "n2"]
+    first, second = join("n3"), join("n4")
+    assert joins.ask(first, "198.18.0.1", 0.0)[1] and joins.ask(second, "198.18.0.1", 0.0)[1]
+    with pytest.raises(Rejected, match=r"2 requests of 198\.18\.0\.1 wait"):
+        joins.ask(join("n5"), "198.18.0.1", 0.0)
+    joins.approve(first.fingerprint, b"certificate")
+    assert joins.ask(join("n6"), "198.18.0.1", 0.0)[1]
+    joins.enrolled(second, "198.18.0.1", 0.0, b"certificate")
+    assert [each.join.request.node_name for each in joins.pending(0.0)] == ["n3", "n6", "n4"]
+
+
+def test_requests_for_a_mesh_that_is_gone_make_room() -> None:
+    joins = Joins(Limits(pending=1))
+    joins.ask(join("web3"), "198.18.0.1", 0.0)
+    joins.keep(["prod"])
+    with pytest.raises(Rejected, match="1 requests wait"):
+        joins.ask(join("web4"), "198.18.0.2", 0.0)
+    joins.keep(["office"])
+    assert joins.ask(join("web4"), "198.18.0.2", 0.0)[1]
+
+
 def test_a_request_that_comes_again_is_the_same_one() -> None:
     joins, asked = Joins(LIMITS), join("web3")
     first, new = joins.ask(asked, "198.18.0.1", 0.0)

@@ -86,8 +86,8 @@ def test_a_clock_goes_no_lower_than_certificates() -> None:
     clock = CertificateClock(lambda: wall[0], newest=10)
     assert clock.now() == 10
     certificate = Authority(AUTHORITY_PEM).verify(certificate_der(issued()))
-    clock.saw(certificate)
-    clock.saw(Authority(AUTHORITY_PEM).verify(certificate_der(issued(not_before=NOW - DAY))))
+    clock.saw(certificate.issued)
+    clock.saw(Authority(AUTHORITY_PEM).verify(certificate_der(issued(not_before=NOW - DAY))).issued)
     assert clock.now() == clock.newest == NOW
     wall[0] = NOW + 5
     assert clock.now() == NOW + 5

@@ -161,6 +161,17 @@ def test_without_a_name_that_is_a_label_a_node_goes_by_its_alias_or_else_by_word
     assert name == f"{spell(wordy.address.packed[8:10])}.prod.smeg."
 
 
+def test_a_member_goes_by_whatever_leads_to_it() -> None:
+    """Who is certified under such a name takes it."""
+    wordy = member("b2.example.org")
+    place = wordy.address.packed[8:16]
+    for count in range(2, 9):
+        assert register.goes_by(spell(place[:count]).upper(), wordy.node_key, wordy.entry)
+    assert not register.goes_by(spell(place[1:3]), wordy.node_key, wordy.entry)
+    assert all(register.goes_by(name, B2.node_key, B2.entry) for name in ("b2", "B2", "WEB"))
+    assert not register.goes_by("b3", B2.node_key, B2.entry)
+
+
 def test_the_name_of_a_certificate_comes_before_words() -> None:
     wordy = member("b2.example.org")
     named = member(spell(wordy.address.packed[8:10]))

@@ -9,16 +9,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
 from smegmesh.identity.certificate import (
     Authority,
     Grant,
     NodeCertificate,
+    certificate_der,
     issue,
     make_authority,
     make_request,
+    node_extensions,
     read_request,
+    sign,
 )
 from smegmesh.identity.clock import CertificateClock
+from smegmesh.identity.enrolled import chain
+from smegmesh.identity.enroller import issue_enroller
+from smegmesh.identity.grant import ISSUER_OID
 from smegmesh.identity.keys import IdentityKey, generate_private_key, public_key
 from smegmesh.identity.operator import issue_operator
 from smegmesh.transport.framing import encode_frame
@@ -60,6 +68,23 @@ class Operator:
         (directory / "node.pem").write_bytes(certificate)
         (directory / "identity.key").write_bytes(identity.to_pem())
         return MeshTls(Authority(self.pem), directory / "node.pem", directory / "identity.key", CertificateClock(wall))
+
+    def enroll(self, name: str, *, ahead: float) -> MeshTls:
+        """The settings of a node that an enroller of 30 days let in, and dated ahead."""
+        tls, enroller, identity = self.admit(name), IdentityKey.generate(), IdentityKey.generate()
+        node_key, end = public_key(generate_private_key()), self.now + 30 * DAY
+        request = read_request(make_request(enroller, "enroller", node_key))
+        pem = issue_enroller(self.pem, self.key, request, ["prod"], not_before=self.now, not_after=end)
+        issuer = x509.load_pem_x509_certificate(pem)
+        extensions = [
+            *node_extensions(Grant(name, node_key, ("prod",))),
+            x509.UnrecognizedExtension(ISSUER_OID, certificate_der(pem)),
+        ]
+        times = {"not_before": self.now + ahead, "not_after": end}
+        leaf = sign(issuer.subject, enroller.private, name, identity.public, extensions, **times)
+        tls.certificate_file.write_bytes(chain(certificate_der(leaf)))
+        tls.key_file.write_bytes(identity.to_pem())
+        return tls
 
     def appoint(self, name: str) -> MeshTls:
         """The settings of somebody with an operator certificate who would like to be a node."""

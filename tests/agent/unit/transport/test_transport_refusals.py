@@ -46,6 +46,21 @@ def test_a_dialler_whose_certificate_is_of_another_authority(
     run(test)
 
 
+def test_what_an_enroller_dates_ahead_expires_nobody(run: Run, operator: Operator) -> None:
+    ahead, fine, other = operator.enroll("web3", ahead=29 * DAY), operator.admit("b"), operator.admit("c")
+
+    async def test(hosts: Hosts) -> None:
+        a, b = await hosts.make().listen(prod=ahead), await hosts.make().listen(prod=fine)
+        a.dial(b)
+        assert "the certificate of 'web3' is not valid before" in await a.dial_failed()
+        c = await hosts.make().listen(prod=other)
+        c.dial(b)
+        assert (await b.up()).certificate.name == "c"
+        assert fine.clock.newest <= time.time()
+
+    run(test)
+
+
 def test_expired_certificate_of_the_dialler(run: Run, operator: Operator) -> None:
     expired, fine = operator.admit("old", age=3 * DAY, life=DAY), operator.admit("b")
 

@@ -46,7 +46,7 @@ def apply(request: Request, places: Places, client: Client) -> tuple[tuple[FileC
             return applied.changes, _reload(client, applied)
         except (ControlError, NotTakenOver) as error:
             applied.roll_back()
-            _reload_again(client)
+            reload_again(client)
             raise NotTakenOver(f"{error}; nothing was changed") from error
 
 
@@ -69,7 +69,8 @@ def _reload(client: Client, applied: Applied) -> bool:
     return True
 
 
-def _reload_again(client: Client) -> None:
+def reload_again(client: Client) -> None:
+    """Have a running agent, if there is one, go on with files that were put back."""
     try:
         client.reload()
     except ControlError:

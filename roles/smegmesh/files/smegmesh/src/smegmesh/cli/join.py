@@ -198,6 +198,7 @@ class Joiner:
                 return self._reload()
             except BaseException:
                 files.roll_back()
+                apply.reload_again(self._client)
                 raise
 
     def _change(self, name: str, content: bytes | None) -> FileChange:

@@ -6,6 +6,7 @@ Who can reach the port costs the agent no more than these bounds let them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from smegmesh.control.accepting import accept
 from smegmesh.control.ports import Port, open_tcp
 
+_log = logging.getLogger(__name__)
 _READ = 4096
 
 
@@ -85,6 +87,8 @@ class BriefServer:
                 await asyncio.wait_for(self._converse(connection, address), self._limits.connection_time)
             except (OSError, asyncio.TimeoutError):  # ssl.SSLError, too
                 return
+            except Exception:  # whatever became of this one, the next may be served
+                _log.exception("%s: a connection could not be served", self._name)
 
 
 async def send_last(connection: socket.socket, answer: bytes) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from smegmesh.control.errors import ControlError
 
 JOIN_PORT = 4082
-_TIMEOUT = 15.0  # seconds; for each step
+_TIMEOUT = 15.0  # seconds; from the look-up of the name to the end of the answer
 _MAX_ANSWER = 256 * 1024
 _STATES = ("pending", "approved", "refused")
 
@@ -37,15 +38,19 @@ class JoinAnswer:
 
 
 def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float = _TIMEOUT) -> JoinAnswer:
-    """Send a request (PEM) to a peer; ControlError, one line with what to do, where there is no proper answer."""
+    """Send a request (PEM) to a peer; ControlError, one line with what to do, where there is no proper answer.
+
+    All of it has `timeout` seconds.
+    """
     where = f"{host} port {port}/tcp"
+    end = time.monotonic() + timeout
     try:
-        with (
-            socket.create_connection((host, port), timeout) as plain,
-            _context().wrap_socket(plain, server_hostname=mesh) as session,
-        ):
-            session.sendall(request)
-            return _decode(_read(session), session.getpeercert(binary_form=True) or b"")
+        with _connect(host, port, end) as plain:
+            plain.settimeout(_left(end))  # a handshake has it as a whole
+            with _context().wrap_socket(plain, server_hostname=mesh) as session:
+                session.settimeout(_left(end))
+                session.sendall(request)
+                return _decode(_read(session, end), session.getpeercert(binary_form=True) or b"")
     except (ConnectionResetError, BrokenPipeError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
         what = "it closed the connection: it takes one request in 10 s from an address, and few at a time"
         raise ControlError(f"{where}: {what}; wait, and ask again") from None
@@ -58,6 +63,31 @@ def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float 
         raise _no_answer(where, text) from None
 
 
+def _connect(host: str, port: int, end: float) -> socket.socket:
+    """To the first address that takes it; each has its share of the time."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(_left(end) / (len(addresses) - number))
+            plain.connect(address)
+        except OSError:
+            plain.close()
+            if number + 1 == len(addresses):
+                raise
+        else:
+            return plain
+    raise OSError("the name has no address")
+
+
+def _left(end: float) -> float:
+    """Seconds until then; TimeoutError if there are none."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -66,9 +96,10 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _read(session: ssl.SSLSocket) -> bytes:
+def _read(session: ssl.SSLSocket, end: float) -> bytes:
     answer = b""
     while not answer.endswith(b"\n") and len(answer) <= _MAX_ANSWER:
+        session.settimeout(_left(end))
         data = session.recv(_MAX_ANSWER)
         if not data:
             raise EOFError

@@ -25,6 +25,7 @@ from smegmesh.identity.fields import certificate_ders
 from smegmesh.identity.joining import Join, check_answers, read_fingerprint, read_join, write_fingerprint
 from smegmesh.identity.keys import decode_key, encode_key, same_key
 from smegmesh.identity.token import Signed, split
+from smegmesh.names.register import goes_by
 
 _log = logging.getLogger(__name__)
 _VERSION = 1
@@ -117,6 +118,7 @@ class Joining:
         now = self._host.clock()
         if signed is not None and not self._joins.approved(join.fingerprint, now):
             return self._enroll(mesh, join, signed, address, now)
+        self._joins.keep(self._meshes())
         pending, new = self._joins.ask(join, address, now)
         if new:
             name, fingerprint = join.request.node_name, write_fingerprint(join.fingerprint)
@@ -199,13 +201,22 @@ class Joining:
 
 
 def _check_keys(join: Join, mesh: Mesh) -> None:
-    """Rejected for keys that are another node's, or out of the mesh for good: no certificate would mend that."""
+    """Rejected for keys that are another's, or out of the mesh for good: no certificate would mend that.
+
+    A member is not shut out by what another says of static peers.
+    """
     node_key = join.request.node_key
     if mesh.engine.revoked(node_key):
         raise Rejected(f"the node key is revoked in mesh {mesh.mesh_id}", "give the host new keys")
     identity = mesh.engine.identity_of(node_key)
     if identity is not None and not same_key(identity, join.request.identity_key):
         raise Rejected("the node key is that of another node, which has another identity key", "give the host new keys")
+    if identity is not None:
+        return
+    members = mesh.view().members.values()
+    if any(same_key(key, node_key) for each in members for key in each.entry.static_peers.values()):
+        what = "the node key, and the address that follows from it, is that of a static peer of the mesh"
+        raise Rejected(what, "give the host new keys, or take the static peer out first")
 
 
 def _note(join: Join, mesh: Mesh) -> str | None:
@@ -216,8 +227,9 @@ def _note(join: Join, mesh: Mesh) -> str | None:
 
 
 def _has_namesake(join: Join, mesh: Mesh) -> bool:
+    """A certified name beats what others go by, so it is nobody's alias either."""
     request, members = join.request, mesh.view().members
-    return any(each.entry.name == request.node_name and key != request.node_key for key, each in members.items())
+    return any(key != request.node_key and goes_by(request.node_name, key, each.entry) for key, each in members.items())
 
 
 def _pem(authority: Authority) -> str:

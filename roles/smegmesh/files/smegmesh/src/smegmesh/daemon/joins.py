@@ -6,6 +6,7 @@ They come from whoever reaches the port, so there is a bound to everything, and 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
@@ -17,10 +18,12 @@ _SITE = 64  # bits; who has one IPv6 address has as many as it likes in such a n
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests that are kept, of one source at most so many, for `kept` seconds. Of each of `sources` at a time one
-    connection in `pause` seconds. `rejected`: how many rejections are remembered."""
+    """Requests that wait, of one source at most so many, and `approved` others whose certificates are here; each is
+    kept for `kept` seconds. Of each of `sources` at a time one connection in `pause` seconds. `rejected`: how many
+    rejections are remembered."""
 
     pending: int = 32
+    approved: int = 256
     per_source: int = 4
     kept: float = 24 * 3600.0
     pause: float = 10.0
@@ -72,11 +75,13 @@ class Joins:
         known = next((each for each in self.pending(now) if each.join.fingerprint == join.fingerprint), None)
         if known is not None:
             return known, False
+        self._bound_approved()
         source = source_of(address)
-        if sum(each.source == source for each in self._pending.values()) >= self._limits.per_source:
+        waiting = [each.source for each in self._pending.values() if each.certificate is None]
+        if waiting.count(source) >= self._limits.per_source:
             what = f"{self._limits.per_source} requests of {source} wait already"
             raise Rejected(what, "have those approved or rejected first")
-        if len(self._pending) >= self._limits.pending:
+        if len(waiting) >= self._limits.pending:
             raise Rejected(f"{self._limits.pending} requests wait already", "have some approved or rejected first")
         pending = self._pending[join.fingerprint] = Pending(join, source, now)
         return pending, True
@@ -88,7 +93,9 @@ class Joins:
     def enrolled(self, join: Join, address: str, now: float, certificate: bytes) -> Pending:
         """A request that is approved as it comes. Tokens are few, so it needs no place among those that wait."""
         self._rejected.pop(join.fingerprint, None)
+        self._pending.pop(join.fingerprint, None)  # it is the newest now
         pending = self._pending[join.fingerprint] = Pending(join, source_of(address), now, certificate)
+        self._bound_approved()
         return pending
 
     def pending(self, now: float) -> list[Pending]:
@@ -102,12 +109,24 @@ class Joins:
         """Keep the certificate for whoever asks again with that request."""
         self._pending[fingerprint] = replace(self._pending[fingerprint], certificate=certificate)
 
+    def keep(self, meshes: Collection[str]) -> None:
+        """Drop those that wait to join any other mesh: it has gone, and nobody could approve them."""
+        self._pending = {
+            key: each for key, each in self._pending.items() if each.join.mesh in meshes or each.certificate is not None
+        }
+
     def reject(self, fingerprint: bytes) -> None:
         """Drop a request and take it no more; KeyError if there is none."""
         del self._pending[fingerprint]
         self._rejected[fingerprint] = None
         if len(self._rejected) > self._limits.rejected:
             self._rejected.popitem(last=False)
+
+    def _bound_approved(self) -> None:
+        """Let the oldest go that are approved: who has not fetched its certificate asks anew."""
+        approved = [key for key, each in self._pending.items() if each.certificate is not None]
+        for key in approved[: max(0, len(approved) - self._limits.approved)]:
+            del self._pending[key]
 
 
 def source_of(address: str) -> str:

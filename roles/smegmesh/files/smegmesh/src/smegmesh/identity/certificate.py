@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
@@ -106,7 +106,8 @@ class NodeCertificate:
     """A verified certificate.
 
     `fingerprint` is SHA-256 of `der`; `not_before` and `not_after`, both
-    included, are seconds since the epoch.
+    included, are seconds since the epoch. `enroller_since` is the `not_before` of the
+    enroller that issued it, if one did.
     """
 
     der: bytes = field(repr=False)
@@ -116,11 +117,17 @@ class NodeCertificate:
     serial: int
     not_before: int
     not_after: int
+    enroller_since: int | None = None
 
     @property
     def name(self) -> str:
         """The node's."""
         return self.grant.node_name
+
+    @property
+    def issued(self) -> int:
+        """A time that was, as the authority itself says."""
+        return self.not_before if self.enroller_since is None else self.enroller_since
 
 
 def make_request(identity: IdentityKey, node_name: str, node_key: bytes) -> bytes:
@@ -451,7 +458,7 @@ def _read_enrolled(der: bytes, enroller: Enroller) -> NodeCertificate:
     except PARSE_ERRORS as error:
         raise CertificateError(f"not a certificate of smegmesh: {error_text(error)}") from None
     enroller.check(node.grant, node.not_before, node.not_after)
-    return node
+    return replace(node, enroller_since=enroller.not_before)
 
 
 def _check_authority(certificate: x509.Certificate) -> None:

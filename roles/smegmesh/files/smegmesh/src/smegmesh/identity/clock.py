@@ -1,14 +1,13 @@
 """A wall clock that certificates hold up.
 
 A host may start with its clock years behind. No certificate was issued in the
-future, so the newest one seen bounds the time from below.
+future, so the newest one seen bounds the time from below. That is an authority's
+word: an enroller could date ahead what it issues, and have all others expire.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from smegmesh.identity.certificate import Dated
 
 
 class CertificateClock:
@@ -24,9 +23,9 @@ class CertificateClock:
         self._wall = wall
         self.newest = newest
 
-    def saw(self, certificate: Dated) -> None:
-        """Note a certificate whose signature was verified."""
-        self.newest = max(self.newest, certificate.not_before)
+    def saw(self, issued: float) -> None:
+        """Note since when a certificate is valid that the authority itself issued, once its signature was verified."""
+        self.newest = max(self.newest, issued)
 
     def now(self) -> float:
         return max(self._wall(), self.newest)

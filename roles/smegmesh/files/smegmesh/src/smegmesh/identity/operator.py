@@ -84,7 +84,7 @@ def admit_operator(trusted: Iterable[tuple[Authority, CertificateClock]], der: b
             certificate = verify_operator(authority, der)
         except NotIssued:
             continue
-        clock.saw(certificate)
+        clock.saw(certificate.not_before)
         check_time(certificate, clock.now())
         return certificate
     raise CertificateError("the certificate is of no authority that this host has a certificate of")

@@ -177,6 +177,16 @@ class Register:
         return spell(place[:count])
 
 
+def goes_by(name: str, key: bytes, entry: Entry) -> bool:
+    """Whether a member goes by a name, in any case: by its certificate, by its alias, or by however many words of its
+    key."""
+    label = name.lower()
+    if label in (entry.name.lower(), entry.alias):
+        return True
+    wordy = _name(entry) is None and entry.alias is None
+    return wordy and label in {spell(node_hash(key)[:size]) for size in range(LEAST, MOST + 1)}
+
+
 def _known(view: View | None, key: bytes) -> Known | None:
     member = view.members.get(key) if view is not None else None
     if view is None or member is None:

@@ -114,7 +114,7 @@ def check_peer(context: MeshContext, der: bytes | None) -> NodeCertificate:
         certificate = tls.authority.verify(der or b"")
     except CertificateError as error:
         raise PeerRefused("certificate", str(error)) from None
-    tls.clock.saw(certificate)
+    tls.clock.saw(certificate.issued)
     try:
         check_time(certificate, tls.clock.now())
     except CertificateError as error:
@@ -256,7 +256,7 @@ def _check_own_certificate(mesh_id: str, tls: MeshTls) -> None:
             f"mesh {mesh_id!r}: the certificate in {tls.certificate_file} does not grant this mesh: "
             "have it issued again with the mesh in its grant"
         )
-    tls.clock.saw(certificate)
+    tls.clock.saw(certificate.issued)
 
 
 def _no_password() -> str:
