@@ -51,6 +51,39 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert agent.reloads == 1
 
 
+async def test_few_searches_wait_and_those_whose_client_is_gone_are_not_made(path: Path) -> None:
+    async with running(path) as agent:
+        begun, go_on, members = 0, asyncio.Event(), agent.members
+
+        async def slow(mesh: str) -> list[types.Member]:
+            nonlocal begun
+            begun += 1
+            await go_on.wait()
+            return await members(mesh)
+
+        agent.members = slow  # type: ignore[method-assign]
+        asking = [await ask_for_search(path) for _ in range(10)]
+        reader, writer = await ask_for_search(path)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
+        assert begun == 2, "who waits for a turn has not taken the members"
+        for _reader, waiting in asking[2:]:
+            waiting.close()
+            await waiting.wait_closed()
+        go_on.set()
+        for answered, _writer in asking[:2]:
+            assert (await answered.readline()).startswith(b"HTTP/1.1 200 ")
+        assert await ask(Client(path).query, "prod", "status.node_name") == "a1"
+        assert begun == 3
+        for closing in (writer, asking[0][1], asking[1][1]):
+            closing.close()
+
+
+async def ask_for_search(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /v1/meshes/prod/query?expression=status HTTP/1.1\r\nHost: a\r\n\r\n")
+    return reader, writer
+
+
 async def test_an_expression_finds_what_the_members_are(path: Path) -> None:
     async with running(path):
         assert await ask(Client(path).query, "prod", "[status.node_name, members.prod[?own].name, 'ü&?']") == [

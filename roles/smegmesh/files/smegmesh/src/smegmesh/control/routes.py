@@ -29,7 +29,7 @@ from smegmesh.control.errors import Rejected
 from smegmesh.control.openapi import document
 from smegmesh.control.operations import CHANGING, DOT, READING, STREAM, Operation
 from smegmesh.control.page import is_page, page_routes
-from smegmesh.control.searching import NotSearched, Searcher
+from smegmesh.control.searching import NotSearched, Searcher, TooManySearches
 from smegmesh.control.streaming import stream
 from smegmesh.control.types import StatusSource
 
@@ -143,11 +143,18 @@ class _Reading:
 
     async def query(self, request: web.Request) -> web.Response:
         mesh, expression = request.match_info["mesh"], request.query.get("expression", "")
-        members = {mesh: await self._members(mesh)}
+
+        async def known() -> tuple[types.Status, dict[str, list[types.Member]]]:
+            if request.transport is None:
+                raise ConnectionResetError("who asked is gone")
+            return self._source.status(), {mesh: await self._members(mesh)}
+
         try:
-            found = await self._searcher.search(expression, self._source.status(), members)
+            found = await self._searcher.search(expression, known)
         except NotSearched as error:
             raise Rejected(f"expression {error}", "see https://jmespath.org", 400) from error
+        except TooManySearches:
+            return problem(503, "too many searches", "others search already, and more wait", "ask again in a minute")
         return web.Response(body=found, content_type="application/json")
 
     async def mesh(self, request: web.Request) -> web.Response:
