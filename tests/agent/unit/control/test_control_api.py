@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ import pytest
 from control_agent import Agent, running
 from msgspec.structs import replace
 
-from smegmesh.control import types
+from smegmesh.control import answers, types
 from smegmesh.control.access import Credentials, may_change, peer_credentials
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
@@ -229,6 +230,51 @@ async def test_members_are_chosen(path: Path, query: str, found: list[str]) -> N
         ]
         answer = await ask(read, path, f"/v1/meshes/prod/members{query}")
         assert [member["name"] for member in json.loads(answer.body)] == found
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [("dns", "a1"), ("https", "a1"), ("https", "b2")]),
+        ("?name=https", [("https", "a1"), ("https", "b2")]),
+        ("?liveness=down&name=https", [("https", "b2")]),
+        ("?name=x", []),
+    ],
+)
+async def test_services_are_chosen(path: Path, query: str, found: list[tuple[str, str]]) -> None:
+    async with running(path) as agent:
+        agent.member = replace(agent.member, services={"https": "tcp/443", "dns": "udp/53"})
+        agent.others = [replace(agent.member, name="b2", node_key="x", liveness="down", services={"https": "tcp/1"})]
+        answer = await ask(read, path, f"/v1/meshes/prod/services{query}")
+        assert [(service["name"], service["member"]) for service in json.loads(answer.body)] == found
+
+
+async def test_long_answers_are_made_beside_the_loop_and_once_for_a_list_of_members(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(path) as agent:
+        await ask(read, path, "/v1/status")  # loads the routes
+        made = []
+
+        def noting(body: bytes) -> str:
+            made.append(threading.current_thread())
+            return answers.tag_of(body)
+
+        monkeypatch.setattr("smegmesh.control.routes.tag_of", noting)
+        members = [agent.member]
+
+        async def the_same(_mesh: str) -> list[types.Member]:
+            return members
+
+        agent.members = the_same  # type: ignore[method-assign]
+        for target in ("services", "services?name=https", "members?role=peer", "members"):
+            assert (await ask(read, path, f"/v1/meshes/prod/{target}")).status == 200
+        assert len(made) == 4 and threading.current_thread() not in made
+        for target in ("services", "members"):
+            assert (await ask(read, path, f"/v1/meshes/prod/{target}")).status == 200
+        assert len(made) == 4
+        members = [replace(agent.member, services={"https": "tcp/443"})]
+        assert json.loads((await ask(read, path, "/v1/meshes/prod/services")).body)[0]["value"] == "tcp/443"
 
 
 async def test_one_member_by_what_it_is_called(path: Path) -> None:
