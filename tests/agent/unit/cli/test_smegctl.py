@@ -640,6 +640,13 @@ def test_what_a_running_agent_refuses_is_put_back(host: Host, agent: Agent) -> N
     assert {path: path.read_text() for path in (host.etc / "meshes.d").iterdir()} == before
 
 
+def test_a_problem_that_was_there_before_refuses_no_change(host: Host, agent: Agent) -> None:
+    agent.reloaded = types.Reloaded(problems={"office": "port 51820 is in use"})  # as its status says
+    assert host.apply({**PEER, "mesh": "office"})[0] == 0
+    agent.reloaded = types.Reloaded(problems={"office": "port 7 is in use"})
+    assert host.apply({**PEER, "mesh": "office", "port": 7})[0] == 1
+
+
 def test_problems_of_other_meshes_are_not_this_changes(host: Host, agent: Agent) -> None:
     agent.reloaded = types.Reloaded(changed=["prod"], problems={"other": "certificate expired"})
     assert host.apply(PEER)[0] == 0

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ import pytest
 from control_agent import Agent, running
 from msgspec.structs import replace
 
-from smegmesh.control import types
+from smegmesh.control import answers, types
 from smegmesh.control.access import Credentials, may_change, peer_credentials
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotPermitted, NotRunning, Refused
@@ -49,6 +50,39 @@ async def test_answers_are_what_the_types_say(path: Path) -> None:
         assert msgspec.convert(await ask(client.diagnosis, "prod"), types.Diagnosis, strict=True) == agent.known
         assert await ask(client.reload) == {"changed": ["prod"], "problems": {"office": "port 51820 is in use"}}
         assert agent.reloads == 1
+
+
+async def test_few_searches_wait_and_those_whose_client_is_gone_are_not_made(path: Path) -> None:
+    async with running(path) as agent:
+        begun, go_on, members = 0, asyncio.Event(), agent.members
+
+        async def slow(mesh: str) -> list[types.Member]:
+            nonlocal begun
+            begun += 1
+            await go_on.wait()
+            return await members(mesh)
+
+        agent.members = slow  # type: ignore[method-assign]
+        asking = [await ask_for_search(path) for _ in range(10)]
+        reader, writer = await ask_for_search(path)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
+        assert begun == 2, "who waits for a turn has not taken the members"
+        for _reader, waiting in asking[2:]:
+            waiting.close()
+            await waiting.wait_closed()
+        go_on.set()
+        for answered, _writer in asking[:2]:
+            assert (await answered.readline()).startswith(b"HTTP/1.1 200 ")
+        assert await ask(Client(path).query, "prod", "status.node_name") == "a1"
+        assert begun == 3
+        for closing in (writer, asking[0][1], asking[1][1]):
+            closing.close()
+
+
+async def ask_for_search(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /v1/meshes/prod/query?expression=status HTTP/1.1\r\nHost: a\r\n\r\n")
+    return reader, writer
 
 
 async def test_an_expression_finds_what_the_members_are(path: Path) -> None:
@@ -196,6 +230,51 @@ async def test_members_are_chosen(path: Path, query: str, found: list[str]) -> N
         ]
         answer = await ask(read, path, f"/v1/meshes/prod/members{query}")
         assert [member["name"] for member in json.loads(answer.body)] == found
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [("dns", "a1"), ("https", "a1"), ("https", "b2")]),
+        ("?name=https", [("https", "a1"), ("https", "b2")]),
+        ("?liveness=down&name=https", [("https", "b2")]),
+        ("?name=x", []),
+    ],
+)
+async def test_services_are_chosen(path: Path, query: str, found: list[tuple[str, str]]) -> None:
+    async with running(path) as agent:
+        agent.member = replace(agent.member, services={"https": "tcp/443", "dns": "udp/53"})
+        agent.others = [replace(agent.member, name="b2", node_key="x", liveness="down", services={"https": "tcp/1"})]
+        answer = await ask(read, path, f"/v1/meshes/prod/services{query}")
+        assert [(service["name"], service["member"]) for service in json.loads(answer.body)] == found
+
+
+async def test_long_answers_are_made_beside_the_loop_and_once_for_a_list_of_members(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(path) as agent:
+        await ask(read, path, "/v1/status")  # loads the routes
+        made = []
+
+        def noting(body: bytes) -> str:
+            made.append(threading.current_thread())
+            return answers.tag_of(body)
+
+        monkeypatch.setattr("smegmesh.control.routes.tag_of", noting)
+        members = [agent.member]
+
+        async def the_same(_mesh: str) -> list[types.Member]:
+            return members
+
+        agent.members = the_same  # type: ignore[method-assign]
+        for target in ("services", "services?name=https", "members?role=peer", "members"):
+            assert (await ask(read, path, f"/v1/meshes/prod/{target}")).status == 200
+        assert len(made) == 4 and threading.current_thread() not in made
+        for target in ("services", "members"):
+            assert (await ask(read, path, f"/v1/meshes/prod/{target}")).status == 200
+        assert len(made) == 4
+        members = [replace(agent.member, services={"https": "tcp/443"})]
+        assert json.loads((await ask(read, path, "/v1/meshes/prod/services")).body)[0]["value"] == "tcp/443"
 
 
 async def test_one_member_by_what_it_is_called(path: Path) -> None:

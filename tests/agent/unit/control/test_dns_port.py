@@ -71,9 +71,36 @@ async def test_datagrams_are_answered_and_a_fault_is_no_end(caplog: pytest.LogCa
 
 
 async def test_more_datagrams_than_a_turn_takes_are_all_answered() -> None:
-    async with served(datagrams=3) as port:
+    async with served(turn=0.0) as port:
         questions = [str(number).encode() for number in range(50)]
         assert await ask(port, *questions) == [b"udp " + each for each in questions]
+
+
+async def test_a_turn_of_the_loop_ends_in_time_however_long_an_answer_takes() -> None:
+    loop = asyncio.get_running_loop()
+    now, turns = 0.0, 0
+
+    def slow(data: bytes, *, tcp: bool) -> bytes | None:
+        nonlocal now
+        now += 0.004
+        return str(turns).encode()
+
+    def next_turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(next_turn)
+
+    port = free_port()
+    server = DnsServer(f"{HOST}:{port}", slow)
+    server.start()
+    await eventually(lambda: _listens(port))
+    real = loop.time
+    loop.time = lambda: real() + now  # type: ignore[method-assign]
+    next_turn()
+    answers = await ask(port, *[b"x"] * 12)
+    await server.stop()
+    assert len(answers) == 12
+    assert max(answers.count(turn) for turn in answers) <= 2
 
 
 async def test_more_than_the_rate_is_dropped() -> None:

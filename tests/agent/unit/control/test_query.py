@@ -16,6 +16,10 @@ MEMBERS = [
 ]
 
 
+async def known() -> tuple[types.Status, dict[str, list[types.Member]]]:
+    return STATUS, {"prod": MEMBERS}
+
+
 @pytest.mark.parametrize(
     ("expression", "found"),
     [("members.prod[].name", ["a1", "a2"]), ("length(members.prod)", 2), ("status.nothing", None), ("'é'", "é")],
@@ -61,7 +65,7 @@ def test_a_caret_is_below_what_is_wrong() -> None:
 
 
 async def test_a_process_of_its_own_finds_the_same() -> None:
-    found = await Searcher().search("members.prod[-1].name", STATUS, {"prod": MEMBERS})
+    found = await Searcher().search("members.prod[-1].name", known)
     assert found.strip() == b'{"result": "a99"}'
 
 
@@ -72,10 +76,10 @@ LONG = " | ".join(["[to_string(@), '']", *["[join(@[0], @), @[0]]"] * 20])
 @pytest.mark.parametrize("expression", [DOUBLED, LONG])
 async def test_no_expression_costs_more_than_there_is(expression: str) -> None:
     with pytest.raises(NotSearched, match="more time or memory than there is"):
-        await Searcher().search(expression, STATUS, {"prod": MEMBERS})
+        await Searcher().search(expression, known)
 
 
 async def test_who_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "_TIME", 0.0)
     with pytest.raises(NotSearched, match="more time or memory"):
-        await Searcher().search("status", STATUS, {})
+        await Searcher().search("status", known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import http.client
 import json
@@ -13,6 +14,10 @@ from typing import Any
 
 import pytest
 from daemons import MESH, Agent, Make, Run, eventually
+
+from smegmesh.control import types
+from smegmesh.daemon.declaring import Declaring
+from smegmesh.declaration.change import Places
 
 PREFIX = "2001:db8:10::/48"
 OFFICE = {"role": "peer", "endpoint": "127.0.0.1"}
@@ -132,6 +137,44 @@ def test_a_change_that_cannot_be_leaves_the_mesh_as_it_was(run: Run) -> None:
         assert (agent.directories.local / "office.yml").read_text() == before
         assert local(agent) == ["office.yml"]
         assert (agent.mesh("office").state, agent.mesh("office").problem) == ("up", None)
+
+    run(test)
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EMFILE, "Too many open files"), RuntimeError("a fault")])
+def test_a_fault_while_the_agent_follows_leaves_nothing_behind(run: Run, fault: Exception) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        daemon = await agent.start()
+        faults = [fault]
+
+        async def reload() -> types.Reloaded:
+            if faults:
+                raise faults.pop()
+            return await daemon.reload()
+
+        places = Places(agent.directories.etc, agent.directories.local)
+        daemon.declaring = Declaring(places, reload, daemon.status)
+        status, problem = await ask(agent, "PUT", "/v1/meshes/office", OFFICE)
+        assert (status, problem["title"]) == (500, "internal error"), "it is not the file that cannot be written"
+        assert (local(agent), agent.mesh("office")) == ([], None)
+        assert (await ask(agent, "PUT", "/v1/meshes/office", OFFICE))[0] == 200
+
+    run(test)
+
+
+def test_a_problem_that_was_there_before_refuses_no_change(run: Run) -> None:
+    async def test(make: Make) -> None:
+        agent = make("p1")
+        agent.declare()
+        daemon = await agent.start()
+        (agent.authority / "node.pem").write_bytes(b"damaged")
+        assert "node.pem" in (await daemon.reload()).problems[MESH]
+        assert (await ask(agent, "PUT", f"/v1/meshes/{MESH}/services/https", {"value": "tcp/443"}))[0] == 200
+        assert local(agent) != []
+        (agent.authority / "authority.pem").write_bytes(b"damaged")
+        status, problem = await ask(agent, "PUT", f"/v1/meshes/{MESH}/services/https", {"value": "tcp/444"})
+        assert status == 422 and "authority.pem" in problem["detail"]
 
     run(test)
 

@@ -13,7 +13,7 @@ import pytest
 
 from named import MESH, NOW, addresses, ask, code, judged, key, member, server, texts, view
 from smegmesh.gossip.view import Liveness
-from smegmesh.names import register
+from smegmesh.names import register, zones
 from smegmesh.names.words import spell
 
 A1 = member("a1", services={"https": "tcp/443 path=/status v=1", "dns": "udp/53", "note": "on the second floor"})
@@ -277,6 +277,51 @@ def test_thousands_of_one_name_are_cut_to_what_a_message_holds() -> None:
     assert texts(ask(names, "_https._tcp.prod.smeg", "SRV")) == ["0 0 443 web.prod.smeg."]
     names = server(view(*(member(f"n{number}", services={"https": "tcp/443"}) for number in range(3000))))
     assert len(texts(ask(names, "_https._tcp.prod.smeg", "SRV", tcp=True))) == 256
+
+
+def test_a_name_of_thousands_costs_what_its_answer_holds_and_that_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = server(view(*(member(f"n{number}", "web", {"https": "tcp/443"}) for number in range(3000))))
+    read = count(monkeypatch, register, "_known")
+    made = count(monkeypatch, zones, "node_address")
+    for _again in range(3):
+        assert len(texts(ask(names, "web.prod.smeg", tcp=True))) == 256
+        assert len(texts(ask(names, "_https._tcp.web.prod.smeg", "SRV", tcp=True))) == 256
+    assert len(made) == 256
+    assert len(read) <= 4 * 256
+
+
+def test_an_answer_is_remembered_until_the_next_change() -> None:
+    names = server(view(A1, B2, member("c3", "web", {"https": "tcp/443"})))
+    assert len(texts(ask(names, "web.prod.smeg"))) == 2
+    assert len(texts(ask(names, "_https._tcp.web.prod.smeg", "SRV"))) == 2
+    names.follow(view(A1, B2, member("c3", "web", {"https": "tcp/443"}, liveness=Liveness.DOWN)))
+    assert texts(ask(names, "web.prod.smeg")) == [str(B2.address)]
+    assert texts(ask(names, "_https._tcp.web.prod.smeg", "SRV")) == ["0 0 8443 b2.prod.smeg."]
+
+
+def test_conflicts_are_looked_for_once_and_again_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = server(view(A1, B2, member("c3.x", "web")))
+    looked = count(monkeypatch, register.Register, "holders")
+    assert names.problems(MESH) == names.problems(MESH)
+    assert len(looked) == 1, "there is one alias"
+    renamed = member("d4.x", "web", node_key=key("c3.x"))
+    names.follow(view(A1, B2, renamed))
+    assert "d4.x" in names.problems(MESH)[0]
+    names.follow(view(A1, B2))
+    assert names.problems(MESH) == []
+
+
+def count(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[object]:
+    """The calls of a function from now on."""
+    calls: list[object] = []
+    real = getattr(owner, name)
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
 
 
 def test_edns() -> None:

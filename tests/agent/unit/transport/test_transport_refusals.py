@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from link_hosts import DAY, LOOPBACK, Hosts, Operator, Run, connect, drained, raw_context, raw_tls
 
+from smegmesh.transport import tls
 from smegmesh.transport.framing import encode_frame
 from smegmesh.transport.settings import LinkSettings
 from smegmesh.transport.tls import TlsSettingsError, mesh_contexts
@@ -301,6 +302,19 @@ def test_time_is_checked_at_the_handshake_alone(run: Run, operator: Operator) ->
         assert "the certificate of 'b' is expired since" in await b.dial_failed()
 
     run(test)
+
+
+def test_a_file_that_goes_while_it_is_read_is_named(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = operator.admit("a")
+    check_own = tls._check_own_certificate
+
+    def check_and_lose(mesh_id: str, found: tls.MeshTls) -> None:
+        check_own(mesh_id, found)
+        found.key_file.unlink()
+
+    monkeypatch.setattr(tls, "_check_own_certificate", check_and_lose)
+    with pytest.raises(TlsSettingsError, match=f"cannot read .* or {settings.key_file}: No such file"):
+        mesh_contexts("prod", settings)
 
 
 def test_settings_that_cannot_work_are_refused_by_name(operator: Operator, other_operator: Operator) -> None:

@@ -59,14 +59,23 @@ def answer(changes: Sequence[FileChange], reloaded: bool) -> dict[str, Any]:
 
 
 def _reload(client: Client, applied: Applied) -> bool:
+    before = _problems(client)
     try:
         reloaded: Mapping[str, Any] = client.reload()
     except NotRunning:
         return False
-    refused = applied.refused(reloaded.get("problems") or {})
+    refused = applied.refused(before, reloaded.get("problems") or {})
     if refused:
         raise NotTakenOver(refused)
     return True
+
+
+def _problems(client: Client) -> dict[str, str]:
+    """What is wrong with each mesh."""
+    try:
+        return {mesh["mesh"]: mesh.get("problem") or "" for mesh in client.meshes()}
+    except ControlError:
+        return {}  # the reload will say so
 
 
 def reload_again(client: Client) -> None:

@@ -1,7 +1,7 @@
 """The ports at which names are asked for: messages in, answers out, within bounds.
 
 Whoever can reach the port may ask, and the agent has other things to do: all have so many answers a second together, a
-turn of the event loop takes so many datagrams, and connections are few and short.
+turn of the event loop answers datagrams for so long, and connections are few and short.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`rate` is answers a second, `datagrams` those of a turn. Times are seconds: how long a connection may
-    be idle, and between attempts to listen."""
+    """`rate` is answers a second. Times are seconds: how long a turn of the event loop answers datagrams, how long a
+    connection may be idle, and between attempts to listen."""
 
     rate: float = 10_000.0
-    datagrams: int = 32
+    turn: float = 0.005
     connections: int = 64
     idle_time: float = 10.0
     listen_pause: float = 10.0
@@ -88,7 +88,8 @@ class DnsServer:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _readable(self, datagrams: socket.socket) -> None:
-        for _turn in range(self._limits.datagrams):
+        ends = self._loop.time() + self._limits.turn
+        while True:
             try:
                 data, sender = datagrams.recvfrom(_LONGEST)
             except OSError:  # none left, or what became of an answer
@@ -97,6 +98,8 @@ class DnsServer:
             if answer is not None:
                 with suppress(OSError):  # who asked is gone, or its way is full
                     datagrams.sendto(answer, sender)
+            if self._loop.time() >= ends:
+                return
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from smegmesh.control.errors import Rejected
 from smegmesh.control.openapi import document
 from smegmesh.control.operations import CHANGING, DOT, READING, STREAM, Operation
 from smegmesh.control.page import is_page, page_routes
-from smegmesh.control.searching import NotSearched, Searcher
+from smegmesh.control.searching import NotSearched, Searcher, TooManySearches
 from smegmesh.control.streaming import stream
 from smegmesh.control.types import StatusSource
 
@@ -44,6 +44,7 @@ _MAX_FOLLOWING = 32  # readers of events, on each listener
 _WHILE_STARTING = ("/v1/health", "/v1/health/live", "/v1/openapi.json", "/v1/reload")
 
 Refusal = Callable[[asyncio.BaseTransport | None], str | None]
+_Encode = Callable[[list[types.Member], Mapping[str, str]], tuple[bytes, str]]  # -> body, the tag that stands for it
 
 
 def make_runner(source: StatusSource, group: int) -> web.AppRunner:
@@ -119,7 +120,7 @@ class _Reading:
     def __init__(self, source: StatusSource, lasting: float | None = None) -> None:
         self._source = source
         self._lasting = lasting
-        self._encoded: dict[str, tuple[list[types.Member], bytes, str]] = {}
+        self._encoded: dict[tuple[str, _Encode], tuple[list[types.Member], bytes, str]] = {}
         self._following = 0
         self._searcher = Searcher()
 
@@ -143,26 +144,25 @@ class _Reading:
 
     async def query(self, request: web.Request) -> web.Response:
         mesh, expression = request.match_info["mesh"], request.query.get("expression", "")
-        members = {mesh: await self._members(mesh)}
+
+        async def known() -> tuple[types.Status, dict[str, list[types.Member]]]:
+            if request.transport is None:
+                raise ConnectionResetError("who asked is gone")
+            return self._source.status(), {mesh: await self._members(mesh)}
+
         try:
-            found = await self._searcher.search(expression, self._source.status(), members)
+            found = await self._searcher.search(expression, known)
         except NotSearched as error:
             raise Rejected(f"expression {error}", "see https://jmespath.org", 400) from error
+        except TooManySearches:
+            return problem(503, "too many searches", "others search already, and more wait", "ask again in a minute")
         return web.Response(body=found, content_type="application/json")
 
     async def mesh(self, request: web.Request) -> web.Response:
         return answer(request, self._mesh(request.match_info["mesh"]))
 
     async def members(self, request: web.Request) -> web.Response:
-        mesh = request.match_info["mesh"]
-        members = await self._members(mesh)
-        if request.query:
-            found = chosen(members, request.query)
-            return answer(request, found, _without_figures(found))
-        encoded = self._encoded.get(mesh)
-        if encoded is None or encoded[0] is not members:
-            encoded = self._encoded[mesh] = members, *await asyncio.to_thread(_encode, members)
-        return send(request, encoded[1], encoded[2])
+        return await self._send_members(request, _encode_members)
 
     async def member(self, request: web.Request) -> web.Response:
         member = find(await self._members(request.match_info["mesh"]), request.match_info["member"])
@@ -173,22 +173,7 @@ class _Reading:
         return answer(request, types.Routes(advertised=mesh.advertised, reached=mesh.routes))
 
     async def services(self, request: web.Request) -> web.Response:
-        members = await self._members(request.match_info["mesh"])
-        offered = [
-            types.Service(
-                name=name,
-                value=value,
-                member=member.name,
-                node_key=member.node_key,
-                address=member.address,
-                liveness=member.liveness,
-                own=member.own,
-            )
-            for member in members
-            for name, value in member.services.items()
-        ]
-        wanted = [each for each in offered if all(getattr(each, key) == request.query[key] for key in request.query)]
-        return answer(request, sorted(wanted, key=lambda each: (each.name, each.member, each.node_key)))
+        return await self._send_members(request, _encode_services)
 
     async def static_peers(self, request: web.Request) -> web.Response:
         mesh = request.match_info["mesh"]
@@ -243,6 +228,17 @@ class _Reading:
 
     async def openapi(self, request: web.Request) -> web.Response:
         return send(request, document(), tag_of(document()))
+
+    async def _send_members(self, request: web.Request, encode: _Encode) -> web.Response:
+        """What is encoded of all members, once for each list of them, or of those that the query wants."""
+        mesh = request.match_info["mesh"]
+        members = await self._members(mesh)
+        if request.query:
+            return send(request, *await asyncio.to_thread(encode, members, dict(request.query)))
+        encoded = self._encoded.get((mesh, encode))
+        if encoded is None or encoded[0] is not members:
+            encoded = self._encoded[mesh, encode] = members, *await asyncio.to_thread(encode, members, {})
+        return send(request, encoded[1], encoded[2])
 
     def _mesh(self, name: str) -> types.Mesh:
         found = next((mesh for mesh in self._source.status().meshes if mesh.mesh == name), None)
@@ -346,9 +342,29 @@ class _Changing:
         return connection is not None and may_change(peer_credentials(connection), self._group)
 
 
-def _encode(members: list[types.Member]) -> tuple[bytes, str]:
-    """The body, and the tag that stands for it."""
-    return msgspec.json.encode(members), tag_of(msgspec.json.encode(_without_figures(members)))
+def _encode_members(members: list[types.Member], query: Mapping[str, str]) -> tuple[bytes, str]:
+    found = chosen(members, query)
+    return msgspec.json.encode(found), tag_of(msgspec.json.encode(_without_figures(found)))
+
+
+def _encode_services(members: list[types.Member], query: Mapping[str, str]) -> tuple[bytes, str]:
+    offered = [
+        types.Service(
+            name=name,
+            value=value,
+            member=member.name,
+            node_key=member.node_key,
+            address=member.address,
+            liveness=member.liveness,
+            own=member.own,
+        )
+        for member in members
+        if query.get("liveness", member.liveness) == member.liveness
+        for name, value in member.services.items()
+        if query.get("name", name) == name
+    ]
+    body = msgspec.json.encode(sorted(offered, key=lambda each: (each.name, each.member, each.node_key)))
+    return body, tag_of(body)
 
 
 def _without_figures(members: list[types.Member]) -> list[types.Member]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
@@ -13,10 +14,17 @@ from smegmesh.control.types import Member, Status
 
 _TIME = 10.0  # seconds; more than a search may compute, on a host that has other things to do
 _AT_ONCE = 2
+_WAITING = 8  # for their turn; with ten seconds for each, the last may wait 40
+
+Known = Callable[[], Awaitable[tuple[Status, dict[str, list[Member]]]]]
 
 
 class NotSearched(ValueError):
     """One line on what is wrong with an expression."""
+
+
+class TooManySearches(Exception):
+    """As many as may wait do so already."""
 
 
 class Searcher:
@@ -24,16 +32,26 @@ class Searcher:
 
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._asking = 0
 
-    async def search(self, expression: str, status: Status, members: dict[str, list[Member]]) -> bytes:
-        """`{"result": …}` in JSON; NotSearched says why not.
+    async def search(self, expression: str, known: Known) -> bytes:
+        """`{"result": …}` in JSON; NotSearched says why not. TooManySearches: ask again later.
 
         What is searched has the shape that the lookup plugin mesh_query has: `status`, `meshes` and, by mesh id,
-        `members`.
+        `members`. `known` gives status and members when it is this search's turn, so that who waits holds none.
         """
-        picture = {"status": status, "meshes": status.meshes, "members": members}
-        async with self._turn:
-            return await _run(msgspec.json.encode([expression, picture]))
+        if self._asking >= _AT_ONCE + _WAITING:
+            raise TooManySearches
+        self._asking += 1
+        try:
+            async with self._turn:
+                return await _run(await asyncio.to_thread(_question, expression, *await known()))
+        finally:
+            self._asking -= 1
+
+
+def _question(expression: str, status: Status, members: dict[str, list[Member]]) -> bytes:
+    return msgspec.json.encode([expression, {"status": status, "meshes": status.meshes, "members": members}])
 
 
 async def _run(question: bytes) -> bytes:

@@ -98,7 +98,7 @@ class Daemon:
         self.failure: StoreDamaged | None = None
         self.starting = True
         self.events = EventLog()
-        self.declaring = Declaring(Places(directories.etc, directories.local), self.reload)
+        self.declaring = Declaring(Places(directories.etc, directories.local), self.reload, self.status)
         self._settings = settings
         self._pair_keys: Keys = {}
         self._started = loop.time()

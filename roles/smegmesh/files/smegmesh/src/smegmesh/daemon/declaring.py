@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from smegmesh.control import types
@@ -22,12 +23,15 @@ class Declaring:
     """Changes of local.d, one at a time. Each is in force when its method returns, or nothing was changed.
 
     Every method raises Rejected: 409 for what another file says, 404 for what is not there, 422 for what is wrong or
-    could not be brought up, 500 for what cannot be written.
+    could not be brought up, 500 for what cannot be written. What was wrong with the mesh before is no reason.
     """
 
-    def __init__(self, places: Places, reload: Callable[[], Awaitable[types.Reloaded]]) -> None:
+    def __init__(
+        self, places: Places, reload: Callable[[], Awaitable[types.Reloaded]], status: Callable[[], types.Status]
+    ) -> None:
         self._places = places
         self._reload = reload
+        self._status = status
         self._changing = asyncio.Lock()
 
     async def declare(self, mesh: str, content: Mapping[str, Any]) -> types.Changed:
@@ -72,16 +76,16 @@ class Declaring:
                 raise Rejected(error.what, error.fix, 404) from error
             except DeclarationError as error:
                 raise Rejected(self._where(error), error.fix) from error
-            except OSError as error:
-                why = f"{error.filename or self._places.local} cannot be written: {error.strerror}"
-                raise Rejected(why, "mend that and ask again; nothing was changed", 500) from error
 
     async def _carry_out(self, mesh: str, ask: Ask) -> types.Changed:
-        sources, request = await in_thread(self._read, mesh, ask)
+        before = {each.mesh: each.problem or "" for each in self._status().meshes}
+        with self._file_work():
+            sources, request = await in_thread(self._read, mesh, ask)
         applied = Applied(request, self._places)
         try:
-            await in_thread(applied.__enter__)
-            await self._have_followed(applied, sources)
+            with self._file_work():
+                await in_thread(applied.__enter__)
+            await self._have_followed(applied, sources, before)
         finally:
             await in_thread(applied.__exit__, None, None, None)
         files = [str(change.path) for change in applied.changes]
@@ -91,7 +95,15 @@ class Declaring:
         sources = read_all(self._places)
         return sources, ask(LocalMesh(mesh, sources, self._places))
 
-    async def _have_followed(self, applied: Applied, sources: Sequence[Source]) -> None:
+    @contextmanager
+    def _file_work(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = f"{error.filename or self._places.local} cannot be written: {error.strerror}"
+            raise Rejected(why, "mend that and ask again; nothing was changed", 500) from error
+
+    async def _have_followed(self, applied: Applied, sources: Sequence[Source], before: Mapping[str, str]) -> None:
         """Have the agent follow the new files, or put the old ones back."""
         if not applied.changes:
             return
@@ -99,11 +111,14 @@ class Declaring:
         if any(change.before != read.get(change.path) for change in applied.changes):
             await in_thread(applied.roll_back)
             raise Rejected("somebody else changed the declarations at the same time", "ask again", 409)
-        refused = applied.refused((await self._reload()).problems)
-        if refused:
+        try:
+            refused = applied.refused(before, (await self._reload()).problems)
+            if refused:
+                raise Rejected(refused, "mend that and ask again; nothing was changed")
+        except BaseException:
             await in_thread(applied.roll_back)
             await self._reload()
-            raise Rejected(refused, "mend that and ask again; nothing was changed")
+            raise
 
     def _where(self, error: DeclarationError) -> str:
         """What is wrong, and in which file unless it is that of the request itself."""

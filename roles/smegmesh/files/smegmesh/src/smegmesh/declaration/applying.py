@@ -53,9 +53,15 @@ class Applied:
         if self._transaction is not None:
             self._transaction.roll_back()
 
-    def refused(self, problems: Mapping[str, str]) -> str:
-        """What an agent that has read them could not bring up, in one line; `problems` by mesh id. "" if nothing."""
-        told = {change.mesh: problems[change.mesh] for change in self._written() if change.mesh in problems}
+    def refused(self, before: Mapping[str, str], problems: Mapping[str, str]) -> str:
+        """What an agent that has read them could not bring up, in one line; "" if nothing, or nothing new.
+
+        Both are by mesh id: `problems` as the reload has them, `before` as the status told all of them without the
+        change.
+        """
+        written = dict.fromkeys(change.mesh for change in self._written())
+        told = {mesh: problems[mesh] for mesh in written if mesh in problems}
+        told = {mesh: problem for mesh, problem in told.items() if problem not in before.get(mesh, "")}
         return "; ".join(f"mesh {mesh}: {problem}" for mesh, problem in told.items())
 
     def _written(self) -> list[FileChange]:

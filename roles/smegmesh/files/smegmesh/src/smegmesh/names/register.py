@@ -32,9 +32,10 @@ def place_of(node_key: bytes) -> int:
 
 
 class Known(NamedTuple):
-    """What of a member matters here. `name` is that of its certificate if it is a DNS label; `served`: whether it is to
-    be found."""
+    """What of a member matters here. `certified` is the name in its certificate, `name` the same if it is a DNS label;
+    `served`: whether it is to be found."""
 
+    certified: str
     name: str | None
     alias: str | None
     services: tuple[Service, ...]
@@ -47,6 +48,7 @@ class Register:
     def __init__(self) -> None:
         self.changes = 0
         self._view: View | None = None
+        self._conflicts: list[str] | None = None  # None: to be found
         self._named: _Index = {}  # by what the certificate says
         self._aliased: _Index = {}
         self._wordy: _Index = {}  # who has neither, by the first two words
@@ -62,6 +64,7 @@ class Register:
             if was == now:
                 continue
             self.changes += 1
+            self._conflicts = None
             if was is not None:
                 self._take_out(key, was)
             if now is not None:
@@ -76,7 +79,8 @@ class Register:
 
     def served(self, keys: Collection[bytes]) -> Iterator[tuple[bytes, Known]]:
         """Those of them that are to be found, with what is known of them."""
-        return ((key, known) for key in keys if (known := _known(self._view, key)) is not None and known.served)
+        view = self._view
+        return ((key, known) for key in keys if _is_served(view, key) and (known := _known(view, key)) is not None)
 
     def name_of(self, key: bytes) -> str | None:
         """The first of its names that is its own: that of its certificate, its alias, the words; None without any."""
@@ -94,10 +98,13 @@ class Register:
         """Node keys of those who offer a service, in no order."""
         return self._offering.get((service, protocol), ())
 
-    def offers(self, protocol: str) -> bool:
-        """Whether anybody who is served offers any service by a protocol."""
+    def offers(self, protocol: str, among: Collection[bytes] | None) -> bool:
+        """Whether any of these, or anybody, who is served offers any service by a protocol."""
         return any(
-            True for (_name, by), keys in self._offering.items() if by == protocol for _each in self.served(keys)
+            _is_served(self._view, key)
+            for (_name, by), keys in self._offering.items()
+            if by == protocol
+            for key in (keys if among is None else keys.intersection(among))
         )
 
     def first_within(self, low: int, high: int) -> bytes | None:
@@ -107,6 +114,11 @@ class Register:
 
     def conflicts(self) -> list[str]:
         """Names that several nodes go by, in words, sorted; of many, some."""
+        if self._conflicts is None:
+            self._conflicts = self._find_conflicts()
+        return self._conflicts
+
+    def _find_conflicts(self) -> list[str]:
         found = []
         for label, joined in self._named.items():
             if len(joined) > KEY_LENGTH:
@@ -193,11 +205,17 @@ def _known(view: View | None, key: bytes) -> Known | None:
         return None
     entry = member.entry
     return Known(
+        entry.name,
         _name(entry),
         entry.alias,
         tuple(filter(None, (read_service(*service) for service in sorted(entry.services.items())))),
-        member.liveness is not Liveness.DOWN or key == view.node_key,
+        _is_served(view, key),
     )
+
+
+def _is_served(view: View | None, key: bytes) -> bool:
+    member = view.members.get(key) if view is not None else None
+    return view is not None and member is not None and (member.liveness is not Liveness.DOWN or key == view.node_key)
 
 
 def _name(entry: Entry) -> str | None:

@@ -7,18 +7,18 @@ others end in it, and None for one that is not there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
+from itertools import islice
 
 from smegmesh.gossip.view import View
 from smegmesh.identity.address import mesh_prefix, node_address, node_hash
 from smegmesh.names.message import MAX_NAME, Records, Type, wire_label, wire_name
-from smegmesh.names.register import PLACE_SIZE, Known, Register
+from smegmesh.names.register import PLACE_SIZE, Register
 from smegmesh.names.words import LEAST, spell
 
 MOST_RECORDS = 256  # of one type that a name has; many more fit into no message
 _MAX_APEX = MAX_NAME - 64  # so that any label before it makes a name
-_REMEMBERED = 256  # names of services
+_REMEMBERED = 256  # names, with what they have
 _DIGITS = 2 * PLACE_SIZE  # of an address after its mesh's prefix
 _HEX = frozenset("0123456789abcdef")
 _SRV = struct.Struct(">HHH")
@@ -41,7 +41,7 @@ class MeshZones:
         self._own = own
         self._ttl = ttl
         self._serial = 0
-        self._services: dict[tuple[str, str], Records | None] = {}  # of the whole mesh
+        self._found: dict[tuple[str, ...], Records] = {}  # what names have, until the next change
 
     def follow(self, view: View, now: float) -> None:
         """Take over a view; `now` is seconds since the epoch."""
@@ -49,21 +49,21 @@ class MeshZones:
         self.register.follow(view)
         if self.register.changes != before:
             self._serial = max(self._serial + 1, int(now)) & 0xFFFFFFFF
-            self._services.clear()
+            self._found.clear()
 
     def find(self, labels: Sequence[str]) -> Records | None:
         """Members by their names, and services."""
         if not labels:
             return self.apex()
-        *service, last = labels
-        if last.startswith("_"):
-            return self._mesh_wide(labels)
-        held = list(self.register.served(self.register.holders(last)))
-        if not held:
-            return None
-        if service:
-            return self._offered(service, held)
-        return {Type.AAAA: [node_address(self._mesh_id, key).packed for key, _known in islice(held, MOST_RECORDS)]}
+        name = tuple(labels)
+        found = self._found.get(name)
+        if found is None:
+            found = self._find(name)
+            if found is not None:
+                if len(self._found) >= _REMEMBERED:
+                    self._found.clear()
+                self._found[name] = found
+        return found
 
     def find_reverse(self, labels: Sequence[str]) -> Records | None:
         """Members by the digits of their addresses, the last one first."""
@@ -85,42 +85,40 @@ class MeshZones:
         times = _SOA.pack(self._serial, _REFRESH, _RETRY, _EXPIRE, self._ttl)
         return {Type.SOA: [server + wire_label("hostmaster") + self.forward + times], Type.NS: [server]}
 
-    def _mesh_wide(self, labels: Sequence[str]) -> Records | None:
-        """A service of all who offer it."""
-        if len(labels) == 1:
-            return _NOTHING if self.register.offers(labels[0][1:]) else None
-        service, protocol = labels[-2].removeprefix("_"), labels[-1][1:]
-        keys = self.register.offering(service, protocol) if len(labels) == 2 else ()
-        if not keys or service == labels[-2]:
-            return None
-        if (service, protocol) not in self._services:
-            if len(self._services) >= _REMEMBERED:
-                self._services.clear()
-            self._services[service, protocol] = self._offered(labels, self.register.served(sorted(keys)))
-        return self._services[service, protocol]
+    def _find(self, labels: Sequence[str]) -> Records | None:
+        *service, last = labels
+        if last.startswith("_"):
+            return self._offered(labels, None)
+        holders = self.register.holders(last)
+        if service:
+            return self._offered(service, frozenset(holders))
+        served = islice(self.register.served(holders), MOST_RECORDS)
+        found = [node_address(self._mesh_id, key).packed for key, _known in served]
+        return {Type.AAAA: found} if found else None
 
-    def _offered(self, labels: Sequence[str], members: Iterable[tuple[bytes, Known]]) -> Records | None:
-        """What these members offer, by labels like `_https`, `_tcp`."""
-        *service, protocol = labels
-        offered = (
-            (key, each)
-            for key, known in members
-            for each in known.services
-            if f"_{each.protocol}" == protocol and (not service or service == [f"_{each.name}"])
-        )
-        first = next(offered, None)
-        if first is None:
+    def _offered(self, labels: Sequence[str], among: frozenset[bytes] | None) -> Records | None:
+        """What these members, or all, offer, by labels like `_https`, `_tcp`."""
+        if len(labels) > 2 or not all(label.startswith("_") for label in labels):
             return None
+        *service, protocol = (label[1:] for label in labels)
         if not service:
-            return _NOTHING
+            return _NOTHING if self.register.offers(protocol, among) else None
+        keys = self.register.offering(service[0], protocol)
+        offering = sorted(keys if among is None else among.intersection(keys))
+        members = list(islice(self.register.served(offering), MOST_RECORDS))
+        if not members:
+            return None
         targets: dict[bytes, bytes] = {}  # what each says of itself, by where it is
-        for key, each in chain([first], offered):
+        for key, known in members:
             host = self._host(key)
-            if host is not None:
-                targets.setdefault(_SRV.pack(0, 0, each.port) + host, each.text)
-            if len(targets) == MOST_RECORDS:
-                break
-        return {Type.SRV: list(targets), Type.TXT: list(dict.fromkeys(targets.values()))}
+            for each in known.services:
+                if host is not None and (each.name, each.protocol) == (service[0], protocol):
+                    targets.setdefault(_SRV.pack(0, 0, each.port) + host, each.text)
+        found = list(islice(targets.items(), MOST_RECORDS))
+        return {
+            Type.SRV: [target for target, _text in found],
+            Type.TXT: list(dict.fromkeys(text for _target, text in found)),
+        }
 
     def _host(self, key: bytes) -> bytes | None:
         """The name of a member."""

@@ -230,6 +230,9 @@ def _mesh_context(mesh_id: str, tls: MeshTls, protocol: int) -> MeshContext:
         else:
             what = f"is not an unencrypted private key in PEM ({error.reason})"
         raise TlsSettingsError(f"mesh {mesh_id!r}: the key in {tls.key_file} {what}") from None
+    except OSError as error:  # gone since they were looked at; OpenSSL does not say which
+        what = f"cannot read {tls.certificate_file} or {tls.key_file}: {error.strerror}"
+        raise TlsSettingsError(f"mesh {mesh_id!r}: {what}") from None
     return context
 
 
