@@ -154,7 +154,8 @@ class LocalMesh:
         declared = [each.mesh for each in check_set(self._sources).declarations]
         near = difflib.get_close_matches(self._mesh, declared, 1)
         what = f"mesh {self._mesh} is not declared on this host"
-        return NotDeclared(str(self._file), "", what, f"did you mean {near[0]}?" if near else "declare it first")
+        known = f"its meshes are: {', '.join(declared)}" if declared else "it has none: see `smegctl mesh create`"
+        return NotDeclared(str(self._file), "", what, f"did you mean {near[0]}?" if near else known)
 
     def _elsewhere(self, key: str, what: str) -> ManagedElsewhere:
         return ManagedElsewhere(str(self._file), key, what, "change it there, or the inventory that it comes from")
