@@ -23,6 +23,8 @@ def keys(agent: Agent) -> set[str]:
     return set(agent.host.run("wg", "show", "smeg-prod", "peers").split())
 
 
+# Among the long ones until it is understood: on a machine with a load of 15 times its processors it once lost 2 s.
+@pytest.mark.long
 def test_no_packet_is_lost_while_hosts_rotate_their_keys(make: Callable[..., Agent], lab: Lab) -> None:
     """Two peers, and a client behind NAT whose home learned its endpoint from its packets alone.
 
