@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.follower import Follower
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane import firewall
 from smegmesh.dataplane.forwarding import enable_forwarding, restore_forwarding
@@ -51,7 +51,7 @@ class _Table:
     listing: str
 
 
-class Forwarding:
+class Forwarding(Follower):
     """Follows what the host should hold. `plan` says it, `peers` which mesh interfaces are those of peers.
 
     `problem` says why the host is not as it should be; `obstacles` what of others is in the way. What
@@ -70,6 +70,7 @@ class Forwarding:
         pauses: Pauses | None = None,
         on_works: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__("forwarding")
         self.problem: str | None = None
         self.works = True
         self._worked = False  # once
@@ -85,28 +86,6 @@ class Forwarding:
         self._held: HostPlan | None = None  # the plan that the kernel holds all of; None while, and after, in doubt
         self._missing: tuple[str, ...] = ()  # what waits for an interface
         self._forwards = False
-        self._dirty = Signal()
-        self._idle = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to follow."""
-        self._task = asyncio.create_task(self._run(), name="forwarding")
-
-    def changed(self) -> None:
-        """The plan, or which interfaces are there, is another now."""
-        self._idle.clear()
-        self._dirty.set()
-
-    async def settled(self) -> None:
-        """Wait until the last change was acted on."""
-        await self._idle.wait()
-
-    async def close(self) -> None:
-        """Stop following; what was set stays."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -128,9 +107,7 @@ class Forwarding:
             else:
                 self.problem, self._worked = None, True
             self._tell_works(self._worked)
-            if not self._dirty.is_set():
-                self._idle.set()
-            await self._dirty.wait(self._pause(check_at - clock()))
+            await self._rest(self._pause(check_at - clock()))
 
     def _tell_works(self, works: bool) -> None:
         if works != self.works:

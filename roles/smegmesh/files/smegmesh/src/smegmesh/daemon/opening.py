@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.follower import Follower
 from smegmesh.daemon.threads import in_thread
 from smegmesh.dataplane.opening import Opened, Port, open_ports
 from smegmesh.dataplane.plane import PlaneError
@@ -16,7 +15,7 @@ _RETRY = 10.0
 _CHECK = 60.0  # seconds; who loads the firewall anew takes the rules away
 
 
-class Opening:
+class Opening(Follower):
     """Follows which ports have to be open, and looks each minute whether they still are.
 
     Without chains it looks once: rules of a time when there were some are taken away. `problem` says why a port is not
@@ -29,34 +28,13 @@ class Opening:
         ports: Callable[[], Collection[Port]],
         ensure: Callable[[Sequence[str], Collection[Port]], Opened] = open_ports,
     ) -> None:
+        super().__init__("opening")
         self.problem: str | None = None
         self.obstacles: list[str] = []
         self._chains = tuple(chains)
         self._ports = ports
         self._ensure = ensure
         self._followed: frozenset[Port] | None = None  # None before it was done once
-        self._dirty = Signal()
-        self._idle = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to follow."""
-        self._task = asyncio.create_task(self._run(), name="opening")
-
-    def changed(self) -> None:
-        """The ports may be others now."""
-        self._idle.clear()
-        self._dirty.set()
-
-    async def settled(self) -> None:
-        """Wait until the last change was acted on."""
-        await self._idle.wait()
-
-    async def close(self) -> None:
-        """Stop following; what is open stays, as the interfaces do."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         await self._dirty.wait(None)  # before that nobody knows the ports
@@ -70,9 +48,7 @@ class Opening:
                 self._note(f"firewall: unexpected {type(error).__name__}: report it")
             else:
                 self.problem = None
-            if not self._dirty.is_set():
-                self._idle.set()
-            await self._dirty.wait(self._pause())
+            await self._rest(self._pause())
 
     def _note(self, problem: str) -> None:
         if not self._chains:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from smegmesh.daemon.signal import Signal
+from smegmesh.daemon.follower import Follower
 
 _log = logging.getLogger(__name__)
 _RETRY = 30.0  # seconds
@@ -28,37 +28,26 @@ class ResolvedError(Exception):
     """A command that failed: what it said, and what to do."""
 
 
-class Resolved:
+class Resolved(Follower):
     """Tells which `domains` (by interface) are to be asked for at `server`; `problem` says why it could not."""
 
     def __init__(self, server: str, domains: Domains, run: Run) -> None:
+        super().__init__("resolved")
         self.problem: str | None = None
         self._server = server
         self._domains = domains
         self._command = run
         self._told: set[str] = set()  # interfaces
-        self._dirty = Signal()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to follow."""
-        self._task = asyncio.create_task(self._run(), name="resolved")
-
-    def changed(self) -> None:
-        """An interface is new, or gone."""
-        self._dirty.set()
 
     async def close(self) -> None:
         """Take back what was told, and follow no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().close()
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._take_back(self._told), _LIMIT)
 
     async def _run(self) -> None:
         while True:
-            await self._dirty.wait(_RETRY if self.problem else None)
+            await self._rest(_RETRY if self.problem else None)
             domains = self._domains()
             await self._take_back(self._told - domains.keys())
             try:
