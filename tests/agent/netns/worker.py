@@ -84,7 +84,7 @@ class Worker:
         results: list[tuple[bytes, bool]] = []
         enough = asyncio.Event()
 
-        def note(key: bytes, answered: bool) -> None:
+        def note(key: bytes, answered: bool, _sent: float) -> None:
             results.append((key, answered))
             if len(results) >= rounds * len(targets):
                 enough.set()

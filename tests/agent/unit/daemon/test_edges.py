@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smegmesh.daemon.journal import NodeLogger, configure_logging
 from smegmesh.daemon.notify import Notifier
@@ -151,21 +153,54 @@ def _refuse() -> None:
     raise ValueError("bad")
 
 
+def _miss(sessions: SilentSessions, key: bytes, sent: float, heard: float | None) -> bool:
+    return sessions.missed(key, sent, heard, sent + 1)
+
+
 def test_the_session_with_one_that_talks_is_renewed_after_three_misses_and_then_seldom() -> None:
     sessions = SilentSessions()
-    assert [sessions.probed(b"a", False, now, now) for now in range(1, 16)] == [now in (3, 13) for now in range(1, 16)]
-    assert not sessions.probed(b"a", True, 16, 16)
-    assert [sessions.probed(b"a", False, now, now) for now in (17, 18, 19)] == [False, False, True]
+    renewed = [sent for sent in range(1, 20) if _miss(sessions, b"a", sent, sent + 0.5)]
+    assert renewed == [3, 15]
+    sessions.answered(b"a")
+    assert [_miss(sessions, b"a", sent, sent + 0.5) for sent in (21, 22, 23)] == [False, False, True]
 
 
 def test_the_session_with_one_that_is_not_heard_is_kept_until_it_is() -> None:
     sessions = SilentSessions()
     sessions.watch({b"a"}, 0)
-    assert not any(sessions.probed(b"a", False, None, now) for now in range(1, 9))
-    assert not sessions.probed(b"a", False, 1, 9)
+    assert not any(_miss(sessions, b"a", sent, None) for sent in range(1, 9))
+    assert not _miss(sessions, b"a", 9, 1), "what was heard before it fell silent"
     sessions.watch((), 9)  # it is reached again
     assert sessions.pending(9) == {b"a"}
-    assert sessions.probed(b"a", False, 9.5, 10)
+    assert not _miss(sessions, b"a", 9.5, 9.8), "it may not have been back yet when the last was sent"
+    assert _miss(sessions, b"a", 10, 9.8)
+
+
+@given(
+    begin=st.integers(3000, 4999),
+    length=st.integers(1, 6000),
+    frames=st.integers(300, 1000),
+    pause=st.sampled_from([400, 500, 1000]),
+    late=st.integers(0, 50),
+)
+def test_no_outage_of_all_between_two_hosts_renews_their_session(
+    begin: int, length: int, frames: int, pause: int, late: int
+) -> None:
+    """Milliseconds: an echo each `pause`, something on the link each `frames`, both but for `length` from `begin` on.
+
+    An echo sent up to `late` before may be lost: its answer was on the way.
+    """
+    sessions, heard = SilentSessions(), None
+    arrivals = {at for at in range(0, 14000, frames) if not begin <= at < begin + length}
+    for now in range(1000, 14000):
+        heard = now if now in arrivals else heard
+        sent = now - 1000
+        if sent % pause:
+            continue
+        if begin - late <= sent < begin + length:
+            assert not sessions.missed(b"a", sent, heard, now)
+        else:
+            sessions.answered(b"a")
 
 
 def test_who_was_silent_is_pending_until_it_answers_or_has_forgotten() -> None:
@@ -173,16 +208,16 @@ def test_who_was_silent_is_pending_until_it_answers_or_has_forgotten() -> None:
     sessions.watch({b"a", b"b"}, 0)
     for now in (1, 2, 3):
         for key in (b"a", b"b"):
-            sessions.probed(key, False, None, now)
+            sessions.missed(key, now - 1, None, now)
     sessions.watch((), 4)
     assert sessions.pending(4) == {b"a", b"b"}
-    sessions.probed(b"a", True, None, 5)
+    sessions.answered(b"a")
     assert sessions.pending(182) == {b"b"}
     assert sessions.pending(183) == frozenset()
 
 
 def test_sessions_do_not_count_for_each_other() -> None:
     sessions = SilentSessions()
-    assert not any(sessions.probed(key, False, 1, 1) for key in (b"a", b"b", b"c", b"a", b"b", b"c"))
+    assert not any(_miss(sessions, key, 1, 1.5) for key in (b"a", b"b", b"c", b"a", b"b", b"c"))
     sessions.watch({b"b"}, 1)
-    assert [sessions.probed(key, False, 2, 2) for key in (b"a", b"b")] == [False, True]
+    assert [_miss(sessions, key, 2, 2.5) for key in (b"a", b"b")] == [False, True]

@@ -47,7 +47,7 @@ class Scene:
         """Half a second passes, and these are answered or not."""
         self.now += 0.5
         for name, answered in answers.items():
-            self.pings.answer({"one": ONE, "two": TWO, "three": THREE}[name], answered)
+            self.pings.answer({"one": ONE, "two": TWO, "three": THREE}[name], answered, 0.0)
 
 
 @pytest.fixture

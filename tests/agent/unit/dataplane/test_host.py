@@ -109,7 +109,7 @@ def test_a_reply_is_known_by_its_identifier() -> None:
 
 
 def test_a_prober_without_targets_opens_nothing() -> None:
-    prober = Prober("smeg-prod", lambda key, answered: None)
+    prober = Prober("smeg-prod", lambda key, answered, sent: None)
     prober.watch([], 1.0)
     prober.close()
 

@@ -49,7 +49,8 @@ class Scene:
             reply = b"\x81" + encode_echo(self.prober._identifier, sequence)[1:]
             self.loop.call_later(self.answers[address], self.prober._answered, reply, address)
 
-    def _note(self, key: bytes, answered: bool) -> None:
+    def _note(self, key: bytes, answered: bool, sent: float) -> None:
+        assert (round(sent - 100, 3), str(dict((_A, _B))[key])) in self.sent
         self.heard.append((self._since(), key[:1].decode(), answered))
 
     def _since(self) -> float:

@@ -61,7 +61,7 @@ class UsedExits:
         also = self._witnesses if self._probation.doubts(self._used) else {}
         self._prober.watch({**self._used, **also}.items(), _PAUSE)
 
-    def _probed(self, key: bytes, answered: bool) -> None:
+    def _probed(self, key: bytes, answered: bool, _sent: float) -> None:
         now = self._clock()
         if answered:
             self._answered[key] = now
@@ -95,7 +95,7 @@ class Upstream:
         """Stop."""
         self._prober.close()
 
-    def _probed(self, _key: bytes, answered: bool) -> None:
+    def _probed(self, _key: bytes, answered: bool, _sent: float) -> None:
         self._missed = 0 if answered else self._missed + 1
         reached = answered or (self.reached and self._missed < self._health.misses)
         if reached != self.reached:

@@ -605,12 +605,13 @@ class Mesh:
                 self._log.error("%s", error)
             self._probe_problem = str(error)
 
-    def _probed(self, node_key: bytes, answered: bool) -> None:
+    def _probed(self, node_key: bytes, answered: bool, sent: float) -> None:
         now = self._host.clock()
+        pending = self._sessions.pending(now)
         if answered:
             self._host.routes.heard()
-        pending = self._sessions.pending(now)
-        if self._sessions.probed(node_key, answered, self.engine.heard(node_key), now):
+            self._sessions.answered(node_key)
+        elif self._sessions.missed(node_key, sent, self.engine.heard(node_key), now):
             self._renew(node_key)
         if node_key in self._watched:
             self._input(self.engine.probe_result, node_key, answered)

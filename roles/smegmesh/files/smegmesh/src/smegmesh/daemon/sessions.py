@@ -3,26 +3,50 @@
 A host that came back may have lost the session we hold; WireGuard itself notices
 only after 15 s of unanswered packets (whitepaper, section 6.5). To begin anew is to
 forget our half: from then on the other one sends into the void, until our next packet
-makes a handshake. So it is done when the other host is heard on a link, not before: one
-that was cut off goes on with the session it has, and a handshake that it never
+makes a handshake. So it is done when the other host is heard on a link while its tunnel is silent, not before:
+one that was cut off goes on with the session it has, and a handshake that it never
 saw is made again after 5 s only. Who was silent is probed until it answers, watched or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 _MISSES = 3
-_LATELY = 2.0  # seconds since it was heard on a link
 _PAUSE = 10.0  # seconds between renewals with one peer
 _EXPIRY = 180.0  # seconds after which the other side has dropped the old session (Reject-After-Time, section 6.1)
 
 
+@dataclass(slots=True)
+class _Row:
+    """Probes missed one after the other, and whether an outage of all between the two hosts explains them.
+
+    It does not if something was heard after one was sent and before another was. The first does not say so: it may
+    have been on its way when the outage began.
+    """
+
+    missed: int = 0
+    second: float = 0.0  # when the second of them was sent
+    talked: float | None = None  # when something was heard after that
+
+    def miss(self, sent: float, heard: float | None) -> bool:
+        """Another one; whether it is the tunnel alone that is silent."""
+        self.missed += 1
+        if self.missed < _MISSES - 1:
+            return False
+        if self.missed == _MISSES - 1:
+            self.second = sent
+        if self.talked is None and heard is not None and heard > self.second:
+            self.talked = heard
+        return self.missed >= _MISSES and self.talked is not None and sent > self.talked
+
+
 class SilentSessions:
-    """Counts probes without an answer, by node key; `now` is in seconds."""
+    """Counts probes without an answer, by node key; times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._missed: dict[bytes, int] = {}
+        self._rows: dict[bytes, _Row] = {}
         self._silent: dict[bytes, float] = {}  # when the last of so many misses came while it was watched
         self._renewed: dict[bytes, float] = {}
         self._watched: frozenset[bytes] = frozenset()
@@ -31,7 +55,7 @@ class SilentSessions:
         """These are watched from now on: what is counted of others means nothing, unless it is pending."""
         self._watched = frozenset(keys)
         kept = {*keys, *self.pending(now)}
-        for counted in (self._missed, self._silent, self._renewed):
+        for counted in (self._rows, self._silent, self._renewed):
             for key in counted.keys() - kept:
                 del counted[key]
 
@@ -39,19 +63,24 @@ class SilentSessions:
         """Who was silent through the tunnel, and has not answered since."""
         return frozenset(key for key, when in self._silent.items() if now < when + _EXPIRY)
 
-    def probed(self, key: bytes, answered: bool, heard: float | None, now: float) -> bool:
-        """Note a probe; True when the session should be renewed now. `heard`: the last frame on a link with it."""
-        if answered:
-            for counted in (self._missed, self._silent, self._renewed):
-                counted.pop(key, None)
-            return False
-        self._missed[key] = self._missed.get(key, 0) + 1
-        if self._missed[key] < _MISSES:
-            return False
-        if key in self._watched:
+    def answered(self, key: bytes) -> None:
+        """Its tunnel is well."""
+        for counted in (self._rows, self._silent, self._renewed):
+            counted.pop(key, None)
+
+    def missed(self, key: bytes, sent: float, heard: float | None, now: float) -> bool:
+        """Note a probe that was not answered; True when the session should be renewed now.
+
+        `sent`: when it was; `heard`: the last frame on a link with that node.
+        """
+        row = self._rows.setdefault(key, _Row())
+        alone = row.miss(sent, heard)
+        if row.missed >= _MISSES and key in self._watched:
             self._silent[key] = now
-        talks = heard is not None and now - heard < _LATELY
-        if not talks or now - self._renewed.get(key, float("-inf")) < _PAUSE:
+        if not alone:
+            return False
+        del self._rows[key]
+        if now - self._renewed.get(key, float("-inf")) < _PAUSE:
             return False
         self._renewed[key] = now
         return True

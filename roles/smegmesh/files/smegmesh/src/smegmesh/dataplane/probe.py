@@ -37,14 +37,14 @@ class Prober:
     """Probes the watched targets through one interface, without one by the way of packets with this mark; needs
     CAP_NET_RAW.
 
-    `callback(key, answered)` comes once for each echo: at once when it is answered, or when
-    the timeout (seconds) has passed without an answer.
+    `callback(key, answered, sent)` comes once for each echo: at once when it is answered, or when
+    the timeout (seconds) has passed without an answer. `sent` is when it was, by the event loop's clock.
     """
 
     def __init__(
         self,
         device: str | None,
-        callback: Callable[[bytes, bool], None],
+        callback: Callable[[bytes, bool, float], None],
         timeout: float = TIMEOUT,
         mark: int = 0,
     ) -> None:
@@ -56,7 +56,7 @@ class Prober:
         self._identifier = int.from_bytes(os.urandom(2), "big")
         self._sequence = 0
         self._targets: frozenset[Target] = frozenset()
-        self._waiting: dict[int, tuple[Target, asyncio.TimerHandle]] = {}
+        self._waiting: dict[int, tuple[Target, float, asyncio.TimerHandle]] = {}
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,7 +66,8 @@ class Prober:
         None stops it. Call it in the event loop. PlaneError if this process may not probe.
         """
         before, self._targets = self._targets, frozenset(targets)
-        for sequence in [number for number, (target, _expiry) in self._waiting.items() if target not in self._targets]:
+        waiting = self._waiting.items()
+        for sequence in [number for number, (target, _sent, _expiry) in waiting if target not in self._targets]:
             self._forget(sequence)
         if not self._targets:
             self.close()
@@ -103,13 +104,14 @@ class Prober:
         for target in targets:
             self._sequence = (self._sequence + 1) % (1 << 16)
             self._forget(self._sequence)
-            expiry = asyncio.get_running_loop().call_later(self._timeout, self._expire, self._sequence)
-            self._waiting[self._sequence] = target, expiry
+            loop = asyncio.get_running_loop()
+            expiry = loop.call_later(self._timeout, self._expire, self._sequence)
+            self._waiting[self._sequence] = target, loop.time(), expiry
             self._send(self._sequence, target[1])
 
     def _expire(self, sequence: int) -> None:
-        target, _expiry = self._waiting.pop(sequence)
-        self._callback(target[0], False)
+        target, sent, _expiry = self._waiting.pop(sequence)
+        self._callback(target[0], False, sent)
 
     def _send(self, sequence: int, address: IPv6Address) -> None:
         """Send an echo. One that cannot leave is one that stays unanswered; the interface may come again."""
@@ -159,14 +161,14 @@ class Prober:
         sequence = decode_reply(packet, self._identifier)
         if sequence is None or sequence not in self._waiting:
             return
-        (key, address), _expiry = self._waiting[sequence]
+        (key, address), sent, _expiry = self._waiting[sequence]
         if address == source:
             self._forget(sequence)
-            self._callback(key, True)
+            self._callback(key, True, sent)
 
     def _forget(self, sequence: int) -> None:
         if sequence in self._waiting:
-            self._waiting.pop(sequence)[1].cancel()
+            self._waiting.pop(sequence)[2].cancel()
 
     def _drop_socket(self) -> None:
         if self._socket is not None:
