@@ -177,12 +177,17 @@ class Kill:
 @contextmanager
 def untouched(site: Site, users: Iterable[str]) -> Iterator[None]:
     """Meanwhile these lose nothing, in flows that begin and in one that goes on, and stay with their exit."""
-    began = [(name, Flows(site.users[name].host, SERVER), Stream(site.users[name].host, SERVER)) for name in users]
+    began = [
+        (name, len(user.log.read_text()), Flows(user.host, SERVER), Stream(user.host, SERVER))
+        for name, user in ((name, site.users[name]) for name in users)
+    ]
     yield
-    for name, flows, stream in began:
-        told, went_on = flows.end(), stream.end()
+    for name, logged, flows, stream in began:
+        told = flows.end()
+        print(name, site.users[name].log.read_text()[logged:])
         assert [site.name_of(seen) for seen in told.seen()] == [site.usual[name]]
         assert told.lost == 0, [when for when, seen in told.flows if seen is None]
+        went_on = stream.end()
         assert went_on["sent"] > 10
         assert went_on["longest"] < 1, went_on
 
