@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from smegmesh.control import searching, types
@@ -64,9 +69,57 @@ def test_a_caret_is_below_what_is_wrong() -> None:
     assert caret("members\x1b..prod", caught.value.position) == "  members?..prod\n         ^"
 
 
-async def test_a_process_of_its_own_finds_the_same() -> None:
-    found = await Searcher().search("members.prod[-1].name", known)
-    assert found.strip() == b'{"result": "a99"}'
+@pytest.fixture
+async def searcher() -> AsyncIterator[Searcher]:
+    made = Searcher()
+    yield made
+    await made.close()
+
+
+async def test_a_process_of_its_own_finds_the_same(searcher: Searcher) -> None:
+    found = await searcher.search("members.prod[-1].name", known)
+    assert found == b'{"result": "a99"}'
+
+
+async def test_the_next_question_is_for_the_same_process(searcher: Searcher, started: list[object]) -> None:
+    with pytest.raises(NotSearched, match="at column 9"):
+        await searcher.search("members[", known)
+    assert await searcher.search("status.node_name", known) == b'{"result": "a1"}'
+    assert await asyncio.gather(*(searcher.search("meshes", known) for _ in range(6))) == [b'{"result": []}'] * 6
+    assert len(started) == 2, "as many as may search at once"
+
+
+async def test_a_process_that_nobody_asks_ends(
+    searcher: Searcher, started: list[asyncio.subprocess.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_IDLE", 0.0)
+    await searcher.search("meshes", known)
+    (process,) = started
+    assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGKILL
+    assert await searcher.search("meshes", known) == b'{"result": []}'
+
+
+async def test_one_that_was_ended_meanwhile_is_started_again(
+    searcher: Searcher, started: list[asyncio.subprocess.Process]
+) -> None:
+    await searcher.search("meshes", known)
+    started[0].kill()
+    await started[0].wait()
+    assert await searcher.search("meshes", known) == b'{"result": []}'
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.subprocess.Process]:
+    """The processes that were."""
+    processes = []
+    start = asyncio.create_subprocess_exec
+
+    async def note(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        processes.append(await start(*command, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", note)
+    return processes
 
 
 DOUBLED = " | ".join(["[@, @]"] * 40)
@@ -74,12 +127,13 @@ LONG = " | ".join(["[to_string(@), '']", *["[join(@[0], @), @[0]]"] * 20])
 
 
 @pytest.mark.parametrize("expression", [DOUBLED, LONG])
-async def test_no_expression_costs_more_than_there_is(expression: str) -> None:
+async def test_no_expression_costs_more_than_there_is(searcher: Searcher, expression: str) -> None:
     with pytest.raises(NotSearched, match="more time or memory than there is"):
-        await Searcher().search(expression, known)
+        await searcher.search(expression, known)
+    assert await searcher.search("meshes", known) == b'{"result": []}'
 
 
-async def test_who_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_takes_too_long_is_ended(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "_TIME", 0.0)
     with pytest.raises(NotSearched, match="more time or memory"):
-        await Searcher().search("status", known)
+        await searcher.search("status", known)

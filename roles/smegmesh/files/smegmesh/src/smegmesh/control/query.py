@@ -1,25 +1,29 @@
 """JMESPath over what an agent knows, and the program that searches: `python -m smegmesh.control.query`.
 
 A line of JMESPath can ask for more than any host has (`[@, @] | [@, @] | …`), and once begun it cannot be called off.
-So the agent has it searched by a process of its own (`searching.py`), which ends for certain.
+So the agent has it searched by a process of its own (`searching.py`), whose limits end it for certain.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
+import math
 import os
 import resource
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 import jmespath
+import msgspec
 from jmespath.exceptions import IncompleteExpressionError, JMESPathError, LexerError
 
-FOUND, BAD, TOO_MUCH = 0, 2, 3  # exit status
-SECONDS = 5  # of computing
+FOUND, BAD, TOO_MUCH = 0, 2, 3  # of an answer
+SECONDS = 5  # of computing, for each question
 MEMORY = 512 << 20  # bytes of address space
 ANSWER = 16 << 20  # bytes
 _SAID = 200  # characters of what is wrong
@@ -89,27 +93,38 @@ def encode(found: Any) -> str:
         raise BadExpression("finds a number that JSON has not") from None
 
 
-def main() -> int:
-    """`[expression, picture]` as JSON on standard input -> `{"result": …}`, or why not, on standard output."""
+def main() -> None:
+    """Lines of `[expression, picture]` in JSON on standard input; to each a line on standard output.
+
+    That is FOUND and `{"result": …}`, BAD and why, or TOO_MUCH. Where it is too much it ends, as it does, by a signal,
+    where it computes for too long.
+    """
     with contextlib.suppress(OSError):  # the agent goes first, and where memory runs out stays
         os.nice(10)
         Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    gc.disable()  # what is read and found has no cycles
+    code = FOUND
+    while code != TOO_MUCH and (question := sys.stdin.buffer.readline()):
+        soft = math.ceil(time.process_time()) + SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+        code, said = _answer(question)
+        sys.stdout.write(f"{code} {said}\n")
+        sys.stdout.flush()
+        gc.collect()
+
+
+def _answer(question: bytes) -> tuple[int, str]:
     try:
-        expression, picture = json.load(sys.stdin.buffer)
+        expression, picture = msgspec.json.decode(question)
         answer = encode(search(expression, picture))
     except BadExpression as error:
-        print(error)
-        return BAD
+        return BAD, str(error)
     except MemoryError:
-        return TOO_MUCH
-    if len(answer) > ANSWER:
-        return TOO_MUCH
-    print(answer)
-    return FOUND
+        return TOO_MUCH, ""
+    return (FOUND, answer) if len(answer) <= ANSWER else (TOO_MUCH, "")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -50,7 +50,9 @@ _Encode = Callable[[list[types.Member], Mapping[str, str]], tuple[bytes, str]]  
 def make_runner(source: StatusSource, group: int) -> web.AppRunner:
     """The application for the Unix socket; `group` is the number of the group whose members may change things."""
     application = web.Application(client_max_size=MAX_BODY, middlewares=[_named_here, problems, _wait(source)])
-    application.add_routes([*page_routes(), *_Reading(source).all(), *_Changing(source, group).all()])
+    reading = _Reading(source)
+    application.add_routes([*page_routes(), *reading.all(), *_Changing(source, group).all()])
+    application.on_cleanup.append(reading.close)
     return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
@@ -73,7 +75,9 @@ def make_reading_runner(source: StatusSource, refusal: Refusal) -> web.AppRunner
         return response
 
     application = web.Application(client_max_size=MAX_BODY, middlewares=[guard, problems, _wait(source)])
-    application.add_routes([*page_routes(), *_Reading(source, _LASTING).all()])
+    reading = _Reading(source, _LASTING)
+    application.add_routes([*page_routes(), *reading.all()])
+    application.on_cleanup.append(reading.close)
     return web.AppRunner(
         application,
         access_log=None,
@@ -126,6 +130,9 @@ class _Reading:
 
     def all(self) -> list[web.RouteDef]:
         return [_route(operation, getattr(self, operation.name)) for operation in READING]
+
+    async def close(self, _application: web.Application) -> None:
+        await self._searcher.close()
 
     async def status(self, request: web.Request) -> web.Response:
         status = self._source.status()
