@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 from agent_host import MESH, AgentHost, python
 from api import Api
@@ -32,13 +33,14 @@ PROCESSOR_BOUND = 15.0  # percent, all that the agent does included
 STATUS = "/v1/status"
 LIST = f"/v1/meshes/{MESH}/members"
 GRAPH = f"/v1/meshes/{MESH}/graph"
+QUERY = f"/v1/meshes/{MESH}/query?" + urlencode({"expression": f"members.{MESH}[?liveness=='down'].name"})
 WATCHED_AGENT = Path(__file__).with_name("watched_agent.py")
 
 METHOD = f"""\
 The agent of the section before, with {MEMBERS} members, settled for {SURPLUS:g} s, asked over one connection to
 its socket; the list of members is {{size:.1f}} MB. Wall time from the question to the last byte, medians of
 {ROUNDS}; "anew" after {PAUSE:g} s in which nobody asked, so that the device and the view are read for it, "again"
-at once. Then the agent is left alone for {TURN:g} s, and asked for the status and the members in turn, {POLLS}
+at once; the query is for the names of those that are down. Then the agent is left alone for {TURN:g} s, and asked for the status and the members in turn, {POLLS}
 times a second, for as long; {TURNS} times. Beside all it does, the event loop, which serves the gossip as well,
 sleeps for 5 ms over and over: how much later it wakes up is its delay; of the percentiles of each time the median
 is given. The one who asks takes processor time from the agent, too."""
@@ -63,6 +65,8 @@ def _measure(settled: Settled, api: Api, delays: Path) -> Section:
         Figure("members, anew", _median(lambda: api.read(LIST), PAUSE), bound=READ_BOUND),
         Figure("members, again", _median(lambda: api.read(LIST)), bound=READ_BOUND),
         Figure("one kind of members", _median(lambda: api.read(f"{LIST}?liveness=down")), bound=READ_BOUND),
+        Figure("query, anew", _median(lambda: api.read(QUERY), PAUSE), bound=READ_BOUND),
+        Figure("query, again", _median(lambda: api.read(QUERY)), bound=READ_BOUND),
         Figure("graph", _median(lambda: api.read(GRAPH))),
     ]
     alone, polled = [], []
