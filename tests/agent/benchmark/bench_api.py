@@ -40,10 +40,10 @@ METHOD = f"""\
 The agent of the section before, with {MEMBERS} members, settled for {SURPLUS:g} s, asked over one connection to
 its socket; the list of members is {{size:.1f}} MB. Wall time from the question to the last byte, medians of
 {ROUNDS}; "anew" after {PAUSE:g} s in which nobody asked, so that the device and the view are read for it, "again"
-at once; the query is for the names of those that are down. Then the agent is left alone for {TURN:g} s, and asked for the status and the members in turn, {POLLS}
-times a second, for as long; {TURNS} times. Beside all it does, the event loop, which serves the gossip as well,
-sleeps for 5 ms over and over: how much later it wakes up is its delay; of the percentiles of each time the median
-is given. The one who asks takes processor time from the agent, too."""
+at once; the query is for the names of those that are down. Then the agent is left alone for {TURN:g} s, and asked
+for the status and the members in turn, {POLLS} times a second, for as long; {TURNS} times. Beside all it does, the
+event loop, which serves the gossip as well, sleeps for 5 ms over and over: how much later it wakes up is its delay;
+of the percentiles of each time the median is given. The one who asks takes processor time from the agent, too."""
 
 
 def measure() -> Section:
