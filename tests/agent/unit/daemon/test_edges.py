@@ -203,6 +203,13 @@ def test_no_outage_of_all_between_two_hosts_renews_their_session(
             sessions.answered(b"a")
 
 
+def test_a_session_that_was_begun_just_now_is_left_alone() -> None:
+    sessions = SilentSessions()
+    sessions.begun({b"a"}, 1)
+    sessions.watch((), 2)
+    assert [sent for sent in range(1, 20) if _miss(sessions, b"a", sent, sent + 0.5)] == [12]
+
+
 def test_who_was_silent_is_pending_until_it_answers_or_has_forgotten() -> None:
     sessions = SilentSessions()
     sessions.watch({b"a", b"b"}, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
@@ -48,6 +49,8 @@ from smegmesh.transport.tls import MeshTls
 PairKeys = Mapping[str, tuple[bytes, ...]]
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
+_SESSION = 180.0  # seconds after a handshake until WireGuard drops the session (Reject-After-Time)
+_IN_VAIN = 0.1  # seconds; longer than the first message of a handshake is under way
 _GREETING = 3.0  # seconds for which everybody is pinged once the interface is new
 _PROBE_PAUSE = 1.0  # seconds between pings until the engine asks for others
 _RESOLUTION = 0.01  # seconds
@@ -287,9 +290,25 @@ class Mesh:
 
         In this order: until they have heard, their packets come in under the old sessions, and what this host sends is
         held back by WireGuard. The other way round they would refuse what it sends.
+
+        They begin the new sessions. If a handshake from here crossed theirs both would fail, and be made again after
+        5 s only; so this host tries at once, in vain, and WireGuard lets it not try again for so long.
         """
+        held = await self._in_session()
         await self.interface.rekey()
+        if held:
+            self._greet(held)
+            await asyncio.sleep(_IN_VAIN)
         self._speak()
+
+    async def _in_session(self) -> list[bytes]:
+        """Members with which WireGuard has a session."""
+        device = await self.interface.state()
+        if device is None:
+            return []
+        since = time.time() - _SESSION
+        keys = {key for key, peer in device.peers.items() if peer.handshake is not None and peer.handshake > since}
+        return [key for key, member in self.view().members.items() if member.entry.tunnel_key in keys]
 
     # Who is taken out.
 
@@ -580,6 +599,7 @@ class Mesh:
         if self._greeting is not None:
             self._greeting.cancel()
         self._greeted = (self._greeted | frozenset(members)) - {self._host.keys.node_key}
+        self._sessions.begun(self._greeted, self._host.clock())
         self._greeting = self._loop.call_later(_GREETING, self._end_greeting)
         self._watch()
 

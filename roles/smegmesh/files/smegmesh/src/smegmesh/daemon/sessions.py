@@ -10,11 +10,11 @@ saw is made again after 5 s only. Who was silent is probed until it answers, wat
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 _MISSES = 3
-_PAUSE = 10.0  # seconds between renewals with one peer
+_PAUSE = 10.0  # seconds from one new session with a peer to the next
 _EXPIRY = 180.0  # seconds after which the other side has dropped the old session (Reject-After-Time, section 6.1)
 
 
@@ -48,24 +48,30 @@ class SilentSessions:
     def __init__(self) -> None:
         self._rows: dict[bytes, _Row] = {}
         self._silent: dict[bytes, float] = {}  # when the last of so many misses came while it was watched
-        self._renewed: dict[bytes, float] = {}
+        self._begun: dict[bytes, float] = {}  # when a new session was
         self._watched: frozenset[bytes] = frozenset()
 
     def watch(self, keys: Collection[bytes], now: float) -> None:
         """These are watched from now on: what is counted of others means nothing, unless it is pending."""
         self._watched = frozenset(keys)
         kept = {*keys, *self.pending(now)}
-        for counted in (self._rows, self._silent, self._renewed):
+        for counted in (self._rows, self._silent):
             for key in counted.keys() - kept:
                 del counted[key]
+        self._begun = {key: when for key, when in self._begun.items() if now - when < _PAUSE}
 
     def pending(self, now: float) -> frozenset[bytes]:
         """Who was silent through the tunnel, and has not answered since."""
         return frozenset(key for key, when in self._silent.items() if now < when + _EXPIRY)
 
+    def begun(self, keys: Iterable[bytes], now: float) -> None:
+        """New sessions are begun with these anyway. That takes 5 s more if a handshake is lost; what is held back for
+        it would be lost as well if it were begun once more."""
+        self._begun.update(dict.fromkeys(keys, now))
+
     def answered(self, key: bytes) -> None:
         """Its tunnel is well."""
-        for counted in (self._rows, self._silent, self._renewed):
+        for counted in (self._rows, self._silent, self._begun):
             counted.pop(key, None)
 
     def missed(self, key: bytes, sent: float, heard: float | None, now: float) -> bool:
@@ -80,7 +86,7 @@ class SilentSessions:
         if not alone:
             return False
         del self._rows[key]
-        if now - self._renewed.get(key, float("-inf")) < _PAUSE:
+        if now - self._begun.get(key, float("-inf")) < _PAUSE:
             return False
-        self._renewed[key] = now
+        self._begun[key] = now
         return True
