@@ -147,9 +147,14 @@ def test_a_rotated_key_takes_over_before_the_one_before_it_goes(plane: CountingP
     plane.apply(DEVICE, [PeerChange(B, endpoint=("198.18.0.9", 9))])  # learned from its packets
     rotated = replace(PLAN, peers={A: PLAN.peers[A], C: PLAN.peers[B]})
     plane.applied.clear()
+    paused: list[int] = []
+    reconciler._pause = lambda _seconds: paused.append(len(plane.applied))
     reconciler.apply(replace(since(PLAN, rotated), successors={C: B}), ENDPOINTS)
-    (changes,) = plane.applied
-    assert [(change.key, change.remove) for change in changes] == [(C, False), (B, True)]
+    assert [[(change.key, change.remove) for change in changes] for changes in plane.applied] == [
+        [(C, False)],
+        [(B, True)],
+    ]
+    assert paused == [1], "what is under way leaves in between"
     assert planned(plane, rotated)
     assert plane.dump(DEVICE).peers[C].endpoint == ("198.18.0.9", 9)
 

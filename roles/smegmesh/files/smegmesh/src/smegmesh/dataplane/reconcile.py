@@ -25,6 +25,7 @@ from smegmesh.routing.plan import PeerPlan, Plan, PlanChange
 
 #: What `check` says of peers that follow their names: nobody changed the interface.
 SILENT = "peers that are silent and have another address now, or had none"
+_LEAVING = 0.05  # seconds
 _NO_KEY = bytes(KEY_LENGTH)
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 
@@ -55,8 +56,11 @@ class Reconciler:
         mtu: int,
         wall: Callable[[], float] = time.time,
         former: Collection[bytes] = (),
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`former` are public keys that an interface of ours may have from before a rotation."""
+        """`former` are public keys that an interface of ours may have from before a rotation; `pause` is given
+        seconds in which packets that were for a peer when another took its place leave.
+        """
         self.device = device
         self._plane = plane
         self._system = system
@@ -65,6 +69,7 @@ class Reconciler:
         self._former = former
         self._mtu = mtu
         self._wall = wall  # the clock of handshakes
+        self._pause = pause
         self._ours = False
         self._wanted: dict[bytes, WantedPeer] = {}
         self._routes: frozenset[IPv6Network] = frozenset()
@@ -240,13 +245,17 @@ class Reconciler:
 
         A successor takes over from the key before it.
         """
-        changes = _succeed(diff(self._wanted, held, keys, now), held, successors)
+        changes, last = _succeed(diff(self._wanted, held, keys, now), held, successors)
         if changes:
             self._plane.apply(self.device, changes)
             held.advance(changes)
+        if last:
+            self._pause(_LEAVING)
+            self._plane.apply(self.device, last)
+            held.advance(last)
         for key in self._wanted.keys() & (self._wanted if keys is None else keys):
             self._wanted[key] = self._wanted[key].carried_out(held.peers[key].endpoint)
-        return changes
+        return changes + last
 
     def _configure(self, state: DeviceState) -> list[str]:
         """Set key, port and mark where they differ; which did."""
@@ -282,14 +291,16 @@ class Reconciler:
         return link is not None and link.up and link.mtu == self._mtu
 
 
-def _succeed(changes: list[PeerChange], held: PeerTable, successors: Mapping[bytes, bytes]) -> list[PeerChange]:
-    """The same, with the endpoints that the keys before have; these go last, so that there is always an owner."""
+def _succeed(
+    changes: list[PeerChange], held: PeerTable, successors: Mapping[bytes, bytes]
+) -> tuple[list[PeerChange], list[PeerChange]]:
+    """The same, with the endpoints that the keys before have; and what goes last: these keys, which nobody has then."""
     if not successors:
-        return changes
+        return changes, []
     going = {change.key for change in changes if change.remove} & set(successors.values())
     first = [change for change in changes if change.key not in going]
     last = [change for change in changes if change.key in going]
-    return [_placed(change, held.peers.get(successors.get(change.key, b""))) for change in first] + last
+    return [_placed(change, held.peers.get(successors.get(change.key, b""))) for change in first], last
 
 
 def _placed(change: PeerChange, before: PeerState | None) -> PeerChange:
