@@ -213,6 +213,17 @@ def test_halves_that_cannot_talk_are_two_meshes_and_one_again() -> None:
     assert not simulation.violations()
 
 
+def test_halves_that_were_apart_for_long_do_not_wait_out_their_pauses() -> None:
+    """Dials to the other side had failed again and again, and were made every eight seconds at last."""
+    simulation = Simulation(2, 24)
+    settle(simulation)
+    names = list(simulation.nodes)
+    simulation.partition(names[::2], names[1::2])
+    simulation.run_for(60)
+    simulation.heal()
+    assert simulation.run_until(simulation.is_converged, 20) <= 1
+
+
 @pytest.mark.parametrize("seed", [26, 54])
 def test_those_who_were_cut_off_take_nobody_down_when_they_are_back(seed: int) -> None:
     """They think that all others are down, and for a moment nobody but they is accused by anybody."""

@@ -181,6 +181,28 @@ def test_a_dial_that_nobody_answers_for_has_failed() -> None:
     assert len(list(dialler.due(dialler.next_timer()))) == 1
 
 
+def test_who_says_something_new_is_dialled_without_the_pause_of_those_who_fail() -> None:
+    dialler = Dialler(Random(1), 10)
+    dialler.wish({_B: Wish(("b:1",), 8), _C: Wish(("c:1",), 8)}, 0)
+    now = 0.0
+    for _ in range(8):
+        for dial, _target, _addresses in list(dialler.due(now)):
+            dialler.failed(dial, now)
+        now = dialler.next_timer()
+    ((dial, _target, _addresses),) = dialler.due(now)
+    dialler.failed(dial, now)
+    now += 0.01
+    dialler.fresh(_B, now)
+    ((dial, target, _addresses),) = dialler.due(now)
+    assert target == _B, "the other one waits on"
+    dialler.fresh(_B, now + 1)
+    assert list(dialler.due(now + 1)) == [], "one dial at a time"
+    dialler.failed(dial, now + 3)
+    assert dialler.struggles(_B, 3, now + 3), "that it lives does not say that it is in reach"
+    dialler.wish({_B: Wish(("b:1",), 8)}, now + 3)
+    assert dialler.next_timer() <= now + 4, "what failed had begun before"
+
+
 def test_a_link_that_lasted_is_dialled_again_at_once_one_that_did_not_later() -> None:
     dialler = Dialler(Random(1), 10)
     wishes = {_B: Wish(("b:1",), 8)}

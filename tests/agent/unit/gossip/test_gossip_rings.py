@@ -29,21 +29,38 @@ def test_neighbours_are_mutual_and_at_most_six(count: int) -> None:
 
 
 def test_skipping_is_like_not_being_there() -> None:
-    dead, out = set(_KEYS[3:9]), set[bytes]()
-    rings = _rings(_KEYS)
+    """Whoever is left out, and however many: one after the other all, and back again, and peers that come and go."""
+    out = set[bytes]()
+    rings = _rings(_KEYS[1:])
     alive = Subset(rings, out)
-    for key in dead:
+
+    def look() -> None:
+        rest = _rings([key for key in rings.keys if key not in out])
+        for key in _KEYS:
+            assert alive.nearest(key) == rest.nearest(key)
+
+    look()
+    for key in _KEYS:
         out.add(key)
         alive.changed(key)
-    rest = _rings([key for key in _KEYS if key not in dead])
+        look()
+    rings.remove(_KEYS[5])
+    rings.add(_KEYS[0])
+    for key in (_KEYS[5], _KEYS[0]):
+        alive.changed(key)
+        look()
     for key in _KEYS:
-        if key not in dead:
-            assert alive.rings.nearest(key) == rest.nearest(key)
-    assert _KEYS[3] in rings
-    for key in dead:
         out.discard(key)
         alive.changed(key)
-    assert alive.rings is rings, "without anybody left out it is the rings themselves"
+        look()
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_rings_of_all_at_once_are_those_of_one_by_one(count: int) -> None:
+    at_once, one_by_one = Rings.of(3, _KEYS[:count]), _rings(_KEYS[:count])
+    assert at_once.keys == one_by_one.keys
+    assert at_once.count == one_by_one.count == 3
+    assert [at_once.nearest(key) for key in _KEYS] == [one_by_one.nearest(key) for key in _KEYS]
 
 
 def test_the_order_of_arrival_does_not_matter() -> None:

@@ -58,5 +58,9 @@ class Accusations:
 
     def against(self, key: bytes, number: int) -> dict[bytes, Accusation]:
         """The accusations against a node whose entry has this number, by writer."""
-        said = ((writer, self._by_writer[writer][key]) for writer in self._by_accused.get(key, ()))
-        return {writer: accusation for writer, accusation in said if accusation.number == number}
+        found = {}
+        for writer in self._by_accused.get(key, ()):
+            accusation = self._by_writer[writer][key]
+            if accusation.number == number:
+                found[writer] = accusation
+        return found

@@ -104,6 +104,16 @@ class Dialler:
         if lasted >= _LASTING:
             attempts.due, attempts.failures, attempts.bounces = now, 0, 0
 
+    def fresh(self, node_key: bytes, now: float) -> None:
+        """A node said something new, so it is in reach of somebody: whoever could not dial it tries at once.
+
+        After a partition all know within a second that the other side lives; the long pauses would keep them apart.
+        """
+        attempts = self._targets.get(node_key)
+        if attempts is not None and attempts.failures:
+            attempts.failures = 1
+            attempts.due = min(attempts.due, now)
+
     def struggles(self, target: Target, patience: float, now: float) -> bool:
         """Whether the last dial of a target failed, or is under way for longer than that."""
         attempts = self._targets.get(target)

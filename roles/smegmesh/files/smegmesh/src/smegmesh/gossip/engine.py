@@ -386,6 +386,7 @@ class Engine:
             self._leadership.heard(key, self._now)
         else:
             self._membership_changed(change)
+            self._dialler.fresh(key, self._now)
         if key == self._own:
             self._stale |= _SPEAK
         elif key in self._observers:

@@ -8,7 +8,7 @@ class Forgetting:
 
     def __init__(self, after: float) -> None:
         self._after = after
-        self._since: dict[bytes, float] = {}
+        self._since: dict[bytes, float] = {}  # in order of time, so that the first is due next
 
     def down(self, key: bytes, now: float) -> None:
         """A member is down."""
@@ -17,6 +17,8 @@ class Forgetting:
     def up(self, key: bytes) -> None:
         """A member is not down, or no member any more."""
         self._since.pop(key, None)
+        if not self._since:
+            self._since.clear()  # gives back the room of thousands, which it would keep
 
     def doubt(self, gap: float) -> None:
         """This node itself was late by so many seconds: it saw nobody down in that gap."""
@@ -28,4 +30,4 @@ class Forgetting:
 
     def next_timer(self) -> float:
         """When `due` may name somebody."""
-        return min(self._since.values(), default=float("inf")) + self._after
+        return next(iter(self._since.values()), float("inf")) + self._after

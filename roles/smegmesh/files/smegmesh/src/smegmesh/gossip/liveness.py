@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from types import MappingProxyType
+from typing import Any
 
 from smegmesh.crdt.entry import Role
 from smegmesh.crdt.map import MeshMap
@@ -56,12 +57,12 @@ class Judgement:
         # Of thousands of writers; so what is kept is since when, one object for all of a moment, and not until when.
         self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._back: dict[bytes, float] = {}  # when a writer came back, if that is just now; in order of time
-        self._suspects: set[bytes] = set()  # whom anybody accuses
+        self._suspects: dict[bytes, None] = {}  # whom anybody accuses; of thousands a dict takes half of a set's memory
         # Each with the number of its entry under which it was found down last; None if it was not, or has answered.
         self._down: dict[bytes, int | None] = {}
         self._mute: dict[bytes, int | None] = {}
         self._rose: dict[bytes, int] = {}  # of those who are alive
-        self._unaccused = Subset(directory.rings, self._suspects)
+        self._unaccused = Subset(directory.rings, self._suspects.keys())
         self._live = Subset(directory.rings, self._down.keys())
         self._snapshot: Mapping[bytes, Liveness] | None = None
         # What the next `update` is to look at.
@@ -196,7 +197,7 @@ class Judgement:
         if member is not None and member.entry.role is Role.CLIENT:
             homes = named(member.entry)
             return {home for home in homes if home in self._directory.rings and not self._has_failed(home)}
-        return self._unaccused.rings.nearest(key)
+        return self._unaccused.nearest(key)
 
     def observed(self, own: bytes, confirmed: Callable[[bytes], bool] = lambda _key: True) -> set[bytes]:
         """Whom this node observes: those for whom it is the nearest that nobody accuses, were it not accused itself.
@@ -218,14 +219,18 @@ class Judgement:
 
     def neighbours(self, key: bytes, *, live: bool) -> set[bytes]:
         """Successor and predecessor on each ring; those who are down are skipped if `live`."""
-        return (self._live.rings if live else self._directory.rings).nearest(key)
+        return (self._live if live else self._directory.rings).nearest(key)
 
     def _suspect(self, key: bytes) -> bool:
         """Note whether anybody accuses the node; says whether that is new."""
         accused = bool(self.against(key))
         if accused == (key in self._suspects):
             return False
-        (self._suspects.add if accused else self._suspects.discard)(key)
+        if accused:
+            self._suspects[key] = None
+        else:
+            del self._suspects[key]
+            _let_go(self._suspects)
         self._unaccused.changed(key)
         return True
 
@@ -247,6 +252,7 @@ class Judgement:
         was_down = key in self._down
         for table in (self._down, self._mute, self._rose):
             table.pop(key, None)
+            _let_go(table)
         if after is Liveness.DOWN:
             self._down[key] = number
         elif after is Liveness.MUTE:
@@ -294,6 +300,12 @@ class Judgement:
         if not homes or Liveness.ALIVE in found or any(self._map.get(home) is None for home in homes):
             return None
         return Liveness.MUTE if Liveness.MUTE in found else Liveness.DOWN
+
+
+def _let_go(table: dict[bytes, Any]) -> None:
+    """A table from which all thousands were taken one by one keeps their room unless it is told that it is empty."""
+    if not table:
+        table.clear()
 
 
 def _homeless(directory: Directory) -> set[bytes]:

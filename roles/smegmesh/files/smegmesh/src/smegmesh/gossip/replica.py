@@ -115,11 +115,13 @@ class Replica:
             if raw.kind is Kind.LEAVE:
                 raw = leave(raw)
         held = self.map.get(raw.node_key)
-        if not _newer(raw, held):
-            repeated = _order(raw) == _held_order(raw, held)
+        kind, order = _kind(raw), _order(raw)
+        highest = None if held is None else held.order(kind)
+        if highest is not None and order <= highest:
+            repeated = order == highest
             if source.link is not None:
                 self._counters["duplicate" if repeated else "stale"] += 1
-            return Slot(_kind(raw), raw.node_key) if repeated else None
+            return Slot(kind, raw.node_key) if repeated else None
         certificate = None
         if raw.certificate is not None:
             certificate = self.certificates.get(raw.node_key, raw.certificate)
@@ -241,6 +243,12 @@ def encode_record(record: Record) -> bytes:
     return _encode_triple(record.triple)
 
 
+def slot_of(statement: Statement) -> Slot:
+    """The slot that a statement is for."""
+    raw = _raw(statement)
+    return Slot(_kind(raw), raw.node_key)
+
+
 def stored_bytes(statement: Statement) -> bytes:
     """The content under which it is stored."""
     if isinstance(statement, Removal):
@@ -256,16 +264,7 @@ def _order(raw: Raw) -> Order:
     return raw.horizon if isinstance(raw, Removal) else raw.order
 
 
-def _held_order(raw: Raw, held: Held | None) -> Order | None:
-    return None if held is None else held.order(_kind(raw))
-
-
 def _kind(raw: Raw) -> MapKind:
     if isinstance(raw, Removal):
         return MapKind.REMOVAL
     return MapKind.ENTRY if raw.kind is Kind.ENTRY else MapKind.VERDICT
-
-
-def _newer(raw: Raw, held: Held | None) -> bool:
-    order = _held_order(raw, held)
-    return order is None or _order(raw) > order

@@ -9,14 +9,16 @@ cut that a few dead peers could be.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice, takewhile
+from itertools import filterfalse, islice, takewhile
 
 _HASH = 8  # bytes of a place before the key
 #: The members of a large mesh; beyond that it costs hashes.
 _REMEMBERED = 16_384
+#: Of a subset: more than the one share of all left out are too many to skip, until they are less than the other.
+_MOST, _MANY = 0.75, 0.5
 
 
 @lru_cache(_REMEMBERED)
@@ -32,6 +34,20 @@ class Rings:
         self._rings: list[list[bytes]] = [[] for _ring in range(count)]
         self._shared = False  # with a copy, until either changes
         self.keys: list[bytes] = []  # ascending; to be read only
+
+    @classmethod
+    def of(cls, count: int, keys: Iterable[bytes]) -> Rings:
+        """These peers, each there once, on `count` rings."""
+        rings = cls(0)
+        rings.keys = sorted(keys)
+        places = [_places(count, key) for key in rings.keys]
+        rings._rings = [sorted(ring) for ring in zip(*places, strict=True)] or [[] for _ring in range(count)]
+        return rings
+
+    @property
+    def count(self) -> int:
+        """How many rings there are."""
+        return len(self._rings)
 
     def copy(self) -> Rings:
         """The same peers, going their own way; costs nothing before it does."""
@@ -88,29 +104,35 @@ class Rings:
 
 
 class Subset:
-    """The peers without some. As long as nobody is left out it is the rings themselves.
+    """The peers without some, who are skipped; where they are most, those who are in have rings of their own.
 
     `out`: who is left out, peer or not; a live set, of which each change is told.
     """
 
     def __init__(self, everybody: Rings, out: Set[bytes]) -> None:
         self._everybody = everybody
-        self._own: Rings | None = None
+        self._few: Rings | None = None
         self._out = out
 
-    @property
-    def rings(self) -> Rings:
-        """Those who are in."""
-        return self._everybody if self._own is None else self._own
+    def nearest(self, key: bytes) -> set[bytes]:
+        """For each ring and direction, the nearest other peer that is in."""
+        if self._few is not None:
+            return self._few.nearest(key)
+        if not self._out:
+            return self._everybody.nearest(key)
+        out = self._out
+        walks = self._everybody.walks(key)
+        return {other for walk in walks for other in islice(filterfalse(out.__contains__, walk), 1)}
 
     def changed(self, key: bytes) -> None:
         """A node is left out now, or is no more; or a peer came or went."""
-        if not self._out:
-            self._own = None
-            return
-        if self._own is None:
-            self._own = self._everybody.copy()
-        (self._own.add if key in self._everybody and key not in self._out else self._own.remove)(key)
+        out, everybody = len(self._out), len(self._everybody)
+        if self._few is not None and out <= everybody * _MANY:
+            self._few = None
+        elif self._few is not None:
+            (self._few.add if key in self._everybody and key not in self._out else self._few.remove)(key)
+        elif out > everybody * _MOST:
+            self._few = Rings.of(self._everybody.count, [key for key in self._everybody.keys if key not in self._out])
 
 
 def _walk(ring: list[bytes], first: int, step: int, count: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.durability import Writes
 from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
+from smegmesh.gossip.replica import slot_of
 from smegmesh.gossip.settings import NOTHING_STORED
 from smegmesh.gossip.sharing import Statement
 from smegmesh.identity.grant import ANY_MESH
@@ -21,35 +22,51 @@ from smegmesh.simulation.sharing import Parcel
 Call = tuple[Callable[..., None], tuple[Any, ...]]
 
 
+#: So many statements more than twice the slots a disk keeps before it drops those that were replaced.
+_SPARE = 64
+
+
 class Disk:
     """What was made durable: a start from which the node came, and what it wrote since."""
 
-    __slots__ = ("_certificates", "_start", "_written", "number")
+    __slots__ = ("_certificates", "_distinct", "_start", "_written", "number")
 
     def __init__(self, start: Stored = NOTHING_STORED) -> None:
         self._start = start
-        self._written: dict[MapKind, dict[bytes, Statement]] = {}
+        self._written: list[Statement] = []  # in order, of a slot the last counts: a fifth of a table's memory
+        self._distinct = 0  # of the slots in it, when that was last looked at
         self._certificates: dict[bytes, bytes] = {}
         self.number = start.number
 
     def write(self, event: Persist) -> None:
         """Carry out a Persist."""
         assert isinstance(event.records, Writes)
-        for kind, statements in event.records.statements.items():
-            self._written.setdefault(kind, {}).update(statements)
+        for statements in event.records.statements.values():
+            self._written += statements.values()
+        if len(self._written) > 2 * self._distinct + _SPARE:
+            self._written = [statement for table in self._tables().values() for statement in table.values()]
+            self._distinct = len(self._written)
         self._certificates.update(event.certificates)
         self.number = max(self.number, event.number)
 
     def last_said(self, slot: Slot) -> Statement | None:
         """What was last written of a slot, since the start."""
-        return self._written.get(slot.kind, {}).get(slot.key)
+        return self._tables().get(slot.kind, {}).get(slot.key)
 
     def read(self) -> Stored:
         """What a start finds."""
         if not self._written and not self._certificates:
             return Stored(self._start.records, self._start.certificates, self.number)
-        records: Mapping[bytes, bytes] = {**self._start.records, **Writes(self._written)}
+        records: Mapping[bytes, bytes] = {**self._start.records, **Writes(self._tables())}
         return Stored(records, {**self._start.certificates, **self._certificates}, self.number)
+
+    def _tables(self) -> dict[MapKind, dict[bytes, Statement]]:
+        """What was written last of each slot."""
+        tables: dict[MapKind, dict[bytes, Statement]] = {}
+        for statement in self._written:
+            slot = slot_of(statement)
+            tables.setdefault(slot.kind, {})[slot.key] = statement
+        return tables
 
 
 @dataclass(slots=True, eq=False)
