@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from smegmesh.declaration import write
 from smegmesh.declaration.write import locked
 
 
@@ -19,4 +20,12 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
     elsewhere.mkdir()
     (tmp_path / "local.d").symlink_to(elsewhere)
     with pytest.raises(OSError, match="local"), locked(tmp_path / "local.d"):
+        pass
+
+
+def test_who_never_lets_go_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "_PATIENCE", 0.0)
+    with locked(tmp_path), pytest.raises(OSError, match="another program has had it locked"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
         pass

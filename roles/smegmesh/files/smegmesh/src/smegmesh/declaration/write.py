@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +16,15 @@ from smegmesh.declaration.meshes import FRAGMENTS_SUFFIX
 
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
+_PATIENCE, _PAUSE = 30.0, 0.02  # seconds
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Make the directory if it is missing (its parent's owner gets it) and keep other writers out meanwhile.
 
-    OSError for a symbolic link: root writes here, and local.d is in a directory of the agent's user.
+    OSError if they take too long, and for a symbolic link: root writes here, and local.d is in a directory of the
+    agent's user.
     """
     made = not os.path.lexists(directory)
     if made:
@@ -30,10 +34,23 @@ def locked(directory: Path) -> Iterator[None]:
         if made and os.geteuid() == 0:
             parent = directory.parent.stat()
             os.fchown(descriptor, parent.st_uid, parent.st_gid)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, directory)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    """Wait for other writers, but not for ever: whoever may read a directory can lock it."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                said = f"another program has had it locked for {_PATIENCE:g} s: `fuser -v {directory}` says which"
+                raise OSError(errno.EBUSY, said, str(directory)) from None
+            time.sleep(_PAUSE)
 
 
 class FileTransaction:
