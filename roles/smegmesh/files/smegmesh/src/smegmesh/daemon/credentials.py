@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smegmesh.daemon.host import Host
 from smegmesh.declaration import Declaration
 from smegmesh.identity.address import node_address
 from smegmesh.identity.certificate import Authority, CertificateError, NodeCertificate, leaf_der
 from smegmesh.identity.grant import Grant
 from smegmesh.identity.keys import encode_key, same_key
 from smegmesh.store.keys import HostKeys
+from smegmesh.transport.tls import MeshTls
 
 _CERTIFY = "run site.yml with the authority's key"
 
@@ -27,6 +29,15 @@ class Credentials:
     authority_pem: bytes
     certificate: NodeCertificate
     certificate_file: Path
+
+    def for_links(self, host: Host) -> MeshTls:
+        """With them in the handshakes of links."""
+        return MeshTls(
+            authority=self.authority,
+            certificate_file=self.certificate_file,
+            key_file=host.directories.identity_key,
+            clock=host.clock_of(self.authority),
+        )
 
 
 def load_credentials(directory: Path, declaration: Declaration, keys: HostKeys) -> Credentials:

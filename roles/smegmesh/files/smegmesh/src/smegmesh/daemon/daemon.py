@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import smegmesh
 from smegmesh.control import types
@@ -18,40 +18,37 @@ from smegmesh.control.metrics_server import MetricsServer
 from smegmesh.control.tls import ApiTls
 from smegmesh.crdt.entry import Role
 from smegmesh.daemon import removals
-from smegmesh.daemon.credentials import CredentialError, Credentials, load_credentials
+from smegmesh.daemon.api_tls import api_tls
 from smegmesh.daemon.declaring import Declaring
 from smegmesh.daemon.forwarding import Forwarding
 from smegmesh.daemon.hook_process import run_hook
 from smegmesh.daemon.hooks import Runner
 from smegmesh.daemon.host import Directories, Host
 from smegmesh.daemon.joining import Joining
-from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.mesh import Mesh
+from smegmesh.daemon.meshes import Meshes
 from smegmesh.daemon.metrics import AgentReading
 from smegmesh.daemon.opening import Opening
 from smegmesh.daemon.report import diagnosis, mesh_report, mesh_state, static_peer_reports
 from smegmesh.daemon.resolved import Run, run_resolvectl
 from smegmesh.daemon.resolver import Resolver
+from smegmesh.daemon.rotation import rotate
 from smegmesh.daemon.routes import Routes
 from smegmesh.daemon.scrape import Scrape, read_mesh, read_process
-from smegmesh.daemon.threads import in_thread
+from smegmesh.daemon.waiting import wait_unless
 from smegmesh.dataplane.opening import Port
-from smegmesh.dataplane.plane import Plane, PlaneError
+from smegmesh.dataplane.plane import Plane
 from smegmesh.dataplane.system import System
-from smegmesh.declaration import AgentSettings, Declaration, DnsSettings, Hook, Loaded, choose_ports, read_meshes
+from smegmesh.declaration import AgentSettings, Declaration, DnsSettings
 from smegmesh.declaration.change import Places
-from smegmesh.declaration.write import forget_fragments
 from smegmesh.gossip.view import View
 from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.tables import MARK, HostPlan
-from smegmesh.store import Device, Store, StoreDamaged, StoreError
-from smegmesh.store.keys import HostKeys, rotate_tunnel_key
-from smegmesh.store.pair_keys import Keys, load_pair_keys
-from smegmesh.store.static_keys import drop_static_keys
+from smegmesh.store import Store, StoreDamaged
+from smegmesh.store.keys import HostKeys
 from smegmesh.transport.links import Links
 from smegmesh.transport.settings import LinkSettings
-from smegmesh.transport.tls import TlsSettingsError
 
 if TYPE_CHECKING:
     from smegmesh.daemon.names import Names
@@ -100,11 +97,9 @@ class Daemon:
         self.events = EventLog()
         self.declaring = Declaring(Places(directories.etc, directories.local), self.reload, self.status)
         self._settings = settings
-        self._pair_keys: Keys = {}
         self._started = loop.time()
         self._started_wall = time.time()
         self._problem = problem
-        self._plane_named = platform.plane_named
         self._links = Links(
             on_up=self._link_up,
             on_frame=self._frame,
@@ -130,9 +125,15 @@ class Daemon:
             give_up=self._give_up,
             viewed=self._viewed,
         )
-        self._meshes: dict[str, Mesh] = {}
-        self._problems: dict[str, str] = {}
-        self._host_problems: list[str] = []
+        self._followed = Meshes(
+            self._host,
+            settings.node_name,
+            platform.plane_named,
+            self.stopping,
+            self._interface_up,
+            self.events.add,
+            self._mesh_stopped,
+        )
         self._reloading = asyncio.Lock()
         self._forwarding = self._make_forwarding() if platform.tunnels else None
         self._opening = Opening(settings.firewall_chains, self._open_ports) if platform.tunnels else None
@@ -162,6 +163,11 @@ class Daemon:
             self._names.start()
         await self.reload()
 
+    @property
+    def _meshes(self) -> Mapping[str, Mesh]:
+        """Those that run, by mesh id."""
+        return self._followed.running
+
     def _give_up(self, failure: StoreDamaged) -> None:
         self.failure = failure
         self.stopping.set()
@@ -181,9 +187,8 @@ class Daemon:
         if self._names is not None:
             await self._names.stop()
         async with self._reloading:
-            meshes, self._meshes = self._meshes, {}
-        self._host.routes.close()
-        await asyncio.gather(*(mesh.stop(leave=False) for mesh in meshes.values()))
+            self._host.routes.close()
+            await self._followed.stop()
         if self._forwarding is not None:
             await self._forwarding.close()
         await self._links.stop()  # sends what is queued first
@@ -194,21 +199,18 @@ class Daemon:
     def status(self) -> types.Status:
         """The agent and all its meshes."""
         plane = self._host.plane.name
-        routes = self._host.routes
+        routes, problems = self._host.routes, self._followed.problems
         running = [
-            mesh_report(mesh, plane, self._problems.get(name), routes, self._name_problems(name))
+            mesh_report(mesh, plane, problems.get(name), routes, self._name_problems(name))
             for name, mesh in self._meshes.items()
         ]
-        failed = [
-            types.Mesh(mesh=name, state="failed", problem=problem)
-            for name, problem in self._problems.items()
-            if name not in self._meshes
-        ]
+        failed = [types.Mesh(mesh=name, state="failed", problem=problems[name]) for name in self._followed.failed]
         kernel = [each for each in (self._forwarding, self._opening) if each is not None]
         found = [problem for each in kernel for problem in (each.problem, *each.obstacles)]
         joining = self._joining.server if self._joining is not None else None
         listeners = [each.problem for each in (self._api, self._metrics, joining) if each is not None]
         names = self._names.problems if self._names is not None else []
+        own = (self._problem, *listeners, *names, *found, *self._followed.host_problems)
         return types.Status(
             version=smegmesh.__version__,
             node_name=self._settings.node_name,
@@ -216,13 +218,13 @@ class Daemon:
             tunnel_key=encode_key(self._host.keys.tunnel_key),
             uptime=self._host.clock() - self._started,
             meshes=sorted(running + failed, key=lambda mesh: mesh.mesh),
-            problems=[each for each in (self._problem, *listeners, *names, *found, *self._host_problems) if each],
+            problems=[each for each in own if each],
         )
 
     def summary(self) -> str:
         """One line for the service manager."""
         running: dict[str, str] = {name: mesh_state(mesh) for name, mesh in self._meshes.items()}
-        states = {**dict.fromkeys(self._problems, "failed"), **running}
+        states = {**dict.fromkeys(self._followed.problems, "failed"), **running}
         return ", ".join(f"{name} {state}" for name, state in sorted(states.items())) or "no mesh declared"
 
     async def members(self, mesh: str) -> list[types.Member]:
@@ -260,25 +262,8 @@ class Daemon:
     async def rotate(self, *, force: bool, check: bool) -> types.Rotated:
         """Replace the host's tunnel key in all meshes. Rejected as the protocol says, and if it cannot be stored."""
         async with self._reloading:
-            reasons = [reason for mesh in self._meshes.values() if (reason := mesh.unready_to_rotate())]
-            if reasons and not force:
-                fix = "mend that, or force it and be cut off from them until they hear of it"
-                raise Rejected("; ".join(reasons), fix, 409)
-            before = self._host.keys
-            if check:
-                return _rotated(before, before)
-            try:
-                self._host.keys = await asyncio.to_thread(rotate_tunnel_key, self._host.directories.state)
-            except StoreError as error:
-                raise Rejected("the key cannot be replaced", str(error), 409) from error
-            await asyncio.gather(*(mesh.rekey() for mesh in self._meshes.values()))
-            _log.warning("node=%s: has a new tunnel key", self._settings.node_name)
-            interfaces = [mesh.interface for mesh in self._meshes.values()]
-            failed = [str(each.problem) for each in interfaces if each.keys is not self._host.keys]
-            if failed:
-                fix = "mend that; the new key is taken, and told to the others, as soon as it can be"
-                raise Rejected("; ".join(failed), fix, 409)
-        return _rotated(before, self._host.keys)
+            meshes = list(self._meshes.values())
+            return await rotate(self._host, self._settings.node_name, meshes, force=force, check=check)
 
     def joins(self) -> list[types.Join]:
         """The requests to join that wait here; Rejected if none are taken."""
@@ -306,11 +291,10 @@ class Daemon:
         return await self._scrape.text()
 
     async def _read_metrics(self) -> AgentReading:
-        failed = [name for name in self._problems if name not in self._meshes]
         meshes = await asyncio.gather(*(read_mesh(mesh, self._host.clock) for mesh in self._meshes.values()))
         return AgentReading(
             version=smegmesh.__version__,
-            failed=failed,
+            failed=self._followed.failed,
             link_counters=dict(self._links.counters),
             meshes=meshes,
             process=read_process(self._started_wall),
@@ -322,193 +306,12 @@ class Daemon:
         async with self._reloading:
             if self.stopping.is_set():
                 return types.Reloaded()
-            directories = self._host.directories
-            loaded = await asyncio.to_thread(read_meshes, directories.etc, directories.local, tuple(self._meshes))
-            self._problems, self._host_problems = {}, []
-            for bad in loaded.errors:
-                self._note(bad.mesh, bad.error)
-            # Where a directory cannot be read, nobody knows what is declared: everything stays.
-            known = all(bad.mesh for bad in loaded.errors)
-            await self._read_pair_keys()
-            changed = await self._follow({declared.mesh: declared for declared in loaded.declarations}, known)
-            if known:
-                await self._forget_fragments(loaded)
+            changed = await self._followed.follow()
             self.starting = False
             await self._settle(changed)
             for mesh in self._meshes.values():
                 mesh.members.forget()
-        return types.Reloaded(changed=sorted(changed), problems=self._all_problems())
-
-    async def _read_pair_keys(self) -> None:
-        """Where they cannot be read, those that are in use stay."""
-        try:
-            self._pair_keys = await asyncio.to_thread(load_pair_keys, self._host.directories.state)
-        except StoreError as error:
-            self._note("", error)
-
-    async def _forget_fragments(self, loaded: Loaded) -> None:
-        """What the host added to a mesh that it is not in any more goes."""
-        keep = {declared.mesh for declared in loaded.declarations} | {bad.mesh for bad in loaded.errors}
-        try:
-            await in_thread(forget_fragments, self._host.directories.local, keep)
-        except OSError as error:
-            self._note("", error)
-
-    def _note(self, mesh: str, error: Exception | str) -> None:
-        """Keep a problem of a mesh, or of the host where that is empty, until the next reload."""
-        _log.error("mesh=%s node=%s: %s", mesh or "-", self._settings.node_name, error)
-        if mesh:
-            self._problems[mesh] = str(error)
-        else:
-            self._host_problems.append(str(error))
-
-    # Following the declarations
-
-    async def _follow(self, wanted: dict[str, Declaration], known: bool) -> set[str]:
-        """Stop, change and start meshes; which. One whose file or certificate is bad now goes on as it was."""
-        gone = self._meshes.keys() - wanted.keys() - self._problems.keys() if known else set()
-        changed = set(gone)
-        departing = [self._meshes[name] for name in gone]
-        await self._run_hooks("pre_down", departing)
-        for name in gone:
-            await self._stop(name, leave=True)
-        ports = self._choose_ports(wanted)
-        credentials = self._load_credentials(wanted.values())
-        restarting = {
-            name: self._meshes[name]
-            for name, found in credentials.items()
-            if name in self._meshes and self._meshes[name].needs_restart(wanted[name], ports[name], found)
-        }
-        renamed = [mesh for name, mesh in restarting.items() if mesh.interface.device != wanted[name].interface]
-        await self._run_hooks("pre_down", renamed)
-        # An interface that is adopted again gets no second `post_up`: the first is to be whole.
-        await self._unless_stopping([mesh.hooks.finished() for mesh in restarting.values()])
-        for name, mesh in restarting.items():
-            await self._stop(name, leave=not mesh.has_authority(credentials[name]))
-            changed.add(name)
-        taken_down = await self._take_down_leftovers(wanted, known)
-        await self._run_hooks(
-            "post_down", [mesh for mesh in departing + renamed if mesh.interface.device in taken_down]
-        )
-        for name, found in credentials.items():
-            try:
-                if self._start_or_update(wanted[name], ports[name], found):
-                    changed.add(name)
-            except (TlsSettingsError, StoreError, ValueError) as error:
-                self._note(name, error)
-                if name not in self._meshes:
-                    self._host.routes.drop(name)
-        self._keep_ports(wanted, ports, known)
-        return changed
-
-    async def _stop(self, name: str, *, leave: bool) -> None:
-        await self._meshes.pop(name).stop(leave=leave)
-        if self._names is not None:
-            self._names.drop(name)
-        if leave:
-            self._forget(name)
-            _log.info("mesh=%s node=%s: left", name, self._settings.node_name)
-
-    def _start_or_update(self, declaration: Declaration, port: int, credentials: Credentials) -> bool:
-        running = self._meshes.get(declaration.mesh)
-        pair_keys = self._pair_keys.get(declaration.mesh, {})
-        if running is not None:
-            return running.update(declaration, credentials, pair_keys)
-        log = NodeLogger(_log, {"mesh": declaration.mesh, "node": self._settings.node_name})
-        told = self._interface_up, self.events.add
-        mesh = Mesh(self._host, declaration, port, credentials, pair_keys, *told, log)
-        mesh.start()
-        self._meshes[declaration.mesh] = mesh
-        return True
-
-    def _load_credentials(self, declarations: Iterable[Declaration]) -> dict[str, Credentials]:
-        """By mesh id, without those whose files are bad."""
-        loaded = {}
-        for declaration in declarations:
-            directory = self._host.directories.etc / "authorities" / declaration.authority
-            try:
-                loaded[declaration.mesh] = load_credentials(directory, declaration, self._host.keys)
-            except CredentialError as error:
-                self._note(declaration.mesh, error)
-        return loaded
-
-    def _choose_ports(self, wanted: Mapping[str, Declaration]) -> dict[str, int]:
-        """Ports of the wanted meshes; those of the others that still run, or cannot run now, are left to them."""
-        others = {name: port for name, port in self._host.store.ports().items() if name not in wanted}
-        running = {mesh.interface.port for name, mesh in self._meshes.items() if name not in wanted}
-        return choose_ports(wanted.values(), self._host.store.ports(), busy=running | set(others.values()))
-
-    def _keep_ports(self, wanted: Mapping[str, Declaration], ports: Mapping[str, int], known: bool) -> None:
-        """Remember the ports that were chosen here. A declared one is the file's to say: it may be refused."""
-        held = self._host.store.ports()
-        kept = {name: port for name, port in held.items() if name in wanted or name in self._problems or not known}
-        kept |= {name: ports[name] for name, declaration in wanted.items() if declaration.port is None}
-        if kept == held:
-            return
-        try:
-            self._host.store.keep_ports(kept)
-        except StoreError as error:
-            self._note("", error)
-
-    async def _run_hooks(self, hook: Hook, meshes: Collection[Mesh]) -> None:
-        """Run a hook of meshes whose interface goes, all at once; cut short when the agent is to stop.
-
-        The problems are the host's: those meshes are in no status any more.
-        """
-        made = {device.name for device in self._host.store.devices()} if hook == "pre_down" else None
-        with_files = [
-            mesh for mesh in meshes if mesh.hooks.declared(hook) and (made is None or mesh.interface.device in made)
-        ]
-        if self.stopping.is_set():
-            for mesh in with_files:
-                _log.warning("mesh=%s node=%s: no %s: the agent stops", mesh.mesh_id, self._settings.node_name, hook)
-            return
-        if with_files:
-            await self._unless_stopping([mesh.hooks.run(hook) for mesh in with_files])
-        for mesh in with_files:
-            self._host_problems += [f"mesh {mesh.mesh_id}: {problem}" for problem in mesh.hooks.problems_of(hook)]
-
-    async def _take_down_leftovers(self, wanted: Mapping[str, Declaration], known: bool) -> set[str]:
-        """Remove interfaces that were made here and are declared no more, or by another name or plane; which."""
-        taken_down = set()
-        plane = self._host.plane.name
-        for device in self._host.store.devices():
-            undeclared = device.mesh not in wanted
-            if undeclared and (device.mesh in self._problems or not known):
-                continue
-            if undeclared or device.plane != plane or device.name != self._device_of(wanted[device.mesh]):
-                if await self._take_down(device):
-                    taken_down.add(device.name)
-                if undeclared:
-                    self._forget(device.mesh)
-                    self._forget_static_keys(device.mesh)
-        return taken_down
-
-    def _device_of(self, declaration: Declaration) -> str:
-        """The interface that a mesh runs on, or will."""
-        running = self._meshes.get(declaration.mesh)
-        return running.interface.device if running is not None else declaration.interface
-
-    async def _take_down(self, device: Device) -> bool:
-        try:
-            await in_thread(lambda: self._plane_named(device.plane).delete(device.name))
-            self._host.store.forget_device(device.name)
-        except (PlaneError, StoreError, OSError) as error:
-            self._note("", error)
-            return False
-        return True
-
-    def _forget(self, mesh: str) -> None:
-        try:
-            self._host.store.forget(mesh)
-        except StoreError as error:
-            self._note("", error)
-
-    def _forget_static_keys(self, mesh: str) -> None:
-        try:
-            drop_static_keys(self._host.directories.state, mesh, ())
-        except OSError as error:
-            self._note("", error)
+        return types.Reloaded(changed=sorted(changed), problems=self._followed.all_problems())
 
     async def _settle(self, changed: Collection[str]) -> None:
         """Give what was changed a moment to come up, so that the answer tells how it went."""
@@ -519,23 +322,7 @@ class Daemon:
         if self._opening is not None:
             self._opening.changed()
             waits.append(self._opening.settled())
-        await self._unless_stopping(waits, _SETTLE)
-
-    async def _unless_stopping(
-        self, waits: Collection[Coroutine[Any, Any, None]], at_most: float | None = None
-    ) -> None:
-        """Wait for all, or until the agent is to stop, or for so many seconds; what is not done then is ended."""
-        either: list[asyncio.Future[Any]] = [asyncio.gather(*waits), asyncio.ensure_future(self.stopping.wait())]
-        try:
-            await asyncio.wait(either, timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in either:
-                wait.cancel()
-            await asyncio.gather(*either, return_exceptions=True)
-
-    def _all_problems(self) -> dict[str, str]:
-        running = {name: mesh.interface.problem for name, mesh in self._meshes.items()}
-        return {**{name: problem for name, problem in running.items() if problem}, **self._problems}
+        await wait_unless(self.stopping, waits, _SETTLE)
 
     # Forwarding
 
@@ -567,6 +354,10 @@ class Daemon:
         if self._names is not None:
             self._names.interfaces_changed()
 
+    def _mesh_stopped(self, mesh: str) -> None:
+        if self._names is not None:
+            self._names.drop(mesh)
+
     # Names
 
     def _make_names(self, settings: DnsSettings, run: Run) -> Names:
@@ -587,21 +378,7 @@ class Daemon:
     # The API over TLS
 
     def _api_tls(self) -> ApiTls | None:
-        """What the API shows, and the authorities of the meshes that run here; None if none does.
-
-        A client cannot say which authority it trusts, so the certificate is always that of the first one by name.
-        """
-        held = {mesh.declaration.authority: mesh.credentials for mesh in self._meshes.values()}
-        if not held:
-            return None
-        first = held[min(held)]
-        authorities = [held[name].authority for name in sorted(held)]
-        return ApiTls(
-            certificate_file=first.certificate_file,
-            key_file=self._host.directories.identity_key,
-            certificate=first.certificate.der,
-            trusted=tuple((authority, self._host.clock_of(authority)) for authority in authorities),
-        )
+        return api_tls(self._host, self._meshes.values())
 
     # What links tell: passed on to the mesh they belong to, if it still runs.
 
@@ -624,11 +401,3 @@ class Daemon:
 
 def _forwards(declaration: Declaration) -> bool:
     return declaration.role is Role.PEER or bool(declaration.advertise)
-
-
-def _rotated(before: HostKeys, after: HostKeys) -> types.Rotated:
-    return types.Rotated(
-        node_key=encode_key(after.node_key),
-        before=encode_key(before.tunnel_key),
-        tunnel_key=encode_key(after.tunnel_key),
-    )

@@ -1,19 +1,21 @@
-"""Exits: those that this node uses, watched through the tunnel; and whether it is fit to be one itself."""
+"""Exits that this node uses, watched through the tunnel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
 
+from smegmesh.daemon.host import Host
+from smegmesh.daemon.journal import NodeLogger
+from smegmesh.dataplane.plane import PlaneError
 from smegmesh.dataplane.probe import Prober
-from smegmesh.declaration import Health
+from smegmesh.declaration import Declaration
+from smegmesh.gossip.view import View
 from smegmesh.routing.probation import Probation
-from smegmesh.routing.tables import MARK
 
 _PAUSE = 0.4  # seconds between pings: three misses are found out 1.8 to 2.2 s after a death
 _WITNESSES = 3  # how many others are pinged while one does not answer
 _LATELY = 1.2  # seconds; witnesses are pinged from the first miss on, and the third comes 0.8 s later
-_UPSTREAM = b""
 
 
 class UsedExits:
@@ -77,27 +79,56 @@ class UsedExits:
             self._changed(key, answered)
 
 
-class Upstream:
-    """Pings what an exit must reach to be of use, past all tunnels; `changed` is called when `reached` is another."""
+class MeshExits:
+    """Watches the exits of a mesh that this host uses, while `stands` says that they could answer.
 
-    def __init__(self, health: Health, changed: Callable[[], None], *, reached: bool) -> None:
-        self.reached = reached
-        self._health = health
-        self._missed = 0
+    `changed` is called when one is out of reach, or back. Without tunnels nobody is watched.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        declaration: Declaration,
+        view: Callable[[], View],
+        stands: Callable[[], bool],
+        changed: Callable[[], None],
+        log: NodeLogger,
+    ) -> None:
+        self._host = host
+        self._mesh_id = declaration.mesh
+        self._view = view
+        self._stands = stands
         self._changed = changed
-        self._prober = Prober(None, self._probed, timeout=min(health.interval, 1.0), mark=MARK)
+        self._log = log
+        self._used = UsedExits(declaration.interface, self._exit_changed, host.routes.heard, host.clock)
 
-    def start(self) -> None:
-        """Begin. PlaneError if this process may not ping."""
-        self._prober.watch([(_UPSTREAM, self._health.target)], self._health.interval)
+    @property
+    def unreachable(self) -> frozenset[bytes]:
+        """Exits that this node alone cannot reach."""
+        return self._used.unreachable
+
+    def follow(self) -> None:
+        """Which are used may be others now."""
+        if not self._host.tunnels or not self._stands():
+            return
+        members = self._view().members
+        offered = self._host.routes.exits(self._mesh_id)
+        used = self._host.routes.used(self._mesh_id) | (self.unreachable & offered)
+        addresses = {key: members[key].address for key in (used | offered) & members.keys()}
+        addresses.pop(self._host.keys.node_key, None)
+        try:
+            self._used.watch({key: addresses[key] for key in used & addresses.keys()}, addresses)
+        except PlaneError as error:
+            self._log.error("%s", error)
 
     def close(self) -> None:
         """Stop."""
-        self._prober.close()
+        self._used.close()
 
-    def _probed(self, _key: bytes, answered: bool, _sent: float) -> None:
-        self._missed = 0 if answered else self._missed + 1
-        reached = answered or (self.reached and self._missed < self._health.misses)
-        if reached != self.reached:
-            self.reached = reached
-            self._changed()
+    def _exit_changed(self, key: bytes, reached: bool) -> None:
+        member = self._view().members.get(key)
+        if member is not None:
+            what = "answers again" if reached else "does not answer and is passed over"
+            self._log.warning("exit %s %s", member.entry.name, what)
+        self._changed()
+        self.follow()  # one that is back need not be in use

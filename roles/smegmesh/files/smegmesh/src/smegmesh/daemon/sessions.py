@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from smegmesh.dataplane.plane import DeviceState
+
 _MISSES = 3
 _PAUSE = 10.0  # seconds from one new session with a peer to the next
-_EXPIRY = 180.0  # seconds after which the other side has dropped the old session (Reject-After-Time, section 6.1)
+_EXPIRY = 180.0  # seconds after which either side has dropped a session (Reject-After-Time, section 6.1)
 
 
 @dataclass(slots=True)
@@ -90,3 +92,9 @@ class SilentSessions:
             return False
         self._begun[key] = now
         return True
+
+
+def in_session(device: DeviceState | None, now: float) -> frozenset[bytes]:
+    """The tunnel keys with which WireGuard has a session; `now` is seconds since the epoch."""
+    peers = device.peers.items() if device is not None else ()
+    return frozenset(key for key, peer in peers if peer.handshake is not None and peer.handshake > now - _EXPIRY)
