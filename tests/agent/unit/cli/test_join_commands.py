@@ -15,6 +15,7 @@ from smegmesh.cli.__main__ import OK, main
 from smegmesh.cli.failing import BAD_INPUT, FAILED
 from smegmesh.cli.join import PAUSE, Step, ask_until
 from smegmesh.control.errors import ControlError
+from smegmesh.control.join_client import NobodyThere
 from smegmesh.identity.certificate import Authority, leaf_der, make_authority, make_request
 from smegmesh.identity.joining import read_join, write_fingerprint
 from smegmesh.identity.keys import IdentityKey
@@ -35,7 +36,9 @@ class Asked:
     def ask(self) -> Step:
         answer = next(self._answers)
         if answer == "lost":
-            raise ControlError("no answer")
+            raise ControlError("no answer", "ask again")
+        if answer == "nobody":
+            raise NobodyThere("Connection refused", "is that a peer?")
         return Step(answer, JOIN, "")
 
     def sleep(self, seconds: float) -> None:
@@ -52,6 +55,14 @@ def test_it_asks_until_it_is_approved_or_the_time_is_over() -> None:
     assert Asked("pending", "pending", "joined").within(PAUSE) == "pending"
     with pytest.raises(ControlError, match="no answer"):
         Asked("pending", "lost").within(PAUSE)
+
+
+def test_it_waits_for_a_peer_that_has_answered_not_for_one_that_is_not_there() -> None:
+    assert Asked("pending", "nobody", "joined").within(3 * PAUSE) == "joined"
+    mistyped = Asked("nobody", "joined")
+    with pytest.raises(NobodyThere, match="Connection refused"):
+        mistyped.within(600)
+    assert mistyped.now == 100, "at once"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from smegmesh.control.client import read_events
 from smegmesh.control.errors import NotPermitted, NotRunning, Refused
 
 Told = tuple[str, Event] | None
-GONE = NotRunning("smegd is not running")
+GONE = NotRunning("smegd is not running", "start it")
 
 
 class Agents:
@@ -57,7 +57,9 @@ def test_who_has_seen_no_event_is_told_that_he_may_have_missed_some() -> None:
     assert first is None and second is not None, "the agent answers an id that it does not know with `missed`"
 
 
-@pytest.mark.parametrize("error", [GONE, NotPermitted("no"), Refused(404, "no such mesh")])
+@pytest.mark.parametrize(
+    "error", [GONE, NotPermitted("no", "use sudo"), Refused(404, "no such mesh", "see `smegctl status`")]
+)
 def test_an_agent_that_was_never_there_is_an_error(error: Exception) -> None:
     with pytest.raises(type(error)):
         Agents([error]).follow()
@@ -65,7 +67,7 @@ def test_an_agent_that_was_never_there_is_an_error(error: Exception) -> None:
 
 def test_an_agent_that_refuses_to_go_on_is_an_error() -> None:
     with pytest.raises(Refused):
-        Agents([None, ("a-1", event("left"))], [Refused(404, "no such mesh")]).follow()
+        Agents([None, ("a-1", event("left"))], [Refused(404, "no such mesh", "see `smegctl status`")]).follow()
 
 
 def test_it_ends_where_nobody_reads() -> None:

@@ -15,7 +15,7 @@ import pytest
 from https_hosts import Issuer
 
 from smegmesh.control.errors import ControlError
-from smegmesh.control.join_client import JoinAnswer, ask_to_join
+from smegmesh.control.join_client import JoinAnswer, NobodyThere, ask_to_join
 
 PENDING = {"version": 1, "state": "pending", "authority": "PEM", "link_port": 4000}
 
@@ -123,5 +123,10 @@ def test_who_answers_byte_by_byte_does_not_keep_a_host_for_ever(tmp_path: Path) 
 def test_nobody_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with pytest.raises(ControlError, match="Connection refused: is that a peer"):
+    with pytest.raises(NobodyThere, match="Connection refused: is that a peer"):
         ask(port)
+
+
+def test_a_name_that_does_not_resolve_is_told() -> None:
+    with pytest.raises(NobodyThere, match=r"^p1\.invalid: .*: check the name, or give an address"):
+        ask_to_join("p1.invalid", 4082, "prod", b"request", timeout=5)

@@ -55,7 +55,7 @@ class FailingPlane(MemoryPlane):
 
 
 def full(_event: Persist) -> None:
-    raise StoreError("no space left on the disk")
+    raise StoreError("no space left on the disk", "free some")
 
 
 def failing(agent: Agent) -> FailingPlane:
@@ -75,7 +75,7 @@ def test_a_full_disk_delays_and_loses_nothing(run: Run) -> None:
         commit, disk._commit, disk._retry = disk._commit, full, 0.05
         two.declare(one, two, alias="web")
         await two.daemon.reload()  # type: ignore[union-attr]
-        await eventually(lambda: two.mesh().problem == "no space left on the disk", "the status says so")
+        await eventually(lambda: two.mesh().problem == "no space left on the disk: free some", "the status says so")
         assert two.mesh().number > number
         three = make("p3")
         three.declare(one)

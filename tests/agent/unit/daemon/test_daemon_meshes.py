@@ -83,7 +83,7 @@ def test_a_revocation_that_cannot_be_written_is_an_error(run: Run, monkeypatch: 
     """It would be lost with the next restart, and nobody else has it."""
 
     def full(*_arguments: object) -> None:
-        raise StoreError("no space left on the disk")
+        raise StoreError("no space left on the disk", "free some")
 
     async def test(make: Make) -> None:
         one, two = await pair(make)

@@ -29,7 +29,7 @@ class Disk:
     def commit(self, event: Persist) -> None:
         self.attempts += 1
         if self.full:
-            raise StoreError("no space left on the disk")
+            raise StoreError("no space left on the disk", "free some")
         if self.damage:
             raise self.damage
         self.done.append(event)
@@ -52,7 +52,7 @@ async def test_what_follows_a_failed_commit_comes_later_in_order_and_once() -> N
     first = [Send(1, b"a"), persist(1), Send(1, b"b"), persist(2), Send(2, b"c")]
     disk.effects.add(first)
     assert disk.done == first[:1]
-    assert disk.effects.problem == "no space left on the disk"
+    assert disk.effects.problem == "no space left on the disk: free some"
     second = [Send(3, b"d"), ViewChanged()]
     disk.effects.add(second)
     assert disk.done == first[:1]
@@ -72,7 +72,7 @@ async def test_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     disk.full = False
     await eventually(lambda: disk.done, "it is made")
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "mesh=prod: no space left on the disk"
+        "mesh=prod: no space left on the disk: free some"
     ]
 
 
@@ -107,7 +107,7 @@ async def test_a_long_wait_keeps_what_nobody_makes_good(monkeypatch: pytest.Monk
 
 async def test_a_damaged_database_is_given_up_and_nothing_follows() -> None:
     disk = Disk()
-    disk.damage = StoreDamaged("state.db: damaged")
+    disk.damage = StoreDamaged("state.db: damaged", "restart smegd")
     disk.effects.add([persist(1), Send(1, b"a")])
     disk.effects.close()
     assert disk.given_up == [disk.damage]

@@ -227,14 +227,14 @@ async def test_originals_are_kept_although_the_disk_was_full(store: Store, monke
     monkeypatch.setattr(store, "keep_sysctls", full)
     async with following(host, store) as forwarding:
         await act(forwarding)
-        assert forwarding.problem == "no space left"
+        assert forwarding.problem == "no space left: free some"
         monkeypatch.setattr(store, "keep_sysctls", keep)
         await eventually(lambda: forwarding.problem is None, "it is tried again")
     assert store.sysctls() == {"forwarding": "0"}
 
 
 def full(_originals: Mapping[str, str]) -> None:
-    raise StoreError("no space left")
+    raise StoreError("no space left", "free some")
 
 
 async def act(forwarding: Forwarding) -> None:

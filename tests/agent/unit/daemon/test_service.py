@@ -121,7 +121,7 @@ def test_a_database_found_damaged_ends_the_service_in_failure(run: Run, manager:
         daemon = agent.make()
         service = asyncio.create_task(Service(daemon, Notifier({"NOTIFY_SOCKET": manager.address})).run())
         await eventually(lambda: daemon.summary() == "prod up", "it is up")
-        daemon._host.give_up(StoreDamaged("state.db: damaged"))
+        daemon._host.give_up(StoreDamaged("state.db: damaged", "restart smegd"))
         with pytest.raises(StoreDamaged, match="damaged"):
             await service
 

@@ -21,8 +21,8 @@ from smegmesh.declaration.errors import DeclarationError
 class NotTakenOver(Failed):
     """The agent could not act on the changes; the files are as they were."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what, "")
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}; nothing was changed", fix)
 
 
 def parse_request(text: str) -> Request:
@@ -47,7 +47,9 @@ def apply(request: Request, places: Places, client: Client) -> tuple[tuple[FileC
         except (ControlError, NotTakenOver) as error:
             applied.roll_back()
             reload_again(client)
-            raise NotTakenOver(f"{error}; nothing was changed") from error
+            if isinstance(error, ControlError):
+                raise NotTakenOver(error.what, error.fix) from error
+            raise
 
 
 def answer(changes: Sequence[FileChange], reloaded: bool) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _reload(client: Client, applied: Applied) -> bool:
         return False
     refused = applied.refused(before, reloaded.get("problems") or {})
     if refused:
-        raise NotTakenOver(refused)
+        raise NotTakenOver(refused, "mend that, and ask again")
     return True
 
 

@@ -15,6 +15,7 @@ from smegmesh.cli.errors import BadInput
 from smegmesh.cli.output import plain
 from smegmesh.identity.certificate import Authority, CertificateError, Grant, Request, issue
 from smegmesh.identity.enroller import issue_enroller
+from smegmesh.identity.errors import split_fix
 from smegmesh.identity.joining import Join, read_join, write_fingerprint
 
 DAY = 86400
@@ -78,7 +79,7 @@ class Signer:
                 not_after=min(now + grants.days * DAY, self.authority.not_after),
             )
         except ValueError as error:
-            raise BadInput("", str(error), "") from None
+            raise BadInput("", str(error), "see `smegctl approve --help`") from None
 
     def appoint(self, request: Request, meshes: Iterable[str], days: int, now: float) -> bytes:
         """The certificate (PEM) that makes the node of a request an enroller; BadInput if that cannot be."""
@@ -86,7 +87,7 @@ class Signer:
             start = now - _BACKDATE
             return issue_enroller(self._pem, self._key, request, meshes, not_before=start, not_after=start + days * DAY)
         except ValueError as error:
-            raise BadInput("", str(error), "") from None
+            raise BadInput("", str(error), "see `smegctl appoint --help`") from None
 
 
 def read_joins(listed: Iterable[object], path: str) -> list[Asked]:
@@ -122,7 +123,7 @@ def describe(asked: Asked, grants: Grants) -> str:
     try:
         grant = grants.grant(join)
     except ValueError as error:
-        raise BadInput("", str(error), "") from None
+        raise BadInput("", *split_fix(error)) from None
     lines = [
         f"{grant.node_name} asks to join mesh {join.mesh}",
         f"  fingerprint  {write_fingerprint(join.fingerprint)}",

@@ -66,7 +66,7 @@ def _query(options: argparse.Namespace) -> Answer:
         raise BadInput("", f"expression {error}", fix) from error
     except Refused as error:
         if error.status == 400:
-            raise BadInput("", str(error), "") from error
+            raise BadInput("", error.what, error.fix) from error
         raise
     return Answer({"result": found}, json.dumps(found, indent=2))
 

@@ -22,7 +22,7 @@ def change(options: argparse.Namespace, ask: Callable[[Client], dict[str, Any]],
         return Answer(ask(Client(options.socket)), told)
     except Refused as error:
         if error.status in (400, 422):
-            raise BadInput("", str(error), "") from error
+            raise BadInput("", error.what, error.fix) from error
         raise
 
 

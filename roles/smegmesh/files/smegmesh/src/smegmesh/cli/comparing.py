@@ -9,6 +9,7 @@ import sys
 
 from smegmesh.cli.errors import BadInput
 from smegmesh.identity.address import check_mesh_id
+from smegmesh.identity.errors import split_fix
 from smegmesh.identity.joining import read_fingerprint
 
 
@@ -25,7 +26,7 @@ def read_mesh(where: str, text: str) -> str:
     try:
         return check_mesh_id(text)
     except ValueError as error:
-        raise BadInput(where, str(error), "") from None
+        raise BadInput(where, *split_fix(error)) from None
 
 
 def read_option(where: str, text: str) -> bytes:
@@ -33,4 +34,4 @@ def read_option(where: str, text: str) -> bytes:
     try:
         return read_fingerprint(text)
     except ValueError as error:
-        raise BadInput(where, str(error), "") from None
+        raise BadInput(where, *split_fix(error)) from None

@@ -37,7 +37,7 @@ def gather(client: Client, places: Places, mesh: str | None) -> Facts:
     stopped, status = _status(client)
     asked = [each for each in status.get("meshes", ()) if mesh in (None, each["mesh"])]
     if mesh is not None and not asked and mesh not in declarations:
-        raise Refused(404, f"this host is not in mesh {mesh}: see `smegctl status`")
+        raise Refused(404, f"this host is not in mesh {mesh}", "see `smegctl status`")
     before = doctor_host.reversed_packets()
     looked = [doctor_mesh.look(client, each, declarations.get(each["mesh"])) for each in asked]
     meshes, unprobed = doctor_mesh.probe(client, looked)

@@ -38,11 +38,11 @@ def explain(error: Exception) -> Failure | None:
         code = NOT_PERMITTED if isinstance(error, NoPermission) else FAILED
         return Failure(code, str(error), error.path, error.fix)
     if isinstance(error, NotRunning):
-        return Failure(NOT_RUNNING, str(error))
+        return Failure(NOT_RUNNING, error.what, fix=error.fix)
     if isinstance(error, NotPermitted):
-        return Failure(NOT_PERMITTED, str(error))
+        return Failure(NOT_PERMITTED, error.what, fix=error.fix)
     if isinstance(error, ControlError):
-        return Failure(FAILED, str(error))
+        return Failure(FAILED, error.what, fix=error.fix)
     if isinstance(error, PermissionError):
         return Failure(NOT_PERMITTED, "no permission", str(error.filename or ""), _SUDO)
     return _of_files(error)
@@ -55,4 +55,4 @@ def _of_files(error: Exception) -> Failure | None:
     if isinstance(error, DeclarationError):
         path = ": ".join(part for part in (error.file, error.where) if part)
         return Failure(BAD_INPUT, error.what, path, error.fix)
-    return Failure(FAILED, str(error)) if isinstance(error, StoreError) else None
+    return Failure(FAILED, error.what, fix=error.fix) if isinstance(error, StoreError) else None

@@ -17,7 +17,7 @@ from smegmesh.cli.errors import Failed
 from smegmesh.cli.output import plain
 from smegmesh.control.client import Client
 from smegmesh.control.errors import ControlError, NotRunning
-from smegmesh.control.join_client import JOIN_PORT, JoinAnswer, ask_to_join
+from smegmesh.control.join_client import JOIN_PORT, JoinAnswer, NobodyThere, ask_to_join
 from smegmesh.declaration.applying import check
 from smegmesh.declaration.change import FileChange, Places, Request, read_request
 from smegmesh.declaration.meshes import LOCAL_OWNER, SUFFIX, load_meshes
@@ -90,7 +90,7 @@ class Joiner:
         signed = token.sign(self.join.fingerprint) if token is not None else b""
         answer = ask_to_join(peer.host, peer.port or JOIN_PORT, self._wanted.mesh, signed + self.join.pem)
         if answer.state == "refused":
-            raise Failed(f"{peer.host} refuses: {plain(answer.reason)}", plain(answer.fix))
+            raise Failed(f"{peer.host} refuses: {plain(answer.reason)}", plain(answer.fix) or "ask who runs that host")
         authority = self._read_authority(answer)
         fingerprint = write_fingerprint(authority.fingerprint)
         peer_name = self._check_peer(authority, answer).grant.node_name
@@ -213,18 +213,24 @@ class Joiner:
         except NotRunning:
             return False
         if self._wanted.mesh in problems:
-            raise ControlError(f"mesh {self._wanted.mesh}: {problems[self._wanted.mesh]}; nothing was changed")
+            what = f"mesh {self._wanted.mesh}: {problems[self._wanted.mesh]}; nothing was changed"
+            raise ControlError(what, "mend that, and ask again")
         return True
 
 
 def ask_until(joiner: Joiner, end: float, monotonic: Callable[[], float], sleep: Callable[[float], None]) -> Step:
-    """Ask, and while nobody has approved it ask again until `end`. Raises as `Joiner.ask`."""
+    """Ask, and while nobody has approved it ask again until `end`. Raises as `Joiner.ask`.
+
+    Where nobody is at the first time the peer is mistyped; one that has answered is rather being started anew.
+    """
+    answered = False
     while True:
         try:
             step = joiner.ask()
+            answered = True
             if step.state != "pending" or monotonic() + PAUSE > end:
                 return step
-        except ControlError:
-            if monotonic() + PAUSE > end:
+        except ControlError as error:
+            if monotonic() + PAUSE > end or (isinstance(error, NobodyThere) and not answered):
                 raise
         sleep(PAUSE)

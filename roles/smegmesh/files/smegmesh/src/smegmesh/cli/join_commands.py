@@ -14,8 +14,8 @@ from smegmesh.cli.comparing import read_mesh, read_option, says_yes
 from smegmesh.cli.errors import BadInput
 from smegmesh.cli.output import duration, plain, table
 from smegmesh.control.client import Client
-from smegmesh.declaration.errors import split_fix
 from smegmesh.declaration.parse import parse_host_port
+from smegmesh.identity.errors import split_fix
 from smegmesh.identity.joining import read_fingerprint, write_fingerprint
 from smegmesh.identity.keys import IdentityKey, encode_key
 from smegmesh.identity.token import Token

@@ -20,8 +20,8 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
 
 
 def _request(options: argparse.Namespace) -> Answer:
-    from smegmesh.declaration.errors import split_fix
     from smegmesh.identity.certificate import make_request
+    from smegmesh.identity.errors import split_fix
     from smegmesh.identity.grant import check_node_name
     from smegmesh.identity.keys import encode_key
     from smegmesh.store.keys import ensure_keys

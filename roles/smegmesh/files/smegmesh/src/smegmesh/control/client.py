@@ -223,30 +223,31 @@ class Client:
         try:
             answer = json.loads(content)
         except ValueError:
-            raise ControlError(f"{self._path}: the answer is not JSON: is it smegd that listens there?") from None
+            raise ControlError(f"{self._path}: the answer is not JSON", "is it smegd that listens there?") from None
         if status < 400:
             return answer
         problem = answer if isinstance(answer, dict) else {}
-        text = ": ".join(str(problem[key]) for key in ("detail", "fix") if problem.get(key)) or f"HTTP status {status}"
+        what = str(problem.get("detail") or f"HTTP status {status}")
+        fix = str(problem.get("fix") or "see `journalctl -u smegd`")
         if status == 403:
-            raise NotPermitted(text)
+            raise NotPermitted(what, fix)
         if status == 503 and problem.get("title") == "starting":
-            raise NotRunning(text)
-        raise Refused(status, text)
+            raise NotRunning(what, fix)
+        raise Refused(status, what, fix)
 
     def _explain(self, error: Exception, timeout: float) -> ControlError:
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             return NotRunning(
-                f"smegd is not running, or still starting ({self._path}): start it with `systemctl start smegd`, "
-                "or see `systemctl status smegd` if it should be"
+                f"smegd is not running, or still starting ({self._path})",
+                "start it with `systemctl start smegd`, or see `systemctl status smegd` if it should be",
             )
         if isinstance(error, PermissionError):
-            return NotPermitted(f"no permission for {self._path}: use sudo, or join {_group_of(self._path)}")
+            return NotPermitted(f"no permission for {self._path}", f"use sudo, or join {_group_of(self._path)}")
         if isinstance(error, TimeoutError):
-            return ControlError(f"{self._path}: no answer within {timeout:g} s: see `journalctl -u smegd`")
+            return ControlError(f"{self._path}: no answer within {timeout:g} s", "see `journalctl -u smegd`")
         if isinstance(error, (ConnectionError, http.client.HTTPException)):
-            return NotRunning("smegd went away while it was asked (it starts or stops): try again in a few seconds")
-        return ControlError(f"{self._path}: {error}: see `systemctl status smegd`")
+            return NotRunning("smegd went away while it was asked (it starts or stops)", "try again in a few seconds")
+        return ControlError(f"{self._path}: {error}", "see `systemctl status smegd`")
 
 
 def _path(*parts: str) -> str:

@@ -150,7 +150,7 @@ class DnsServer:
 def _open(host: str, port: int, key: str) -> Iterator[_Sockets]:
     """For datagrams, and for connections."""
     if host in _EVERYWHERE:
-        raise ControlError(f"{host} is every address of this host: give {key} one of them, like '[::1]:53'")
+        raise ControlError(f"{host} is every address of this host", f"give {key} one of them, like '[::1]:53'")
     with open_udp(host, port, key) as datagrams, open_tcp(host, port, key) as connections:
         yield datagrams, connections
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class ControlError(Exception):
-    """The API cannot be offered or used: one line that says what and what to do."""
+    """The API cannot be offered or used: what is wrong, and the fix. Both are one line as text."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.fix}"
 
 
 class NotRunning(ControlError):
@@ -27,6 +35,6 @@ class Rejected(Exception):
 class Refused(ControlError):
     """The agent answered with a problem; `status` is HTTP's."""
 
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, status: int, what: str, fix: str) -> None:
+        super().__init__(what, fix)
         self.status = status

@@ -187,7 +187,7 @@ class HttpsServer:
     def _tls(self) -> tuple[ApiTls, ssl.SSLContext]:
         tls = self._credentials()
         if tls is None:
-            raise ControlError("no mesh runs here, so there is no certificate to show")
+            raise ControlError("no mesh runs here, so there is no certificate to show", "see `smegctl status`")
         if self._context is None or self._context[0] != tls:
             try:
                 self._context = tls, server_context(tls)

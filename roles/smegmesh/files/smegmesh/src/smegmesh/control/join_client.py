@@ -15,9 +15,14 @@ from typing import Any
 from smegmesh.control.errors import ControlError
 
 JOIN_PORT = 4082
-_TIMEOUT = 15.0  # seconds; from the look-up of the name to the end of the answer
+_TIMEOUT = 15.0  # seconds; from the first connection to the end of the answer
 _MAX_ANSWER = 256 * 1024
+_FIX = "is that a peer of the mesh, with smegmesh_join_listen set?"
 _STATES = ("pending", "approved", "refused")
+
+
+class NobodyThere(ControlError):
+    """The name of a peer does not resolve, or nothing listens at its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,9 @@ class JoinAnswer:
 
 
 def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float = _TIMEOUT) -> JoinAnswer:
-    """Send a request (PEM) to a peer; ControlError, one line with what to do, where there is no proper answer.
+    """Send a request (PEM) to a peer; ControlError where there is no proper answer, NobodyThere where there is nobody.
 
-    All of it has `timeout` seconds.
+    All of it has `timeout` seconds, but for the look-up of a name, which takes as long as the host's resolver says.
     """
     where = f"{host} port {port}/tcp"
     end = time.monotonic() + timeout
@@ -53,10 +58,14 @@ def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float 
                 return _decode(_read(session, end), session.getpeercert(binary_form=True) or b"")
     except (ConnectionResetError, BrokenPipeError, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
         what = "it closed the connection: it takes one request in 10 s from an address, and few at a time"
-        raise ControlError(f"{where}: {what}; wait, and ask again") from None
+        raise ControlError(f"{where}: {what}", "wait, and ask again") from None
+    except socket.gaierror as error:
+        raise NobodyThere(f"{host}: {error.strerror}", "check the name, or give an address") from None
+    except ConnectionRefusedError as error:
+        raise NobodyThere(f"{where}: {error.strerror}", _FIX) from None
     except ssl.SSLError as error:
         if "UNRECOGNIZED_NAME" in (error.reason or ""):
-            raise ControlError(f"{where}: that host is not in mesh {mesh}: ask one that is") from None
+            raise ControlError(f"{where}: that host is not in mesh {mesh}", "ask one that is") from None
         raise _no_answer(where, error.reason or str(error)) from None
     except (OSError, ValueError) as error:
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
@@ -137,4 +146,4 @@ def _decode(answer: bytes, shown: bytes) -> JoinAnswer:
 
 
 def _no_answer(where: str, what: str) -> ControlError:
-    return ControlError(f"{where}: {what}: is that a peer of the mesh, with smegmesh_join_listen set?")
+    return ControlError(f"{where}: {what}", _FIX)

@@ -24,16 +24,16 @@ class Listener:
         """
         self._path = path
         if len(os.fsencode(path)) + len(".new") > _MAX_PATH:
-            raise ControlError(f"{path}: too long for a Unix socket: use a path of {_MAX_PATH - 4} bytes at most")
+            raise ControlError(f"{path}: too long for a Unix socket", f"use a path of {_MAX_PATH - 4} bytes at most")
         if _answers(path):
-            raise ControlError(f"{path}: another smegd listens there: stop it first")
+            raise ControlError(f"{path}: another smegd listens there", "stop it first")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             self._identity = self._bind(group)
         except OSError as error:
             self.socket.close()
             what = error.strerror or str(error)
-            raise ControlError(f"{path}: {what}: create the directory, owned by the agent's user") from error
+            raise ControlError(f"{path}: {what}", "create the directory, owned by the agent's user") from error
 
     def _bind(self, group: int) -> tuple[int, int]:
         new = self._path.with_name(f"{self._path.name}.new")
@@ -60,7 +60,7 @@ def find_group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise ControlError(f"group {name} does not exist: create it, or give another one") from None
+        raise ControlError(f"group {name} does not exist", "create it, or give another one") from None
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -34,8 +34,8 @@ def parse_listen(text: str) -> tuple[str, int]:
             raise ValueError
     except ValueError:
         raise ControlError(
-            f"{text!r} is no address to listen on: write an address of this host and a port, like '[::]:4080' or "
-            "'198.18.0.1:4080'"
+            f"{text!r} is no address to listen on",
+            "write an address of this host and a port, like '[::]:4080' or '198.18.0.1:4080'",
         ) from None
     return host, port
 
@@ -94,8 +94,8 @@ def _open(host: str, port: int, key: str, kind: socket.SocketKind) -> socket.soc
         return _bound(info[0][0], kind, info[0][4])
     except OSError as error:
         protocol = "tcp" if kind is socket.SOCK_STREAM else "udp"
-        what = _what_to_do(error, key)
-        raise ControlError(f"cannot listen on {host} port {port}/{protocol}: {what}") from None
+        what, fix = _what_to_do(error, key)
+        raise ControlError(f"cannot listen on {host} port {port}/{protocol}: {what}", fix) from None
 
 
 def _bound(family: int, kind: socket.SocketKind, address: tuple[str | int | bytes, ...]) -> socket.socket:
@@ -114,11 +114,12 @@ def _bound(family: int, kind: socket.SocketKind, address: tuple[str | int | byte
     return bound
 
 
-def _what_to_do(error: OSError, key: str) -> str:
+def _what_to_do(error: OSError, key: str) -> tuple[str, str]:
+    """What is wrong, and the fix."""
     if error.errno == errno.EADDRINUSE:
-        return f"the port is in use: stop what listens there (`ss -lntup` shows it) or give {key} another port"
+        return "the port is in use", f"stop what listens there (`ss -lntup` shows it) or give {key} another port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"no interface of this host has the address: give {key} one that has"
+        return "no interface of this host has the address", f"give {key} one that has"
     if error.errno == errno.EACCES:
-        return f"not permitted: give {key} a port above 1023"
-    return error.strerror or str(error)
+        return "not permitted", f"give {key} a port above 1023"
+    return error.strerror or str(error), f"give {key} another address or port"

@@ -47,8 +47,8 @@ def server_context(tls: ApiTls) -> ssl.SSLContext:
         context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_password)
     except OSError as error:  # ssl.SSLError, too
         raise ControlError(
-            f"cannot use {tls.certificate_file} with {tls.key_file} ({error.strerror or error}): "
-            "run site.yml with the authority's key"
+            f"cannot use {tls.certificate_file} with {tls.key_file} ({error.strerror or error})",
+            "run site.yml with the authority's key",
         ) from None
     return context
 

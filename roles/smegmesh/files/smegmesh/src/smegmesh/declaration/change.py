@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smegmesh.declaration.document import parse_document
-from smegmesh.declaration.errors import DeclarationError, ManagedElsewhere, split_fix
+from smegmesh.declaration.errors import DeclarationError, ManagedElsewhere
 from smegmesh.declaration.meshes import (
     ANSIBLE_OWNERS,
     FRAGMENT_OWNER,
@@ -33,6 +33,7 @@ from smegmesh.declaration.meshes import (
 from smegmesh.declaration.schema import read_schema
 from smegmesh.declaration.values import Declaration
 from smegmesh.identity.address import check_mesh_id
+from smegmesh.identity.errors import split_fix
 
 if TYPE_CHECKING:
     from smegmesh.identity.grant import Grant

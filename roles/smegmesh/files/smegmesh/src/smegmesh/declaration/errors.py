@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 
-def split_fix(error: ValueError) -> tuple[str, str]:
-    """What is wrong and how to mend it, out of an error of the identity room ("what: fix")."""
-    what, *fix = str(error).split(": ", 1)
-    return what, "".join(fix)
-
-
 class DeclarationError(Exception):
     """Bad input: in which file, where in it (`bootstrap[1].address`, empty for the whole), what, the fix."""
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from smegmesh.declaration.change import Places, Request, Wanted, WantedFragment
 from smegmesh.declaration.document import parse_document
-from smegmesh.declaration.errors import DeclarationError, ManagedElsewhere, NotDeclared, split_fix
+from smegmesh.declaration.errors import DeclarationError, ManagedElsewhere, NotDeclared
 from smegmesh.declaration.meshes import LOCAL_OWNER, Source, check_set
 from smegmesh.declaration.values import Declaration, Prefix
 from smegmesh.identity.address import check_mesh_id
+from smegmesh.identity.errors import split_fix
 
 _FRAGMENT = "node"
 _UNCHANGED = Request(())

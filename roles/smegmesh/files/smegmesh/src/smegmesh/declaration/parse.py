@@ -12,7 +12,7 @@ from typing import Any
 from smegmesh.crdt.entry import Role
 from smegmesh.declaration.choose import default_interface
 from smegmesh.declaration.document import Document, parse_document, read_text
-from smegmesh.declaration.errors import DeclarationError, split_fix
+from smegmesh.declaration.errors import DeclarationError
 from smegmesh.declaration.schema import check_schema
 from smegmesh.declaration.values import (
     HEALTH_INTERVAL,
@@ -29,6 +29,7 @@ from smegmesh.declaration.values import (
     StaticPeer,
 )
 from smegmesh.identity.address import check_mesh_id, mesh_prefix
+from smegmesh.identity.errors import split_fix
 from smegmesh.identity.grant import check_node_name
 from smegmesh.identity.keys import decode_key
 

@@ -35,19 +35,19 @@ def open_database(path: Path, migrations: tuple[str, ...] = MIGRATIONS) -> tuple
     except sqlite3.Error as error:
         raise explain(error, path) from error
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}: the agent's user must be able to write there") from error
+        raise StoreError(f"{path}: {error.strerror}", "the agent's user must be able to write there") from error
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:
     """SQLite's error as ours."""
     text = str(error)
     if _is_damage(error):
-        return StoreDamaged(f"{path}: damaged ({text}): restart smegd, it sets the file aside and goes on without")
+        return StoreDamaged(f"{path}: damaged ({text})", "restart smegd, it sets the file aside and goes on without")
     if "locked" in text:
-        return StoreError(f"{path}: in use by another process: stop the other smegd")
+        return StoreError(f"{path}: in use by another process", "stop the other smegd")
     if "full" in text:
-        return StoreError(f"{path}: no space left on the disk: free some, smegd tries again")
-    return StoreError(f"{path}: {text}: check the disk, and that the agent's user can write there")
+        return StoreError(f"{path}: no space left on the disk", "free some, smegd tries again")
+    return StoreError(f"{path}: {text}", "check the disk, and that the agent's user can write there")
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -57,7 +57,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def _check_directory(path: Path) -> None:
     if not path.parent.is_dir():
-        raise StoreError(f"{path.parent}: no such directory: create it for the agent's user")
+        raise StoreError(f"{path.parent}: no such directory", "create it for the agent's user")
 
 
 def _open_existing(path: Path, migrations: tuple[str, ...]) -> tuple[sqlite3.Connection, str | None]:
@@ -150,7 +150,8 @@ def _roll_back(path: Path, found: int, known: int) -> str:
     if not backup.is_file():
         raise StoreError(
             f"{path}: schema {found} was written by a newer agent, this one knows {known} and there is no backup "
-            f"{backup.name}: install the newer agent again, or move the file away to start from nothing"
+            f"{backup.name}",
+            "install the newer agent again, or move the file away to start from nothing",
         )
     restored = path.with_name(f"{path.name}.new")
     with closing(sqlite3.connect(backup)) as source:

@@ -64,7 +64,7 @@ def load_keys(state: Path) -> HostKeys:
         return HostKeys(IdentityKey.from_pem(identity), private, _read_former(former), proof)
     except ValueError as error:
         fix = "restore its files from a copy, or remove all and have this host signed anew"
-        raise StoreError(f"{directory}: {error}; {fix}") from None
+        raise StoreError(f"{directory}: {error}", fix) from None
 
 
 def ensure_keys(state: Path) -> tuple[HostKeys, bool]:
@@ -92,7 +92,7 @@ def held_node_key(state: Path) -> bytes | None:
         private, _proof = _read_tunnel(tunnel)
         return (*_read_former(former), public_key(private))[0]
     except ValueError as error:
-        raise StoreError(f"{directory}: {error}; restore its files from a copy, or remove {_TUNNEL}") from None
+        raise StoreError(f"{directory}: {error}", f"restore its files from a copy, or remove {_TUNNEL}") from None
 
 
 def put_first_tunnel_key(state: Path, private: bytes) -> None:
@@ -122,7 +122,7 @@ def rotate_tunnel_key(state: Path) -> HostKeys:
         write_secret(directory / _FORMER, owner, "".join(f"{encode_key(key)}\n" for key in former).encode(), os.replace)
         write_secret(directory / _TUNNEL, owner, content, os.replace)
     except OSError as error:
-        raise StoreError(f"{error.filename or directory}: {error.strerror}: check the agent's disk") from None
+        raise StoreError(f"{error.filename or directory}: {error.strerror}", "check the agent's disk") from None
     return load_keys(state)
 
 
@@ -150,7 +150,7 @@ def _writing(state: Path) -> Iterator[os.stat_result]:
     try:
         owner = state.stat()
         if directory.is_symlink():
-            raise StoreError(f"{directory}: is a symbolic link: put the directory itself there")
+            raise StoreError(f"{directory}: is a symbolic link", "put the directory itself there")
         if not directory.is_dir():
             directory.mkdir(0o700)
             _give(directory, owner)
@@ -159,7 +159,7 @@ def _writing(state: Path) -> Iterator[os.stat_result]:
         raise
     except OSError as error:
         fix = "give the agent's state directory, and check its disk"
-        raise StoreError(f"{error.filename or state}: {error.strerror}: {fix}") from None
+        raise StoreError(f"{error.filename or state}: {error.strerror}", fix) from None
 
 
 def make_secret(path: Path, owner: os.stat_result, content: Callable[[], bytes]) -> bool:
@@ -206,12 +206,12 @@ def read_secret(path: Path, limit: int = _MAX_SIZE) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         fix = "make it with `smegctl request`" if isinstance(error, FileNotFoundError) else "run as the agent's user"
-        raise StoreError(f"{path}: {error.strerror}: {fix}") from None
+        raise StoreError(f"{path}: {error.strerror}", fix) from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise StoreError(f"{path}: not a regular file: put the key there itself")
+        raise StoreError(f"{path}: not a regular file", "put the key there itself")
     with os.fdopen(descriptor, "rb") as stream:
         if mode & 0o077:
-            raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o}): chmod 600 {path}")
+            raise StoreError(f"{path}: a private key open to others (mode {mode & 0o777:04o})", f"chmod 600 {path}")
         return stream.read(limit)

@@ -31,7 +31,7 @@ def load_pair_keys(state: Path) -> Keys:
             for mesh, pairs in meshes.items()
         }
     except (ValueError, TypeError, AttributeError):
-        raise StoreError(f"{path}: is damaged: remove it, and run the playbook again") from None
+        raise StoreError(f"{path}: is damaged", "remove it, and run the playbook again") from None
 
 
 def renew_pair_keys(before: Keys, wanted: Mapping[str, Mapping[str, bytes]]) -> Keys:
@@ -42,7 +42,7 @@ def renew_pair_keys(before: Keys, wanted: Mapping[str, Mapping[str, bytes]]) -> 
     held: dict[str, dict[str, tuple[bytes, ...]]] = {}
     for mesh, pairs in wanted.items():
         if len(pairs) > MAX_PAIRS:
-            raise StoreError(f"mesh {mesh}: {len(pairs)} preshared keys of one host: {MAX_PAIRS} are the most")
+            raise StoreError(f"mesh {mesh}: {len(pairs)} preshared keys of one host", f"{MAX_PAIRS} are the most")
         for other, key in pairs.items():
             old = before.get(mesh, {}).get(other, ())
             renewed = old if old[:1] == (key,) else (key, *(each for each in old if each != key))

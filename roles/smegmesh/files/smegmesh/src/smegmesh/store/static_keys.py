@@ -23,7 +23,7 @@ def load_static_key(state: Path, mesh_id: str, public_key: bytes) -> bytes:
     try:
         return decode_key(read_secret(path).decode("ascii", "replace").strip())
     except ValueError:
-        raise StoreError(f"{path}: holds no key: remove it, and the agent makes another") from None
+        raise StoreError(f"{path}: holds no key", "remove it, and the agent makes another") from None
 
 
 def drop_static_keys(state: Path, mesh_id: str, kept: Collection[bytes]) -> None:
