@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from smegmesh.daemon.interface import Interface
 from smegmesh.daemon.journal import NodeLogger
 from smegmesh.daemon.members import MemberReader
 from smegmesh.daemon.own_entry import make_entry
+from smegmesh.daemon.pairs import HeldPairs, PairKeys
 from smegmesh.daemon.probing import Probing
 from smegmesh.daemon.serving import Serving
 from smegmesh.daemon.sessions import in_session
@@ -33,9 +34,7 @@ from smegmesh.identity.certificate import NodeCertificate
 from smegmesh.identity.keys import encode_key
 from smegmesh.identity.revocation import read_revocation
 from smegmesh.routing.host import Place
-from smegmesh.routing.preshared import Pairs, make_keyring
 
-PairKeys = Mapping[str, tuple[bytes, ...]]
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
 _IN_VAIN = 0.1  # seconds; longer than the first message of a handshake is under way
@@ -72,10 +71,9 @@ class Mesh:
         self._speak_problem: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine = make_engine(host, declaration, credentials, log)
-        self._pair_keys = pair_keys
-        keyring = make_keyring(self.mesh_id, credentials.certificate.grant.node_name, pair_keys)
-        self._pairs = Pairs(keyring, self.engine.view())
-        environment = hook_environment(declaration, port, credentials.certificate.grant.node_name, host.keys.node_key)
+        node_name = credentials.certificate.grant.node_name
+        self._pairs = HeldPairs(self.mesh_id, node_name, pair_keys, self.engine.view())
+        environment = hook_environment(declaration, port, node_name, host.keys.node_key)
         self.hooks = Hooks(declaration, environment, host.run_hook, log)
         self.interface = Interface(
             host,
@@ -88,7 +86,7 @@ class Mesh:
             self._rotated,
             log,
             self.hooks.prepare,
-            keyring,
+            self._pairs.keyring,
         )
         self.members = MemberReader(self.view, declaration.role, self.interface.state, host.clock)
         self.graph = GraphReader(self.view)
@@ -177,8 +175,9 @@ class Mesh:
             self._credentials = credentials
             self._driver.input(self.engine.set_certificate, credentials.certificate)
             self._replaced()
-        if pair_keys != self._pair_keys:
-            self._take_pair_keys(pair_keys)
+        if self._pairs.take(pair_keys, self.view()):
+            self.interface.take_keyring(self._pairs.keyring)
+            self._speak()
         if declaration == self.declaration:
             return False
         before, self.declaration = self.declaration, declaration
@@ -193,19 +192,6 @@ class Mesh:
             self._speak()
         self._replaced()
         return True
-
-    def _take_pair_keys(self, pair_keys: PairKeys) -> None:
-        keyring = make_keyring(self.mesh_id, self._credentials.certificate.grant.node_name, pair_keys)
-        self._pair_keys, self._pairs = pair_keys, Pairs(keyring, self.view())
-        self.interface.take_keyring(keyring)
-        self._speak()
-
-    def _follow_pairs(self) -> None:
-        """Accept in the own entry what others offer by now."""
-        before = self._pairs.said()
-        self._pairs.follow(self.view())
-        if self._pairs.said() != before:
-            self._speak()
 
     async def stop(self, *, leave: bool) -> None:
         """End, and tell the others whether it is for good or a restart. The interface stays as it is."""
@@ -317,7 +303,8 @@ class Mesh:
             self.watcher.follow(self.view())
             self._host.viewed(self.view())
             self.interface.view_changed()
-            self._follow_pairs()
+            if self._pairs.follow(self.view()):
+                self._speak()
             self._replaced()
             self._endpoints.look(unless_found=True)  # who it is that said something of this host may be known only now
         elif isinstance(event, Observed):
