@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 
 import pytest
+from pings import Pings
 
 from smegmesh.daemon import exits
 from smegmesh.daemon.exits import UsedExits
@@ -13,20 +13,6 @@ from smegmesh.routing.probation import MISSES
 
 ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
 ADDRESSES = {key: IPv6Address(f"fd00::{key[0]}") for key in (ONE, TWO, THREE)}
-
-
-class Pings:
-    """Stands for the prober."""
-
-    def __init__(self, _device: str, callback: Callable[[bytes, bool], None]) -> None:
-        self.answer = callback
-        self.targets: set[bytes] = set()
-
-    def watch(self, targets: Iterable[tuple[bytes, IPv6Address]], _pause: float) -> None:
-        self.targets = {key for key, _address in targets}
-
-    def close(self) -> None:
-        self.targets = set()
 
 
 class Scene:

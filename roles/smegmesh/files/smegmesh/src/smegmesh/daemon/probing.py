@@ -1,4 +1,4 @@
-"""Pings through the tunnels of a mesh: to whom its engine doubts, to whom a new interface greets, to whom is silent."""
+"""Pings through the tunnels of a mesh: members that its engine doubts, that a new interface greets, or that are silent."""
 
 from __future__ import annotations
 
