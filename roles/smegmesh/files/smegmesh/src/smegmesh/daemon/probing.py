@@ -1,4 +1,4 @@
-"""Pings through the tunnels of a mesh: members that its engine doubts, that a new interface greets, or that are silent."""
+"""Pings through the tunnels of a mesh: members whom its engine doubts, a new interface greets, or nobody heard."""
 
 from __future__ import annotations
 
