@@ -508,7 +508,7 @@ def test_exit_status_says_what_is_wrong(host: Host, agent: Agent) -> None:
     code, out, err = host.run("status")
     assert (code, out) == (3, "") and "systemctl start smegd" in err and err.count("\n") == 1
     code, out, err = host.run("status", "--json")
-    assert (code, err) == (3, "") and "systemctl start smegd" in json.loads(out)["error"]["message"]
+    assert (code, err) == (3, "") and "systemctl start smegd" in json.loads(out)["error"]["fix"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -875,7 +875,7 @@ def test_a_damaged_key_is_not_taken_for_none(host: Host) -> None:
     host.run("request", "--node-name", "a1")
     (host.state / "keys" / "tunnel.key").write_text("half of a ke")
     code, answer = import_key(host, generate_private_key())
-    assert code == 1 and "restore its files from a copy, or remove tunnel.key" in answer["error"]["message"]
+    assert code == 1 and "restore its files from a copy, or remove tunnel.key" in answer["error"]["fix"]
 
 
 def test_a_bad_node_name_makes_no_keys(host: Host) -> None:
