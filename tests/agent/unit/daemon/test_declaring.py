@@ -9,7 +9,8 @@ import http.client
 import json
 import os
 import socket
-from pathlib import Path
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from daemons import MESH, Agent, Make, Run, eventually
 
 from smegmesh.control import types
 from smegmesh.daemon.declaring import Declaring
+from smegmesh.declaration import write
 from smegmesh.declaration.change import Places
 
 PREFIX = "2001:db8:10::/48"
@@ -179,8 +181,15 @@ def test_a_problem_that_was_there_before_refuses_no_change(run: Run) -> None:
     run(test)
 
 
-def test_the_agent_lives_while_somebody_else_writes(run: Run) -> None:
+def test_the_agent_lives_while_somebody_else_writes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock of local.d is waited for outside the event loop, and what changed meanwhile is not written over."""
+    waits = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(write, "sleep", sleep)
 
     async def test(make: Make) -> None:
         agent = make("p1")
@@ -190,11 +199,7 @@ def test_the_agent_lives_while_somebody_else_writes(run: Run) -> None:
         descriptor = os.open(agent.directories.local, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         changing = asyncio.create_task(ask(agent, "PATCH", "/v1/meshes/office", {"alias": "web"}))
-        waiting = f":{os.fstat(descriptor).st_ino} "
-        await eventually(
-            lambda: any("->" in line and waiting in line for line in Path("/proc/locks").read_text().splitlines()),
-            "it waits for the lock",
-        )
+        await eventually(waits.is_set, "it waits for the lock")
         assert (await ask(agent, "GET", "/v1/status"))[0] == 200
         file.write_text(f"{file.read_text()}description: by hand\n")
         os.close(descriptor)

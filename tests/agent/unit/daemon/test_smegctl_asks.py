@@ -229,7 +229,8 @@ def test_what_happens_is_followed_over_a_restart_until_an_interrupt(run: Run) ->
         async with asyncio.timeout(20):
             await until(process, "missed")
         process.send_signal(signal.SIGINT)
-        _out, err = await process.communicate()
+        async with asyncio.timeout(20):
+            _out, err = await process.communicate()
         assert process.returncode == 130
         assert err.decode().splitlines() == [
             "smegctl: the agent is gone; waiting for it",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from types import TracebackType
 
 from smegmesh.declaration.change import FileChange
@@ -42,15 +42,15 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _lock(descriptor: int, directory: Path) -> None:
     """Wait for other writers, but not for ever: whoever may read a directory can lock it."""
-    until = time.monotonic() + _PATIENCE
+    until = monotonic() + _PATIENCE
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= until:
+            if monotonic() >= until:
                 said = f"another program has had it locked for {_PATIENCE:g} s: `fuser -v {directory}` says which"
                 raise OSError(errno.EBUSY, said, str(directory)) from None
-            time.sleep(_PAUSE)
+            sleep(_PAUSE)
 
 
 class FileTransaction:
