@@ -26,7 +26,7 @@ PAUSE = 1.0  # seconds: after it nothing that was made for an earlier reader is 
 POLLS = 20  # a second
 TURNS, TURN = 6, 5.0  # seconds
 READ_BOUND = 0.05  # seconds
-DELAY_BOUND = 0.015  # seconds that one turn of the loop in a hundred may be later for the polls
+DELAY_BOUND = 0.010  # seconds that one turn of the loop in a hundred may be later for the polls
 
 PROCESSOR_BOUND = 15.0  # percent, all that the agent does included
 

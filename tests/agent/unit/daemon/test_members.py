@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv6Address
@@ -124,11 +125,26 @@ async def test_many_readers_are_one_to_the_device() -> None:
     reading = reader(device, lambda: seen)
     answers = await asyncio.gather(*(reading.read() for _ in range(20)))
     assert device.read == 1 and all(answer is answers[0] for answer in answers)
-    device.now += 19.9  # it took a second, so it is as good as new for twenty
+    device.now += 29.9  # it took a second, so it is as good as new for thirty
     assert await reading.read() is answers[0]
     device.now += 0.2
     assert await reading.read() is not answers[0]
     assert device.read == 2
+
+
+async def test_what_nobody_asks_for_is_not_held() -> None:
+    device = Device()
+    seen = View("prod", OWN, {OWN: member(OWN, Role.PEER, Liveness.ALIVE, (None, None), 1)}, OWN, b"")
+    reading = reader(device, lambda: seen)
+    (answer,) = await reading.read()
+    held = sys.getrefcount(answer)
+    device.now += 59
+    reading.viewed()
+    assert sys.getrefcount(answer) == held
+    device.now += 2
+    reading.viewed()
+    assert sys.getrefcount(answer) < held
+    assert len(await reading.read()) == 1
 
 
 async def test_who_has_changed_something_sees_it() -> None:

@@ -39,6 +39,7 @@ _SHUTDOWN_TIMEOUT = 1.0  # seconds for answers under way when the agent stops
 
 _LINGERING = 1.0  # seconds for the rest of a request that is refused
 _READING = ("GET", "HEAD")
+_KEPT = 60.0  # seconds that what was encoded is kept
 _LASTING = 25.0  # seconds that a stream of events lasts over the network, where a connection is ended after 30
 _MAX_FOLLOWING = 32  # readers of events, on each listener
 _WHILE_STARTING = ("/v1/health", "/v1/health/live", "/v1/openapi.json", "/v1/reload")
@@ -125,6 +126,7 @@ class _Reading:
         self._source = source
         self._lasting = lasting
         self._encoded: dict[tuple[str, _Encode], tuple[list[types.Member], bytes, str]] = {}
+        self._expiry: asyncio.TimerHandle | None = None
         self._following = 0
         self._searcher = Searcher()
 
@@ -132,6 +134,8 @@ class _Reading:
         return [_route(operation, getattr(self, operation.name)) for operation in READING]
 
     async def close(self, _application: web.Application) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
         await self._searcher.close()
 
     async def status(self, request: web.Request) -> web.Response:
@@ -245,6 +249,9 @@ class _Reading:
         encoded = self._encoded.get((mesh, encode))
         if encoded is None or encoded[0] is not members:
             encoded = self._encoded[mesh, encode] = members, *await asyncio.to_thread(encode, members, {})
+            if self._expiry is not None:
+                self._expiry.cancel()
+            self._expiry = asyncio.get_running_loop().call_later(_KEPT, self._encoded.clear)
         return send(request, encoded[1], encoded[2])
 
     def _mesh(self, name: str) -> types.Mesh:

@@ -17,13 +17,14 @@ from smegmesh.identity.address import node_address
 from smegmesh.identity.keys import encode_key
 from smegmesh.routing.plan import way_to
 
-_FRESH = 20  # an answer is as good as new for so many times as long as it took to make
+_FRESH = 30  # an answer is as good as new for so many times as long as it took to make
+_KEPT = 60.0  # seconds that an answer is kept after the last who asked
 
 
 class MemberReader:
-    """Answers `read`: the same list to all who ask within twenty times as long as it took to make.
+    """Answers `read`: the same list to all who ask within thirty times as long as it took to make.
 
-    So a twentieth of the time at most goes into answers, however many ask, and in a small mesh they are of this moment.
+    So a thirtieth of the time at most goes into answers, however many ask, and in a small mesh they are of this moment.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class MemberReader:
         clock: Callable[[], float],
     ) -> None:
         self._view = view
+        self._role = role
         self._device = device
         self._clock = clock
         self._reports = MemberReports(role)
+        self._asked = float("-inf")
         self._answer: list[types.Member] = []
         self._good_until = float("-inf")
         self._reading = asyncio.Lock()
@@ -44,7 +47,7 @@ class MemberReader:
     async def read(self) -> list[types.Member]:
         """The members, sorted by name; the list must not be changed."""
         async with self._reading:
-            began = self._clock()
+            began = self._asked = self._clock()
             if began >= self._good_until:
                 device = await self._device()
                 self._answer = await in_thread(self._reports.read, self._view(), device)
@@ -55,6 +58,12 @@ class MemberReader:
     def forget(self) -> None:
         """Something was changed here: who asks next is to see it."""
         self._good_until = float("-inf")
+
+    def viewed(self) -> None:
+        """There is another view. What nobody has asked for lately takes no room until somebody does."""
+        if self._answer and self._clock() - self._asked > _KEPT:
+            self._reports, self._answer = MemberReports(self._role), []
+            self.forget()
 
 
 class MemberReports:

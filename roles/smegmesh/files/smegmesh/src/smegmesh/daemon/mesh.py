@@ -301,6 +301,7 @@ class Mesh:
             self._probing.watch(event.node_keys, event.pause)
         elif isinstance(event, ViewChanged):
             self.watcher.follow(self.view())
+            self.members.viewed()
             self._host.viewed(self.view())
             self.interface.view_changed()
             if self._pairs.follow(self.view()):
