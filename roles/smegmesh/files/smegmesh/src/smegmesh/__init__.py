@@ -1,3 +1,3 @@
 """smegmesh: WireGuard meshes that configure and heal themselves."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
