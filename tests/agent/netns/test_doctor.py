@@ -191,7 +191,7 @@ def test_what_is_blocked_on_the_way(scene: Scene) -> None:
         p1.host.run("ip", "link", "set", "eth0", "mtu", "1440")
         eventually(lambda: p3.mesh()["leader"] == p1.mesh()["leader"] == "p4", 20, "it leads")
         eventually(lambda: "p4" in p2.client().diagnosis("prod")["linked"], 20, "p2 has a link with it")
-        eventually(lambda: {"by": "p1", "of": "p4"} in p3.client().diagnosis("prod")["accusations"], 15, "p1 says so")
+        eventually(lambda: {"by": "p1", "of": "p4"} in p3.client().diagnosis("prod")["accusations"], 40, "p1 says so")
         with another_way_back(p3, p2), ThreadPoolExecutor() as pool:
             cut_off, silent, astray = pool.map(Agent.doctor, (p1, p2, p3))
         p1.host.run("ip", "link", "set", "eth0", "mtu", "1500")
