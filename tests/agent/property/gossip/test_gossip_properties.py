@@ -42,9 +42,9 @@ def test_nearest_is_mutual_among_those_who_are_not_skipped(keys: set[bytes], dat
         out.add(key)
         subset.changed(key)
     for key in keys - skipped:
-        near = subset.rings.nearest(key)
+        near = subset.nearest(key)
         assert near.isdisjoint(skipped | {key})
-        assert all(key in subset.rings.nearest(other) for other in near)
+        assert all(key in subset.nearest(other) for other in near)
         assert bool(near) == (len(keys - skipped) > 1)
 
 

@@ -85,6 +85,9 @@ async def test_who_is_doubted_and_who_is_greeted_is_pinged_and_never_the_host_it
     assert pinged.targets == {ONE}
     made.greet([OWN, TWO])
     assert pinged.targets == {ONE, TWO}
+    pinged.at_once.clear()
+    made.greet([ONE, TWO])
+    assert pinged.at_once == [ONE, TWO], "whose turn is later, too"
     pinged.answer(TWO, True, scene.now)
     pinged.answer(ONE, False, scene.now)
     assert scene.results == [(ONE, False)], "who is greeted is no matter of the engine"

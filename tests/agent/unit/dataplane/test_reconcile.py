@@ -142,13 +142,14 @@ def test_a_change_is_carried_out_on_what_is_known(plane: CountingPlane, reconcil
         assert planned(plane, plan)
 
 
-def test_a_rotated_key_takes_over_before_the_one_before_it_goes(plane: CountingPlane, reconciler: Reconciler) -> None:
+def test_a_rotated_key_takes_over_before_the_one_before_it_goes(plane: CountingPlane, system: MemorySystem) -> None:
+    paused: list[int] = []
+    pause = lambda _seconds: paused.append(len(plane.applied))  # noqa: E731
+    reconciler = Reconciler(plane, system, DEVICE, SETTINGS, mtu=1420, pause=pause)
     reconciler.bring_up(PLAN, ENDPOINTS)
     plane.apply(DEVICE, [PeerChange(B, endpoint=("198.18.0.9", 9))])  # learned from its packets
     rotated = replace(PLAN, peers={A: PLAN.peers[A], C: PLAN.peers[B]})
     plane.applied.clear()
-    paused: list[int] = []
-    reconciler._pause = lambda _seconds: paused.append(len(plane.applied))
     reconciler.apply(replace(since(PLAN, rotated), successors={C: B}), ENDPOINTS)
     assert [[(change.key, change.remove) for change in changes] for changes in plane.applied] == [
         [(C, False)],

@@ -203,6 +203,19 @@ def test_who_says_something_new_is_dialled_without_the_pause_of_those_who_fail()
     assert dialler.next_timer() <= now + 4, "what failed had begun before"
 
 
+def test_who_cannot_be_dialled_and_always_says_something_new_is_not_dialled_all_the_time() -> None:
+    dialler = Dialler(Random(1), 10)
+    dialler.wish({_B: Wish(("b:1",), 300)}, 0)
+    dials = 0
+    for tenth in range(1200):
+        now = tenth / 10
+        dialler.fresh(_B, now)
+        for dial, _target, _addresses in list(dialler.due(now)):
+            dialler.failed(dial, now)
+            dials += 1
+    assert dials < 120 / 8 * 6, "each time it is tried for a moment"
+
+
 def test_a_link_that_lasted_is_dialled_again_at_once_one_that_did_not_later() -> None:
     dialler = Dialler(Random(1), 10)
     wishes = {_B: Wish(("b:1",), 8)}

@@ -60,6 +60,8 @@ def ask_to_join(host: str, port: int, mesh: str, request: bytes, timeout: float 
         what = "it closed the connection: it takes one request in 10 s from an address, and few at a time"
         raise ControlError(f"{where}: {what}", "wait, and ask again") from None
     except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:  # the resolver is not there yet
+            raise _no_answer(where, str(error.strerror)) from None
         raise NobodyThere(f"{host}: {error.strerror}", "check the name, or give an address") from None
     except ConnectionRefusedError as error:
         raise NobodyThere(f"{where}: {error.strerror}", _FIX) from None

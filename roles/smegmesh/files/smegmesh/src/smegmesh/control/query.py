@@ -107,12 +107,19 @@ def main() -> None:
     gc.disable()  # what is read and found has no cycles
     code = FOUND
     while code != TOO_MUCH and (question := sys.stdin.buffer.readline()):
-        soft = math.ceil(time.process_time()) + SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+        _allow(math.ceil(time.process_time()) + SECONDS)
         code, said = _answer(question)
+        del question
         sys.stdout.write(f"{code} {said}\n")
         sys.stdout.flush()
-        gc.collect()
+        del said
+
+
+def _allow(seconds: int) -> None:
+    """End this process when it has computed for so long, unless it is allowed even less."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = seconds if hard == resource.RLIM_INFINITY else min(seconds, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _answer(question: bytes) -> tuple[int, str]:

@@ -137,9 +137,10 @@ class _Process:
         with suppress(BrokenPipeError, ConnectionResetError):
             writer.write(question + b"\n")
             await writer.drain()
-        code, _space, said = (await reader.readline()).partition(b" ")
-        if code:
-            return int(code), said.rstrip(b"\n")
+        line = await reader.readline()
+        if line.endswith(b"\n"):  # else it ended while it wrote
+            code, _space, said = line[:-1].partition(b" ")
+            return int(code), said
         ended = await self._process.wait()
         if ended < 0:  # a signal: the limits of the process
             return TOO_MUCH, b""

@@ -37,7 +37,7 @@ from smegmesh.routing.host import Place
 
 _KEPT_ALARMS = 20
 _KEPT_FAILURES = 100
-_IN_VAIN = 0.1  # seconds; longer than the first message of a handshake is under way
+_IN_VAIN = 0.1  # seconds by which the first message of a handshake goes ahead of the news
 _REVOKED = "its authority has revoked this node, for good: give the host new keys, with uninstall and site"
 
 
@@ -205,12 +205,13 @@ class Mesh:
         else:
             self._host.routes.pause(self.mesh_id)
         self._effects.close()
-        self._probing.close()
         self._host.links.drop_mesh(self.mesh_id)
+        await self.interface.close()  # before what it would begin anew
+        self._probing.close()
         await self._endpoints.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self.interface.close(), *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # The host's tunnel key.
 

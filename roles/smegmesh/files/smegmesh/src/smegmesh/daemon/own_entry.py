@@ -1,4 +1,4 @@
-"""What a node says of itself to all others, out of its declaration and of what is so  Pure."""
+"""What a node says of itself to all others, out of its declaration and of what is so. Pure."""
 
 from __future__ import annotations
 

@@ -59,10 +59,11 @@ class Probing:
         hold ours from before send into the void for 15 s unless we begin a new one."""
         if self._greeting is not None:
             self._greeting.cancel()
+        known = frozenset(keys) & self._wanted()
         self._greeted = (self._greeted | frozenset(keys)) - {self._host.keys.node_key}
         self._sessions.begun(self._greeted, self._host.clock())
         self._greeting = asyncio.get_running_loop().call_later(_GREETING, self._end_greeting)
-        self._ping()
+        self._ping(known)
 
     def close(self) -> None:
         """Stop."""
@@ -74,14 +75,18 @@ class Probing:
         self._greeted = frozenset()
         self._ping()
 
-    def _ping(self) -> None:
+    def _wanted(self) -> frozenset[bytes]:
+        return self._watched | self._greeted | self._sessions.pending(self._host.clock())
+
+    def _ping(self, at_once: frozenset[bytes] = frozenset()) -> None:
+        """All that are wanted: who is new among them now, and `at_once`; the others in their turn."""
         if not self._host.tunnels:
             return
         members = self._view().members
-        wanted = self._watched | self._greeted | self._sessions.pending(self._host.clock())
         try:
-            targets = ((key, members[key].address) for key in wanted & members.keys())
+            targets = ((key, members[key].address) for key in self._wanted() & members.keys())
             self._prober.watch(targets, self._pause)
+            self._prober.ping(at_once)
         except PlaneError as error:
             if self.problem is None:
                 self._log.error("%s", error)

@@ -33,7 +33,7 @@ async def rotate(host: Host, node_name: str, meshes: Collection[Mesh], *, force:
     try:
         host.keys = await asyncio.to_thread(rotate_tunnel_key, host.directories.state)
     except StoreError as error:
-        raise Rejected("the key cannot be replaced", str(error), 409) from error
+        raise Rejected(f"the key cannot be replaced: {error.what}", error.fix, 409) from error
     await asyncio.gather(*(mesh.rekey() for mesh in meshes))
     _log.warning("node=%s: has a new tunnel key", node_name)
     interfaces = [mesh.interface for mesh in meshes]

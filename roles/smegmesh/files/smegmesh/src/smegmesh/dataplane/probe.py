@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from ipaddress import IPv6Address
 
 from smegmesh.dataplane.plane import PlaneError
@@ -80,6 +80,10 @@ class Prober:
         if self._timer is None or pause != self._pause:
             self._pause = pause
             self._next_round()
+
+    def ping(self, keys: Container[bytes]) -> None:
+        """Probe those of these node keys that are watched at once, too. PlaneError as `watch`."""
+        self._ping([target for target in self._targets if target[0] in keys])
 
     def close(self) -> None:
         """Stop; no callback comes after this."""

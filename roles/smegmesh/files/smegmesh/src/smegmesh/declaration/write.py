@@ -16,7 +16,7 @@ from smegmesh.declaration.meshes import FRAGMENTS_SUFFIX
 
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
-_PATIENCE, _PAUSE = 30.0, 0.02  # seconds
+_PATIENCE, _PAUSE = 930.0, 0.02  # seconds: whoever writes waits for the agent, which may wait 900 s for hooks
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _lock(descriptor: int, directory: Path) -> None:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if monotonic() >= until:
-                said = f"another program has had it locked for {_PATIENCE:g} s: `fuser -v {directory}` says which"
+                said = f"others have had it locked for {_PATIENCE:g} s: `fuser -v {directory}` says which programs"
                 raise OSError(errno.EBUSY, said, str(directory)) from None
             sleep(_PAUSE)
 

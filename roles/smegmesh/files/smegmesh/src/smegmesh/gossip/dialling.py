@@ -11,6 +11,8 @@ Target = bytes | str  # a node key, or a bootstrap address
 _FIRST_PAUSE = 0.5
 #: A link that lasted so long (seconds) was one; the next dial need not wait.
 _LASTING = 5.0
+#: What a node says that cannot be dialled is a reason to try once in so many seconds.
+_NEWS = 8.0
 #: What is not wished for any more is remembered so long, so that its pauses go on.
 _MEMORY = 60.0
 
@@ -31,6 +33,7 @@ class _Attempts:
     bounces: int = 0  # links in a row that did not last
     dial: int | None = None
     timeout: float = 0.0
+    freshened: float = float("-inf")
 
 
 class Dialler:
@@ -108,10 +111,11 @@ class Dialler:
         """A node said something new, so it is in reach of somebody: whoever could not dial it tries at once.
 
         After a partition all know within a second that the other side lives; the long pauses would keep them apart.
+        Who cannot be dialled and says something new all the time is not dialled all the time.
         """
         attempts = self._targets.get(node_key)
-        if attempts is not None and attempts.failures:
-            attempts.failures = 1
+        if attempts is not None and attempts.failures and now >= attempts.freshened + _NEWS:
+            attempts.freshened, attempts.failures = now, 1
             attempts.due = min(attempts.due, now)
 
     def struggles(self, target: Target, patience: float, now: float) -> bool:

@@ -386,7 +386,8 @@ class Engine:
             self._leadership.heard(key, self._now)
         else:
             self._membership_changed(change)
-            self._dialler.fresh(key, self._now)
+            if change.slot.kind is MapKind.ENTRY:
+                self._dialler.fresh(key, self._now)
         if key == self._own:
             self._stale |= _SPEAK
         elif key in self._observers:
