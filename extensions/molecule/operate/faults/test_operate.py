@@ -6,7 +6,7 @@ import json
 import subprocess
 from urllib.request import ProxyHandler, build_opener
 
-from hosts import ENGINE, engine, kill, mesh, run, seconds_until, start
+from hosts import ENGINE, engine, kill, mesh, play, run, seconds_until, start
 
 HOSTS = {"p1": "198.18.11.11", "p2": "198.18.11.12", "p3": "198.18.11.13", "c1": "198.18.11.21"}
 MESH = "trial"
@@ -74,6 +74,22 @@ def test_what_is_wrong_is_said_in_one_line() -> None:
     finally:
         run("p2", "systemctl", "start", "smegd")
     seconds_until(lambda: mesh("p2", MESH)["members"]["alive"] == len(HOSTS), within=20)
+
+
+def test_the_doctor_finds_nothing_amiss_on_hosts_that_are_well_and_an_agent_that_is_gone() -> None:
+    assert found(play("doctor")) == []
+    run("p2", "systemctl", "stop", "smegd")
+    try:
+        assert ("p2", "agent.not-running") in found(play("doctor", succeeds=False))
+    finally:
+        run("p2", "systemctl", "start", "smegd")
+    seconds_until(lambda: mesh("p1", MESH)["members"]["alive"] == len(HOSTS), within=20)
+
+
+def found(said: str) -> list[tuple[str, str]]:
+    """The errors, by host, in the table that the playbook prints."""
+    rows = [line.split() for line in said.splitlines()]
+    return [(row[0], row[2]) for row in rows if row[1:2] == ["error"]]
 
 
 def test_metrics_and_events_tell_of_a_host_that_died_and_its_names_go() -> None:
