@@ -129,8 +129,8 @@ class _Process:
         return self._process.returncode is not None
 
     async def ask(self, question: bytes) -> tuple[int, bytes]:
-        """Exit status and what it says to one line. A process that ended at its limits found it too much."""
-        from smegmesh.control.query import FOUND, TOO_MUCH
+        """FOUND, BAD or TOO_MUCH, and what it says. A process that ended at its limits found it too much."""
+        from smegmesh.control.query import TOO_MUCH
 
         writer, reader = self._process.stdin, self._process.stdout
         assert writer is not None and reader is not None
@@ -144,7 +144,7 @@ class _Process:
         ended = await self._process.wait()
         if ended < 0:  # a signal: the limits of the process
             return TOO_MUCH, b""
-        raise RuntimeError(f"the search ended with {ended}, not with {FOUND}")
+        raise RuntimeError(f"the search ended with {ended} and without an answer")
 
     async def end(self) -> None:
         if not self.ended:
