@@ -134,6 +134,19 @@ def test_a_node_is_found(some: list[Item], number: int) -> None:
     assert set(() if held is None else held.items()) == {each for each in some if each.key == key}
 
 
+@both_pools
+def test_nodes_are_told_apart_whose_keys_begin_alike(pool: type[Pool]) -> None:
+    keys = [b"k" + sha256(b"%d" % number).digest()[:31] for number in range(3 * LEAF_NODES)]
+    made = tree([Item(MapKind.ENTRY, key, (1, bytes(32))) for key in keys], pool())
+    raised = tree([*made.items(), Item(MapKind.ENTRY, keys[7], (2, bytes(32)))], pool())
+    for key in keys:
+        held = raised.get(key)
+        assert held is not None
+        assert list(held.items()) == [Item(MapKind.ENTRY, key, (1 + (key == keys[7]), bytes(32)))]
+    assert raised.get(b"k" + bytes(31)) is None
+    assert raised.get(b"") is None
+
+
 def test_near_a_place_are_few_and_whoever_may_share_its_address() -> None:
     for held in ALL:
         assert held in ALL.near(held.place)

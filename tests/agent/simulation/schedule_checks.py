@@ -168,7 +168,7 @@ def memory(engine: Engine, population: int) -> list[str]:
         "dials": (len(engine._dialler._dials), population + len(engine._settings.bootstrap)),
         "observations": (len(engine._observers._nodes), population),
         "writers of accusations": (len(engine._judgement._accusations._by_writer), population),
-        "deferred verdicts": (len(engine._judgement._deferred), population),
+        "deferred verdicts": (len(engine._judgement._quarantine), population),
         "who is to be forgotten": (len(engine._forgetting._since), population),
         "leaders passed over": (len(engine._leadership._until), population),
         "own raises": (len(engine._publisher._raises), engine._settings.own_raises),

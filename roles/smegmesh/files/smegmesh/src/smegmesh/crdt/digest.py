@@ -16,6 +16,7 @@ prefix of up to 64 nibbles may be asked for, also below a leaf.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -78,10 +79,8 @@ class DigestTree:
         while isinstance(branch, Inner):
             branch = branch.children[place[depth]]
             depth += 1
-        for held in branch.nodes:
-            if held.key == key:
-                return held
-        return None
+        at = branch.index(key)
+        return None if at < 0 else branch.nodes[at]
 
     def put(self, held: Held) -> None:
         """Add a node, or replace what is held of it."""
@@ -151,13 +150,13 @@ class DigestTree:
             child = self._put(children[nibble], held, depth + 1)
             return self._pool.inner((*children[:nibble], child, *children[nibble + 1 :]))
         nodes: tuple[Held, ...] = branch.nodes
-        at = 0
-        for other in nodes:
-            if other.place >= held.place:
-                break
-            at += 1
-        replaces = at < len(nodes) and nodes[at].place == held.place
-        return self._grow((*nodes[:at], held, *nodes[at + replaces :]), depth)
+        at = branch.index(held.key)
+        if at >= 0:
+            leaf = self._pool.leaf((*nodes[:at], held, *nodes[at + 1 :]))
+            leaf.marks = branch.marks  # of the same keys
+            return leaf
+        at = bisect_left(nodes, held.place, key=_place)
+        return self._grow((*nodes[:at], held, *nodes[at:]), depth)
 
     def _grow(self, nodes: tuple[Held, ...], depth: int) -> Branch:
         """A leaf, or what it splits into."""
@@ -178,6 +177,10 @@ class DigestTree:
                 return Leaf(tuple(held for held in branch.nodes if held.place.startswith(prefix)))
             branch = branch.children[nibble]
         return branch
+
+
+def _place(held: Held) -> bytes:
+    return held.place
 
 
 def _walk(branch: Branch) -> Iterator[Held]:

@@ -12,13 +12,26 @@ from smegmesh.crdt.statement import SignedEntry, SignedVerdict
 
 
 class Leaf:
-    """Up to 16 nodes, by place. `digest` is computed when it is asked for."""
+    """Up to 16 nodes, by place. `digest` is computed when it is asked for.
 
-    __slots__ = ("digest", "nodes")
+    `marks` are the first bytes of their keys: to find one without a look at the others.
+    """
+
+    __slots__ = ("digest", "marks", "nodes")
 
     def __init__(self, nodes: tuple[Held, ...]) -> None:
         self.nodes = nodes
         self.digest: bytes | None = None
+        self.marks: bytes | None = None
+
+    def index(self, key: bytes) -> int:
+        """Where a node is, -1 if it is not there."""
+        if self.marks is None:
+            self.marks = bytes([held.key[0] for held in self.nodes])
+        at = self.marks.find(key[0]) if key else -1
+        while at >= 0 and self.nodes[at].key != key:
+            at = self.marks.find(key[0], at + 1)
+        return at
 
 
 class Inner:

@@ -8,7 +8,7 @@ count, a liar could accuse a node for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from smegmesh.crdt.verdict import Accusation
@@ -56,11 +56,11 @@ class Accusations:
         """Whether anybody accuses a node, void or not."""
         return key in self._by_accused
 
+    def writers(self, key: bytes, number: int) -> Iterator[bytes]:
+        """Who accuses a node whose entry has this number."""
+        by_writer = self._by_writer
+        return (writer for writer in self._by_accused.get(key, ()) if by_writer[writer][key].number == number)
+
     def against(self, key: bytes, number: int) -> dict[bytes, Accusation]:
         """The accusations against a node whose entry has this number, by writer."""
-        found = {}
-        for writer in self._by_accused.get(key, ()):
-            accusation = self._by_writer[writer][key]
-            if accusation.number == number:
-                found[writer] = accusation
-        return found
+        return {writer: self._by_writer[writer][key] for writer in self.writers(key, number)}

@@ -36,8 +36,11 @@ class Certificates:
 
         It is another node's where the record lies: to be refused, not to wait for what nobody can send.
         """
-        own = _certificate_in(self._map.get(node_key), fingerprint)
-        return own or self._find(fingerprint)
+        return self.at(self._map.get(node_key), fingerprint)
+
+    def at(self, held: Held | None, fingerprint: bytes) -> NodeCertificate | None:
+        """The same of a node of which the map holds this."""
+        return _certificate_in(held, fingerprint) or self._find(fingerprint)
 
     def _find(self, fingerprint: bytes) -> NodeCertificate | None:
         loose = self._loose.get(fingerprint)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.events import Persist
-from smegmesh.gossip.replica import Change, stored_bytes, stored_slot
+from smegmesh.gossip.replica import Change, slot_of, stored_bytes, stored_slot
 from smegmesh.gossip.sharing import Statement
 
 _NEVER = float("inf")
@@ -36,14 +36,14 @@ class Durability:
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
-        self._dirty: dict[MapKind, dict[bytes, Statement]] = {}
+        self._dirty: list[Statement] = []  # of a slot the last counts: a third of a table's memory
         self._certificates: dict[bytes, bytes] = {}
         self._due = _NEVER
 
     def changed(self, change: Change, now: float) -> None:
         """A slot has another content."""
         if change.slot.kind is not MapKind.VERDICT:
-            self._dirty.setdefault(change.slot.kind, {})[change.slot.key] = change.statement
+            self._dirty.append(change.statement)
         if change.first is not None:
             self._certificates[change.first.fingerprint] = change.first.der
         if self._dirty or self._certificates:
@@ -55,6 +55,10 @@ class Durability:
 
     def take(self, number: int) -> Persist:
         """The event that makes all changes durable, and the own number."""
-        dirty, certificates = self._dirty, self._certificates
-        self._dirty, self._certificates, self._due = {}, {}, _NEVER
-        return Persist(Writes(dirty), certificates, number)
+        statements: dict[MapKind, dict[bytes, Statement]] = {}
+        for statement in self._dirty:
+            slot = slot_of(statement)
+            statements.setdefault(slot.kind, {})[slot.key] = statement
+        certificates = self._certificates
+        self._dirty, self._certificates, self._due = [], {}, _NEVER
+        return Persist(Writes(statements), certificates, number)

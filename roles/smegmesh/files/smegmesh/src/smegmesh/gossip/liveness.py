@@ -27,6 +27,7 @@ from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.verdict import Accusation
 from smegmesh.gossip.accusations import Accusations
 from smegmesh.gossip.directory import Directory, Effect, named
+from smegmesh.gossip.quarantine import Quarantine
 from smegmesh.gossip.rings import Subset
 from smegmesh.gossip.view import Liveness
 
@@ -36,7 +37,6 @@ _REACH = 64
 #: A node observes the nearest peer that nobody accuses, and those on the way there: so many of them
 #: beyond the last that it found down or mute itself. Who is only said to be down may not be.
 _AHEAD = 4
-_NOTHING: Mapping[bytes, Accusation] = MappingProxyType({})
 _NEVER = float("-inf")
 
 
@@ -52,10 +52,9 @@ class Judgement:
         self._map = mesh
         self._directory = directory
         self._accusations = Accusations()
-        self._quarantine = quarantine
+        self._strangers: set[bytes] = set()  # who accuses somebody and is no member
+        self._quarantine = Quarantine(quarantine)
         self._patience = patience
-        # Of thousands of writers; so what is kept is since when, one object for all of a moment, and not until when.
-        self._deferred: dict[bytes, tuple[float, Mapping[bytes, Accusation]]] = {}  # by writer; in order of time
         self._back: dict[bytes, float] = {}  # when a writer came back, if that is just now; in order of time
         self._suspects: dict[bytes, None] = {}  # whom anybody accuses; of thousands a dict takes half of a set's memory
         # Each with the number of its entry under which it was found down last; None if it was not, or has answered.
@@ -93,16 +92,18 @@ class Judgement:
                 if key in failed:
                     failed[key] = None
             self._accused.update(self._accusations.by(key))
+            self._note_stranger(key)
 
     def accuse(self, writer: bytes, accused: Mapping[bytes, Accusation], now: float = 0.0) -> set[bytes]:
         """A writer's verdict changed; returns those against whom it does not count yet.
 
         What waits goes on waiting as long as the writer repeats it.
         """
+        quarantine = self._quarantine
         if writer in self._down:
-            self._deferred.pop(writer, None)
-        since, waiting = self._deferred.get(writer, (now, _NOTHING))
-        doubted = self._quarantine and (writer in self._down or now < self._back.get(writer, _NEVER) + self._patience)
+            quarantine.drop(writer)
+        waiting = quarantine.get(writer)
+        doubted = quarantine and (writer in self._down or now < self._back.get(writer, _NEVER) + self._patience)
         counted = self._accusations.by(writer)
         waits = {
             key
@@ -110,27 +111,23 @@ class Judgement:
             if said != counted.get(key) and (said == waiting.get(key) or (doubted and said.number != self._fell(key)))
         }
         if waits:
-            self._deferred[writer] = since, accused
+            quarantine.put(writer, accused, now)
             accused = {key: said for key, said in accused.items() if key not in waits}
-        else:
-            self._deferred.pop(writer, None)
-        self._accused |= self._accusations.replace(writer, accused)
+        elif waiting:
+            quarantine.drop(writer)
+        self._replace(writer, accused)
         return waits
 
     def release(self, now: float) -> None:
         """Let verdicts count that have waited long enough."""
-        while self._deferred:
-            writer, (since, accused) = next(iter(self._deferred.items()))
-            if now < since + self._quarantine:
-                break
-            del self._deferred[writer]
-            self._accused |= self._accusations.replace(writer, accused)
+        for writer, accused in self._quarantine.due(now):
+            self._replace(writer, accused)
         while self._back and next(iter(self._back.values())) + self._patience <= now:
             del self._back[next(iter(self._back))]
 
     def next_timer(self) -> float:
         """When `release` has something next."""
-        return next(iter(self._deferred.values()))[0] + self._quarantine if self._deferred else float("inf")
+        return self._quarantine.next_timer()
 
     def liveness(self, key: bytes) -> Liveness:
         """As of the last `update`."""
@@ -185,7 +182,19 @@ class Judgement:
         if member is None:
             return {}
         said = self._accusations.against(key, member.record.number)
-        return {writer: accusation for writer, accusation in said.items() if self._map.present(writer)}
+        for stranger in self._strangers & said.keys():
+            del said[stranger]
+        return said
+
+    def _is_accused(self, key: bytes) -> bool:
+        """Whether there is anything `against` a node."""
+        if not self._accusations.any_against(key):
+            return False
+        member = self._map.member(key)
+        if member is None:
+            return False
+        writers = self._accusations.writers(key, member.record.number)
+        return any(writer not in self._strangers for writer in writers)
 
     def accused(self) -> dict[bytes, dict[bytes, Accusation]]:
         """Whom members accuse, each with `against`, as of the last `update`."""
@@ -221,9 +230,19 @@ class Judgement:
         """Successor and predecessor on each ring; those who are down are skipped if `live`."""
         return (self._live if live else self._directory.rings).nearest(key)
 
+    def _replace(self, writer: bytes, accused: Mapping[bytes, Accusation]) -> None:
+        self._accused |= self._accusations.replace(writer, accused)
+        self._note_stranger(writer)
+
+    def _note_stranger(self, writer: bytes) -> None:
+        if self._accusations.by(writer) and not self._map.present(writer):
+            self._strangers.add(writer)
+        else:
+            self._strangers.discard(writer)
+
     def _suspect(self, key: bytes) -> bool:
         """Note whether anybody accuses the node; says whether that is new."""
-        accused = bool(self.against(key))
+        accused = self._is_accused(key)
         if accused == (key in self._suspects):
             return False
         if accused:
@@ -284,9 +303,9 @@ class Judgement:
             return Liveness.ALIVE  # it is nobody's business any more
         if member.entry.role is Role.CLIENT and (stranded := self._stranded(named(member.entry))):
             return stranded
-        said = self.against(key)
-        if not said:
+        if key not in self._suspects:
             return Liveness.ALIVE
+        said = self.against(key)
         observers = self.observers(key)
         accusing = [said[observer] for observer in observers if observer in said]
         needed = len(observers) // 2 + 1

@@ -107,6 +107,9 @@ class Replica:
         `wire` are its bytes as they came; `known` is what they were verified as before, which does
         not say that the certificate is at hand here.
         """
+        held = self.map.get(raw.node_key)
+        if held is not None and known is not None and (known is held.entry or known is held.verdict):
+            return self._known(source, Slot(MapKind.ENTRY if known is held.entry else MapKind.VERDICT, raw.node_key))
         if isinstance(raw, Record):
             check_mesh(raw.mesh_id, self.map.mesh_id)
             if wire is None:
@@ -114,17 +117,13 @@ class Replica:
                 known = self._memo.get(wire)
             if raw.kind is Kind.LEAVE:
                 raw = leave(raw)
-        held = self.map.get(raw.node_key)
         kind, order = _kind(raw), _order(raw)
         highest = None if held is None else held.order(kind)
         if highest is not None and order <= highest:
-            repeated = order == highest
-            if source.link is not None:
-                self._counters["duplicate" if repeated else "stale"] += 1
-            return Slot(kind, raw.node_key) if repeated else None
+            return self._known(source, Slot(kind, raw.node_key) if order == highest else None)
         certificate = None
         if raw.certificate is not None:
-            certificate = self.certificates.get(raw.node_key, raw.certificate)
+            certificate = self.certificates.at(held, raw.certificate)
             if certificate is None:
                 self._waiting.put(raw.certificate, raw.seen, size_of(raw), (raw, source))
                 return Missing(raw.node_key, raw.certificate)
@@ -198,6 +197,12 @@ class Replica:
         except RecordError:
             return False
         return True
+
+    def _known(self, source: Source, slot: Slot | None) -> Slot | None:
+        """Count what says nothing new."""
+        if source.link is not None:
+            self._counters["stale" if slot is None else "duplicate"] += 1
+        return slot
 
     def _verify(self, raw: Raw, certificate: NodeCertificate | None) -> Statement:
         if isinstance(raw, Removal):
