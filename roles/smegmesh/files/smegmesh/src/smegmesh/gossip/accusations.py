@@ -39,9 +39,11 @@ class Accusations:
         for key in accused.keys() - before.keys():
             self._by_accused[key] = _one(tuple(sorted((*self._by_accused.get(key, ()), writer))))
         for key in before.keys() - accused.keys():
-            left = tuple(other for other in self._by_accused.pop(key) if other != writer)
+            left = tuple(other for other in self._by_accused[key] if other != writer)
             if left:
-                self._by_accused[key] = _one(left)
+                self._by_accused[key] = _one(left)  # in its place: a table grows by what is taken out and put in again
+            else:
+                del self._by_accused[key]
         if accused:
             self._by_writer[writer] = accused
         else:
