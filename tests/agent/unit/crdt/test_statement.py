@@ -9,6 +9,7 @@ from smegmesh.crdt.entry import BridgedRoute
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.record import Kind, Record, RecordError
 from smegmesh.crdt.statement import accept_entry, accept_verdict
+from smegmesh.crdt.verdict import encode_verdict
 from smegmesh.identity.address import mesh_prefix, node_address
 from smegmesh.identity.keys import public_key
 from smegmesh.identity.possession import make_tunnel_key
@@ -27,6 +28,19 @@ def test_what_the_certificate_grants_may_be_said() -> None:
     assert (statement.entry, statement.record, statement.order) == (entry, record, record.order)
     everywhere = Node("gw", bridges=("*",), prefixes=("::/0",))
     accept_entry(signed(everywhere, bridge=True, advertise=("::/0",)), MESH, everywhere.certificate)
+
+
+def test_what_the_certificate_says_already_is_not_kept_again() -> None:
+    """Thousands of statements are kept."""
+    grant = EXIT.certificate.grant
+    said = accept_entry(signed(EXIT), MESH, EXIT.certificate)
+    verdict = accept_verdict(EXIT.sign(Kind.VERDICT, 2, encode_verdict({})), MESH, EXIT.certificate)
+    for record in (said.record, verdict.record):
+        assert record.node_key is grant.node_key
+        assert record.certificate is EXIT.certificate.fingerprint
+        assert record.mesh_id is MESH
+    assert said.entry.tunnel_key is grant.node_key
+    assert said.entry.name is grant.node_name
 
 
 @pytest.mark.parametrize(

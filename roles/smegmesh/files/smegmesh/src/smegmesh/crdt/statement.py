@@ -7,7 +7,7 @@ certificate was verified against the mesh's authority before (`Authority.verify`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smegmesh.crdt.entry import Entry
 from smegmesh.crdt.entry_codec import decode_entry
@@ -54,14 +54,22 @@ def accept_entry(record: Record, mesh_id: str, certificate: NodeCertificate) -> 
     entry = decode_entry(record.body)
     _check_grant(entry, mesh_id, certificate.grant)
     _check_tunnel(entry, record.node_key)
-    return SignedEntry(record, entry, certificate)
+    key = certificate.grant.node_key
+    tunnel_key = key if entry.tunnel_key == key else entry.tunnel_key
+    entry = replace(entry, name=certificate.grant.node_name, tunnel_key=tunnel_key)
+    return SignedEntry(_sharing(record, mesh_id, certificate), entry, certificate)
 
 
 def accept_verdict(record: Record, mesh_id: str, certificate: NodeCertificate) -> SignedVerdict:
     """The verdict of a record, if it is by the certificate's owner. Raises RecordError."""
     _expect(record, Kind.VERDICT)
     record.check(mesh_id, certificate)
-    return SignedVerdict(record, decode_verdict(record.body), certificate)
+    return SignedVerdict(_sharing(record, mesh_id, certificate), decode_verdict(record.body), certificate)
+
+
+def _sharing(record: Record, mesh_id: str, certificate: NodeCertificate) -> Record:
+    """The same record; what is equal in thousands of them, or in the certificate, is the same object."""
+    return replace(record, mesh_id=mesh_id, node_key=certificate.grant.node_key, certificate=certificate.fingerprint)
 
 
 def _expect(record: Record, kind: Kind) -> None:
