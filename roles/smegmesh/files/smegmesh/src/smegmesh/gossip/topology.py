@@ -160,8 +160,7 @@ class Topology:
         self._far = {key for key in self._far if key in down or key in self._directory.pruned}
         missing = _FAR - len(self._far)
         if missing > 0 and (down or self._directory.pruned):
-            known = self._far | {self._own}
-            others = [key for key in (*down, *sorted(self._directory.pruned - down)) if key not in known]
+            others = sorted((down | self._directory.pruned) - self._far - {self._own})
             self._far.update(self._random.sample(others, min(missing, len(others))))
         return self._far
 
