@@ -477,14 +477,15 @@ import sys
 from hashlib import sha256
 from smegmesh.simulation.mesh import Simulation
 
-simulation = Simulation(int(sys.argv[1]), 6, 2)
+simulation = Simulation(int(sys.argv[1]), 16, 2)
 trace = sha256()
 note = lambda source, target, frame: f"{simulation.clock.now} {source} {target} {frame.hex()};".encode()
 simulation.frames.append(lambda *frame: trace.update(note(*frame)))
 simulation.start()
 simulation.run_for(10)
-simulation.partition(["p0", "p1", "c0"], ["p2", "p3", "p4", "p5", "c1"])
-simulation.run_for(10)
+half = [f"p{number}" for number in range(8)]  # so many that not all who are down are dialled at once
+simulation.partition([*half, "c0"], simulation.nodes.keys() - {*half, "c0"})
+simulation.run_for(15)
 simulation.heal()
 simulation.kill_host("p1")
 simulation.run_for(10)
