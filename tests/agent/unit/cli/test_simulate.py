@@ -12,7 +12,7 @@ from smegmesh.simulation.setup import Kind
 
 _FIELDS = {
     *("nodes", "scenario", "seed", "p50_s", "p99_s", "all_s", "copies_per_node", "tx_bytes_per_node_s"),
-    *("measured_s", "false_downs", "converged", "wall_s"),
+    *("measured_s", "tunnel_bytes_per_node_s", "false_downs", "converged", "options", "wall_s"),
 }
 
 
@@ -57,8 +57,49 @@ def test_routes_between_meshes_are_right_again_soon_after_a_bridge_died(
 def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--nodes", "10", "--scenario", "change"]) == 0
     output = capsys.readouterr().out
-    assert "change, 10 nodes, seed 1" in output
+    assert output.startswith("change, 10 nodes, 25 ms, seed 1: computed in ")
     assert "copies of the change a node" in output
+
+
+def test_the_title_and_json_say_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--scenario", "idle", "--duration", "5", "--clients", "4", "--loss", "0.1", "--latency-ms", "5")
+    assert main(["simulate", "--nodes", "20", *options]) == 0
+    title = capsys.readouterr().out.partition(":")[0]
+    assert title == "idle, 20 nodes, 5 ms, 4 of them clients, loss 0.1, 5 s, seed 1"
+    asked = _json(capsys, *options)["options"]
+    assert isinstance(asked, dict)
+    assert {name: value for name, value in asked.items() if value} == {
+        "clients": 4,
+        "latency_ms": 5.0,
+        "loss": 0.1,
+        "duration": 5.0,
+        "heartbeat": 60.0,
+    }
+
+
+def test_what_holds_tunnels_open_is_told_beside_the_gossip(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 16 peers each has 15 tunnels, and of 4 clients each 2: 128 in all, each with a keepalive of 80 bytes from both
+    sides every 25 s, and a handshake of 416 bytes every 120 s."""
+    answer = _json(capsys, "--scenario", "idle", "--duration", "5", "--clients", "4")
+    assert answer["tunnel_bytes_per_node_s"] == round(128 * (2 * 80 / 25 + 416 / 120) / 20, 1)
+    assert _json(capsys, "--scenario", "bridge-crash")["tunnel_bytes_per_node_s"] is None
+
+
+def test_a_leader_that_hangs_is_followed_by_the_next_after_three_of_its_refreshes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the last on, which is the longest that it takes."""
+    known = _json(capsys, "--scenario", "hung-leader", "--heartbeat", "10")["all_s"]
+    assert isinstance(known, float)
+    assert 30 <= known < 31
+
+
+def test_without_standard_error_there_is_no_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert main(["simulate", "--nodes", "10", "--scenario", "change"]) == 0
+    assert "converged" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -72,6 +113,8 @@ def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         (("--stalled", "-1"), "--stalled"),
         (("--share", "1"), "--share"),
         (("--latency-ms", "0"), "--latency-ms"),
+        (("--latency-ms", "1001"), "--latency-ms"),
+        (("--seed", "-1"), "--seed"),
         (("--duration", "0"), "--duration"),
         (("--duration", "10"), "--duration"),
         (("--share", "0.5"), "--share"),

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shutil
 import sys
 import time
 from dataclasses import asdict
 from typing import Any
 
 from smegmesh.cli.output import plain, size, table
-from smegmesh.cli.simulate_options import MESHES
+from smegmesh.cli.simulate_options import MESHES, OPTIONS
 from smegmesh.simulation.scenario import run
 from smegmesh.simulation.setup import Kind, Outcome, Setup
-from smegmesh.simulation.traffic import CLASSES
+from smegmesh.simulation.traffic import CLASSES, held_open
 
 #: What the last time is where nobody gets to know anything in particular.
 _ALL = {
     Kind.COLD_START: "every map is equal after",
     Kind.PARTITION: "all is well again after",
     Kind.CHURN: "all is well again after",
+}
+#: How the title says what else was asked.
+_SAID = {
+    "clients": "{} of them clients",
+    "loss": "loss {:g}",
+    "stalled": "stalled {:g}",
+    "share": "share {:g}",
+    "duration": "{:g} s",
+    "heartbeat": "heartbeat {:g} s",
+    "meshes": "{} meshes",
 }
 _BAR = 30
 _REFRESH = 0.2  # seconds between two pictures of the progress bar
@@ -40,7 +51,7 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         seed=options.seed,
         meshes=options.meshes or MESHES,
     )
-    progress = _Bar(sys.stderr.isatty())
+    progress = _Bar(sys.stderr is not None and sys.stderr.isatty())
     start = time.monotonic()
     # Millions of small values live through the whole run: looking for garbage among them only costs.
     gc.disable()
@@ -49,12 +60,30 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     finally:
         gc.enable()
         progress.clear()
-    data = {**asdict(outcome), "wall_s": round(time.monotonic() - start, 2)}
-    return data, text(outcome, data["wall_s"])
+    wall = round(time.monotonic() - start, 2)
+    tunnels = None if setup.kind is Kind.BRIDGE_CRASH else held_open(setup.nodes - setup.clients, setup.clients)
+    data = {
+        **asdict(outcome),
+        "tunnel_bytes_per_node_s": None if tunnels is None else round(tunnels, 1),
+        "options": {name: getattr(options, name) for name in OPTIONS},
+        "wall_s": wall,
+    }
+    return data, f"{title(setup)}: computed in {wall:.1f} s\n\n{text(outcome, tunnels)}"
 
 
-def text(outcome: Outcome, wall: float) -> str:
-    """The outcome as a table."""
+def title(setup: Setup) -> str:
+    """What was asked, as far as it is not what is done without being asked."""
+    usual = Setup(setup.kind, setup.nodes)
+    said = [setup.kind.value, f"{setup.nodes} nodes", f"{setup.latency * 1000:g} ms", f"seed {setup.seed}"]
+    for name, words in _SAID.items():
+        value = getattr(setup, name)
+        if value not in (getattr(usual, name), None):
+            said.insert(-1, words.format(value))
+    return ", ".join(said)
+
+
+def text(outcome: Outcome, tunnels: float | None) -> str:
+    """The outcome as a table; `tunnels`: bytes a second that hold them open."""
     rows: list[tuple[str, object]] = []
     kind = Kind(outcome.scenario)
     event, on = ("routes right again", "on") if kind is Kind.BRIDGE_CRASH else ("known", "to")
@@ -68,11 +97,12 @@ def text(outcome: Outcome, wall: float) -> str:
     sent = outcome.tx_bytes_per_node_s
     rows += [(f"sent a node, {name.replace('_', '-')}", f"{size(round(sent[name]))}/s") for name in CLASSES]
     rows.append((f"sent a node, all, over {outcome.measured_s:.1f} s", f"{size(round(sum(sent.values())))}/s"))
+    if tunnels is not None:
+        rows.append(("beside that, keepalives of tunnels", f"{size(round(tunnels))}/s"))
     if outcome.false_downs is not None:
         rows.append(("false downs", outcome.false_downs))
     rows.append(("converged", "yes" if outcome.converged else "no"))
-    title = f"{outcome.scenario}, {outcome.nodes} nodes, seed {outcome.seed}: computed in {wall:.1f} s"
-    return f"{title}\n\n{table(('WHAT', 'FIGURE'), [(what, plain(value)) for what, value in rows], False)}"
+    return table(("WHAT", "FIGURE"), [(what, plain(value)) for what, value in rows], False)
 
 
 def _seconds(value: float | None) -> str | None:
@@ -92,7 +122,8 @@ class _Bar:
             return
         self._next = time.monotonic() + _REFRESH
         full = round(min(max(share, 0.0), 1.0) * _BAR)
-        print(f"\r[{'#' * full}{'.' * (_BAR - full)}] {what}\033[K", end="", file=sys.stderr, flush=True)
+        line = f"[{'#' * full}{'.' * (_BAR - full)}] {what}"[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Take it away."""

@@ -8,9 +8,12 @@ SCENARIOS = (
     *("change", "crash", "silent-crash", "bridge-crash"),
     *("hung-leader", "cold-start", "partition", "churn", "idle"),
 )
+#: Beside the scenario, the nodes and the seed.
+OPTIONS = ("clients", "latency_ms", "loss", "stalled", "share", "duration", "heartbeat", "meshes")
 MESHES = 3
 MAX_MESHES = 32  # in a ring, of which the farthest must be in reach
 MAX_NODES = 65_536
+MAX_LATENCY = 1000.0  # ms; an observer waits for 3 s, there and back a few times
 #: What some scenarios have a use for alone.
 _ONLY = {
     "share": ("crash", "silent-crash"),
@@ -75,10 +78,16 @@ def problem(options: argparse.Namespace) -> tuple[str, str, str] | None:
             return f"--{name}", f"{getattr(options, name):g} is out of range", f"give 0 to {most:g}"
     if not 0 <= options.share < 1:
         return "--share", f"{options.share:g} is no share", "give 0 to less than 1"
-    for name, least in (("latency_ms", 0.01), ("heartbeat", 1.0), ("duration", 0.001)):
+    for name, least, most in (
+        ("latency_ms", 0.01, MAX_LATENCY),
+        ("heartbeat", 1.0, 86_400.0),
+        ("duration", 0.001, 86_400.0),
+    ):
         value = getattr(options, name)
-        if value is not None and not least <= value <= 86_400:
-            return f"--{name.replace('_', '-')}", f"{value:g} is out of range", f"give {least:g} to 86400"
+        if value is not None and not least <= value <= most:
+            return f"--{name.replace('_', '-')}", f"{value:g} is out of range", f"give {least:g} to {most:g}"
+    if options.seed < 0:
+        return "--seed", f"{options.seed} is no seed", "give 0 or more"
     for name, scenarios in _ONLY.items():
         if getattr(options, name) and options.scenario not in scenarios:
             return f"--{name}", f"says nothing in {options.scenario}", f"it is for {', '.join(scenarios)}"

@@ -118,11 +118,10 @@ class _Run:
         self._fail(self.simulation.kill_host, Liveness.DOWN)
 
     def hung_leader(self) -> None:
-        """The leader goes on answering, but refreshes no more."""
-        simulation = self.simulation
-        simulation.run_for(self._setup.heartbeat / 6)  # it has refreshed once
+        """The leader goes on answering, but refreshes no more: from a refresh on, which is the longest that it takes."""
         leader = self._leader()
-        node = next(node for node in simulation.nodes.values() if node.key == leader)
+        node = next(node for node in self.simulation.nodes.values() if node.key == leader)
+        self._until_refreshed(node)
         self._expect(lambda engine: engine.view().leader != leader, without=(node,))
         node.hung = True
         self._wait(4 * self._setup.heartbeat)
@@ -151,8 +150,10 @@ class _Run:
         simulation, random = self.simulation, self.simulation.random
         rate = max(len(simulation.nodes) / 100, 0.5)
         end = simulation.clock.now + self._duration
-        while simulation.clock.now < end:
-            simulation.run_for(random.expovariate(rate))
+        while True:
+            simulation.run_for(min(random.expovariate(rate), end - simulation.clock.now))
+            if simulation.clock.now >= end:
+                break
             self._tell(self._duration - (end - simulation.clock.now), "churn")
             self._disturb(random.choice(list(simulation.nodes)))
         for name, node in simulation.nodes.items():
@@ -231,6 +232,13 @@ class _Run:
             self.simulation.run_for(_STEP)
             self._progress(1.0, "until all maps are equal")
         return self.simulation.clock.now - start
+
+    def _until_refreshed(self, leader: Node) -> None:
+        assert leader.engine is not None
+        sent, before = leader.engine.sent.frames, leader.engine.sent.frames["refresh"]
+        end = self.simulation.clock.now + 2 * self._setup.heartbeat
+        while sent["refresh"] == before and self.simulation.clock.now < end:
+            self.simulation.run_for(_STEP / 10)
 
     def _leader(self) -> bytes | None:
         return next(node.engine.view().leader for node in self.simulation.nodes.values() if node.engine is not None)

@@ -15,6 +15,12 @@ _PACKET, _PACKET_DATA = 60, 1440  # headers of a packet (IPv6 and TCP), and what
 #: A TLS 1.3 handshake with certificates on both sides: about this much from each side.
 HANDSHAKE = 2_500
 
+#: What holds a tunnel open, in bytes with the headers of IPv6 and UDP: a keepalive, and what begins a session: its two
+#: messages and a first keepalive; seconds between two of each (Donenfeld, "WireGuard: Next Generation Kernel Network
+#: Tunnel", 2017, sections 5.4 and 6; the keepalive of a declaration that names none).
+_KEEPALIVE, _SESSION = 80, 196 + 140 + 80
+_KEEPALIVE_PAUSE, _SESSION_PAUSE = 25, 120
+
 _TAGS: dict[int, TrafficClass] = {0: "links", 1: "ping", 2: "ping", 10: "links"}
 _ITEMS, _TRUE = 3, 0xC3
 _SMALL = 1024
@@ -25,6 +31,13 @@ def wire_size(frame: bytes) -> int:
     length = _LENGTH + len(frame)
     sealed = length + -(-length // _RECORD_DATA) * _RECORD
     return sealed + -(-sealed // _PACKET_DATA) * _PACKET
+
+
+def held_open(peers: int, clients: int) -> float:
+    """What a node sends to hold its tunnels open: bytes a second, the mean of all. A client has two tunnels."""
+    tunnels = peers * (peers - 1) / 2 + clients * min(2, peers)
+    both_sides = 2 * _KEEPALIVE / _KEEPALIVE_PAUSE + _SESSION / _SESSION_PAUSE
+    return tunnels * both_sides / (peers + clients)
 
 
 class Traffic:
