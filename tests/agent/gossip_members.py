@@ -54,6 +54,7 @@ class Members:
         self.map = MeshMap(MESH, pool=pool)
         self.directory = Directory(RINGS, bootstrap)
         self.judgement = Judgement(self.map, self.directory, quarantine, patience=3.0)
+        self.now = 0.0
         self.verdicts: dict[bytes, dict[bytes, Accusation]] = {}  # as they were last said, by writer
 
     def take(self, said: SignedEntry | Removal) -> Effect:
@@ -90,10 +91,10 @@ class Members:
         entry = self.map.entries.get(key(name))
         return NO_EFFECT if entry is None else self.take(prune(entry.record))
 
-    def accuse(self, writer: str, accused: dict[bytes, Accusation], now: float = 0.0) -> None:
+    def accuse(self, writer: str, accused: dict[bytes, Accusation], now: float | None = None) -> None:
         """A node's verdict, in place of its last."""
         self.verdicts[key(writer)] = accused
-        self.judgement.accuse(key(writer), accused, now)
+        self.judgement.accuse(key(writer), accused, self.now if now is None else now)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def _defined(members: Members) -> Defined:
     found = dict(failed)
     for client, named in homes.items():
         of_homes = {found.get(home, Liveness.ALIVE) for home in named & peers}
-        known = all(members.map.get(home) is not None for home in named)
+        known = all(home in members.map.entries or home in members.map.removals for home in named)
         if named and known and Liveness.ALIVE not in of_homes:
             failed[client] = Liveness.MUTE if Liveness.MUTE in of_homes else Liveness.DOWN
     return Defined(
@@ -127,6 +127,28 @@ def test_judgement_by_changes_is_judgement_from_scratch(peers: int, batches: lis
         if judgement.version == version:
             assert now == near, "who keeps it by the version would not notice"
         before, version, near = failed, judgement.version, now
+
+
+@given(
+    st.integers(0, len(NAMES)), st.lists(st.tuples(st.sampled_from((0.0, 0.1, 0.6, 4.0, 11.0)), batches), max_size=6)
+)
+@settings(max_examples=200, deadline=None)
+def test_what_waits_in_quarantine_counts_in_the_end(peers: int, waves: list[tuple[float, list[list[Event]]]]) -> None:
+    members = Members(quarantine=10.0)
+    judgement = members.judgement
+    for name in NAMES[:peers]:
+        members.put(name)
+    for pause, wave in waves:
+        for events in wave:
+            members.now += pause
+            for event in events:
+                apply(members, event)
+            judgement.release(members.now)
+            judgement.update(members.now)
+    while (due := judgement.next_timer()) < float("inf"):
+        judgement.release(due)
+        judgement.update(due)
+    assert _named(dict(judgement.failed())) == _named(_defined(members).failed)
 
 
 def _named(failed: Mapping[bytes, Liveness]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from gossip_table import MESH, Party, Table
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.crdt.entry_codec import encode_entry
 from smegmesh.crdt.held import MapKind
+from smegmesh.crdt.order import MAX_NUMBER
 from smegmesh.crdt.record import Kind, Record, sign_record
 from smegmesh.gossip.codec import (
     SOFT_FRAME,
@@ -574,6 +575,26 @@ def test_leave_is_said_on_every_link_before_it_closes(table: Table) -> None:
     assert one.engine.next_timer() == float("inf")
     one.engine.link_up(50, credentials("p1").certificate, False, table.now)
     assert one.engine.links() == {}
+
+
+def test_who_has_no_number_left_to_say_it_leaves_all_the_same(table: Table) -> None:
+    one, other = table.party("p0", stored=Stored(number=MAX_NUMBER - 1)), table.party("p1")
+    table.link(one, other)
+    assert one.key in other.engine.view().members
+    one.events.clear()
+    one.engine.leave(table.now)
+    table.pump()
+    assert [alarm.kind for alarm in one.found(Alarm) if isinstance(alarm, Alarm)] == ["refused"]
+    assert one.engine.links() == {}
+
+
+def test_an_engine_that_was_told_no_entry_yet_waits_without_being_asked_over_and_over(table: Table) -> None:
+    one = table.party("p0", silent=True)
+    timers = 0
+    while one.engine.next_timer() < table.now + 60:
+        timers += 1
+        one.engine.timer(one.engine.next_timer())
+        assert timers < 20
 
 
 def test_a_revocation_is_told_to_the_revoked_before_the_link_closes(table: Table) -> None:

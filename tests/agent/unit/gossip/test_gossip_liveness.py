@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gossip_members import Members, key
+from gossip_members import Members, key, node
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.statement import SignedEntry
 from smegmesh.crdt.verdict import Accusation
@@ -117,6 +117,18 @@ def test_a_home_that_is_accused_leaves_the_judgement_of_a_client_to_the_other() 
     mesh.says("p3", "p1")
     assert mesh.failed() == {"p1": Liveness.DOWN, "c0": Liveness.DOWN}
     mesh.says("p2")
+    assert mesh.failed() == {}
+
+
+def test_a_client_is_not_down_because_its_home_spoke_of_others_before_it_was_known() -> None:
+    mesh = _Mesh(2, c0=("p9",))
+    verdict = node("p9").accuses(1)
+    mesh.map.merge_verdict(verdict)
+    mesh.says("p9")
+    for client in ("c0", "c1"):
+        mesh.put(client, "p9", number=2)
+    assert mesh.failed() == {}
+    mesh.put("p9", number=1)
     assert mesh.failed() == {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.events import Persist
-from smegmesh.gossip.replica import Change, slot_of, stored_bytes, stored_slot
+from smegmesh.gossip.replica import Change, by_slot, stored_bytes, stored_slot
 from smegmesh.gossip.sharing import Statement
 
 _NEVER = float("inf")
@@ -55,10 +55,6 @@ class Durability:
 
     def take(self, number: int) -> Persist:
         """The event that makes all changes durable, and the own number."""
-        statements: dict[MapKind, dict[bytes, Statement]] = {}
-        for statement in self._dirty:
-            slot = slot_of(statement)
-            statements.setdefault(slot.kind, {})[slot.key] = statement
-        certificates = self._certificates
+        dirty, certificates = self._dirty, self._certificates
         self._dirty, self._certificates, self._due = [], {}, _NEVER
-        return Persist(Writes(statements), certificates, number)
+        return Persist(Writes(by_slot(dirty)), certificates, number)

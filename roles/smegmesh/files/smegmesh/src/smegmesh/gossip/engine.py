@@ -631,18 +631,25 @@ class Engine:
         due = [
             self._durability.next_timer(),
             self._flood.next_timer(self._links.ready()),
-            self._upkeep.next_timer(),
-            self._observers.next_timer(),
-            self._dialler.next_timer(),
-            self._membership.next_timer(),
-            self._membership.choice.next_timer(),
             self._forgetting.next_timer(),
             self._judgement.next_timer(),
         ]
         if self._publisher.standing is Standing.WAITING:
             due.append(self._alone_until)
-        elif self._publisher.standing is Standing.MEMBER:
+        if self._membership.declared is not None:  # without it no more is concluded
+            due += self._due_of_a_member()
+        return max(min(due), now + 0.001)
+
+    def _due_of_a_member(self) -> list[float]:
+        due = [
+            self._upkeep.next_timer(),
+            self._observers.next_timer(),
+            self._dialler.next_timer(),
+            self._membership.next_timer(),
+            self._membership.choice.next_timer(),
+        ]
+        if self._publisher.standing is Standing.MEMBER:
             due.append(self._leadership.next_timer())
         if self._stale or self._near_version != self._judgement.version:
             due.append(self._concluded + self._pause)
-        return max(min(due), now + 0.001)
+        return due

@@ -31,8 +31,9 @@ from smegmesh.gossip.quarantine import Quarantine
 from smegmesh.gossip.rings import Subset
 from smegmesh.gossip.view import Liveness
 
-#: Observers are looked for at most so many peers away, on a ring. With nine tenths of all peers dead one in a thousand
-#: has none within that in a direction.
+#: Who becomes suspect, or ceases to be, has those judged anew that are at most so many accused away, on a ring. With
+#: nine tenths of all peers dead one in a thousand is farther from its nearest observer; it is judged when something
+#: changes between the two.
 _REACH = 64
 #: A node observes the nearest peer that nobody accuses, and those on the way there: so many of them
 #: beyond the last that it found down or mute itself. Who is only said to be down may not be.
@@ -316,9 +317,14 @@ class Judgement:
     def _stranded(self, homes: tuple[bytes, ...]) -> Liveness | None:
         """What a client is when none of its homes is alive. Of whom nothing is known yet that cannot be said."""
         found = {self.liveness(home) for home in homes if home in self._directory.rings}
-        if not homes or Liveness.ALIVE in found or any(self._map.get(home) is None for home in homes):
+        if not homes or Liveness.ALIVE in found or not all(map(self._is_known, homes)):
             return None
         return Liveness.MUTE if Liveness.MUTE in found else Liveness.DOWN
+
+    def _is_known(self, key: bytes) -> bool:
+        """Whether it can be said if a node is in the mesh: what it says of others may come before its entry."""
+        held = self._map.get(key)
+        return held is not None and (held.entry is not None or held.removal is not None)
 
 
 def _let_go(table: dict[bytes, Any]) -> None:

@@ -113,9 +113,12 @@ class Membership:
             self._stop("refused", str(error))
 
     def leave(self) -> None:
-        """Take this node out of the mesh."""
+        """Take this node out of the mesh; where it cannot say so, the others will find it down."""
         self._publisher.become(Standing.LEFT)
-        self._say(self._publisher.leave())
+        try:
+            self._say(self._publisher.leave())
+        except ValueError as error:
+            self._alarm("refused", f"left without telling the others: {error}")
 
     def _publish_entry(self, *, again: bool) -> None:
         """`again` although it says nothing new: so that another machine with this key answers by its entry."""

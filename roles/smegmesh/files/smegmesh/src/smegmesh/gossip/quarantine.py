@@ -28,7 +28,10 @@ class _Group:
 
 
 class Quarantine:
-    """Each verdict waits for `seconds`, and half a second more at most; none waits if that is 0."""
+    """Each verdict waits for `seconds`, and half a second more at most; none waits if that is 0.
+
+    What its writer says meanwhile takes its place, and goes on waiting.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -254,6 +254,15 @@ def slot_of(statement: Statement) -> Slot:
     return Slot(_kind(raw), raw.node_key)
 
 
+def by_slot(statements: Iterable[Statement]) -> dict[MapKind, dict[bytes, Statement]]:
+    """Statements by the slots that they are for, of each the last."""
+    found: dict[MapKind, dict[bytes, Statement]] = {}
+    for statement in statements:
+        slot = slot_of(statement)
+        found.setdefault(slot.kind, {})[slot.key] = statement
+    return found
+
+
 def stored_bytes(statement: Statement) -> bytes:
     """The content under which it is stored."""
     if isinstance(statement, Removal):

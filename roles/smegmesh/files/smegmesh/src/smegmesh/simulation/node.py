@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smegmesh.crdt.entry import BridgedRoute, Role
-from smegmesh.crdt.held import MapKind
 from smegmesh.gossip.codec import Slot
 from smegmesh.gossip.durability import Writes
 from smegmesh.gossip.engine import Alarm, Engine, Persist, Stored
-from smegmesh.gossip.replica import slot_of
+from smegmesh.gossip.replica import by_slot
 from smegmesh.gossip.settings import NOTHING_STORED
 from smegmesh.gossip.sharing import Statement
 from smegmesh.identity.grant import ANY_MESH
@@ -44,29 +43,21 @@ class Disk:
         for statements in event.records.statements.values():
             self._written += statements.values()
         if len(self._written) > 2 * self._distinct + _SPARE:
-            self._written = [statement for table in self._tables().values() for statement in table.values()]
+            self._written = [statement for table in by_slot(self._written).values() for statement in table.values()]
             self._distinct = len(self._written)
         self._certificates.update(event.certificates)
         self.number = max(self.number, event.number)
 
     def last_said(self, slot: Slot) -> Statement | None:
         """What was last written of a slot, since the start."""
-        return self._tables().get(slot.kind, {}).get(slot.key)
+        return by_slot(self._written).get(slot.kind, {}).get(slot.key)
 
     def read(self) -> Stored:
         """What a start finds."""
         if not self._written and not self._certificates:
             return Stored(self._start.records, self._start.certificates, self.number)
-        records: Mapping[bytes, bytes] = {**self._start.records, **Writes(self._tables())}
+        records: Mapping[bytes, bytes] = {**self._start.records, **Writes(by_slot(self._written))}
         return Stored(records, {**self._start.certificates, **self._certificates}, self.number)
-
-    def _tables(self) -> dict[MapKind, dict[bytes, Statement]]:
-        """What was written last of each slot."""
-        tables: dict[MapKind, dict[bytes, Statement]] = {}
-        for statement in self._written:
-            slot = slot_of(statement)
-            tables.setdefault(slot.kind, {})[slot.key] = statement
-        return tables
 
 
 @dataclass(slots=True, eq=False)

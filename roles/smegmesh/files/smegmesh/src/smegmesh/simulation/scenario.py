@@ -118,7 +118,7 @@ class _Run:
         self._fail(self.simulation.kill_host, Liveness.DOWN)
 
     def hung_leader(self) -> None:
-        """The leader goes on answering, but refreshes no more: from a refresh on, which is the longest that it takes."""
+        """The leader goes on answering, but refreshes no more: from a refresh on, when it takes the longest."""
         leader = self._leader()
         node = next(node for node in self.simulation.nodes.values() if node.key == leader)
         self._until_refreshed(node)
@@ -157,6 +157,7 @@ class _Run:
             self._tell(self._duration - (end - simulation.clock.now), "churn")
             self._disturb(random.choice(list(simulation.nodes)))
         for name, node in simulation.nodes.items():
+            node.doom = None
             if node.engine is None:
                 simulation.start(name)
         return self._until_converged()
