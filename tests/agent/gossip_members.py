@@ -61,11 +61,9 @@ class Members:
         """Merge what was said of a node; returns what that did."""
         of = said.node_key if isinstance(said, Removal) else said.record.node_key
         before = self.map.get(of)
-        merged = self.map.merge_removal(said) if isinstance(said, Removal) else self.map.merge_entry(said)
-        if not merged.changed:
+        after = self.map.merge_removal(said) if isinstance(said, Removal) else self.map.merge_entry(said)
+        if after is None:
             return NO_EFFECT
-        after = self.map.get(of)
-        assert after is not None
         effect = self.directory.changed(before, after, self.map.tree)
         self.judgement.changed(of, effect)
         return effect

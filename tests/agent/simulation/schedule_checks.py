@@ -8,6 +8,7 @@ from itertools import combinations
 from smegmesh.crdt.map import MeshMap
 from smegmesh.crdt.order import Order
 from smegmesh.gossip.engine import Engine
+from smegmesh.gossip.replica import by_slot
 from smegmesh.gossip.view import Liveness, Member, View
 from smegmesh.routing.plan import LocalPolicy, Plan, host_network, make_plan
 from smegmesh.simulation.mesh import Simulation
@@ -168,11 +169,12 @@ def memory(engine: Engine, population: int) -> list[str]:
         "dials": (len(engine._dialler._dials), population + len(engine._settings.bootstrap)),
         "observations": (len(engine._observers._nodes), population),
         "writers of accusations": (len(engine._judgement._accusations._by_writer), population),
+        "strangers who accuse": (len(engine._judgement._strangers), population),
         "deferred verdicts": (len(engine._judgement._quarantine), population),
         "who is to be forgotten": (len(engine._forgetting._since), population),
         "leaders passed over": (len(engine._leadership._until), population),
         "own raises": (len(engine._publisher._raises), engine._settings.own_raises),
-        "what is not durable": (len(engine._durability._dirty), population),
+        "what is not durable": (sum(map(len, by_slot(engine._durability._dirty).values())), 2 * population),
         "bootstrap addresses": (len(engine._topology._answered), len(engine._settings.bootstrap)),
         "disqualified homes": (len(engine._membership.choice._until), population),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crdt_nodes import MESH, Node
-from smegmesh.crdt.map import MapFull, Merged, MeshMap
+from smegmesh.crdt.map import MapFull, MeshMap
 from smegmesh.crdt.order import MAX_NUMBER, next_number
 from smegmesh.crdt.record import Kind, RecordError
 from smegmesh.crdt.removal import leave, prune, revoke
@@ -14,13 +14,16 @@ from smegmesh.crdt.version import Relation, compare, version_vector
 A, B, C = Node("a"), Node("b"), Node("c")
 
 
-def test_the_higher_entry_wins_and_the_merge_says_what_it_replaced() -> None:
+def test_the_higher_entry_wins_and_the_merge_says_whether_it_was_news() -> None:
     mesh = MeshMap(MESH)
     first, second = A.says(1), A.says(2)
-    assert mesh.merge_entry(first) == Merged(True)
-    assert mesh.merge_entry(second) == Merged(True, first)
-    assert mesh.merge_entry(first) == Merged(False)
-    assert mesh.merge_entry(second) == Merged(False)
+    for entry in (first, second):
+        held = mesh.merge_entry(entry)
+        assert held is not None
+        assert held is mesh.get(A.key)
+        assert held.entry is entry
+    assert mesh.merge_entry(first) is None
+    assert mesh.merge_entry(second) is None
     assert dict(mesh.members) == {A.key: second}
 
 
@@ -38,10 +41,10 @@ def test_a_left_node_comes_back_with_a_higher_number() -> None:
     mesh = MeshMap(MESH)
     mesh.merge_entry(A.says(1))
     assert mesh.present(A.key)
-    assert mesh.merge_removal(leave(A.sign(Kind.LEAVE, 2))).changed
+    assert mesh.merge_removal(leave(A.sign(Kind.LEAVE, 2)))
     assert not mesh.present(A.key)
     assert mesh.entries[A.key].order[0] == 1
-    assert mesh.merge_entry(A.says(2)).changed
+    assert mesh.merge_entry(A.says(2))
     assert not mesh.present(A.key)
     mesh.merge_entry(A.says(3))
     assert mesh.present(A.key)
@@ -64,7 +67,7 @@ def test_a_revoked_node_never_comes_back() -> None:
     mesh.merge_entry(A.says(MAX_NUMBER))
     assert mesh.revoked(A.key)
     assert not mesh.present(A.key)
-    assert not mesh.merge_removal(leave(A.sign(Kind.LEAVE, MAX_NUMBER))).changed
+    assert mesh.merge_removal(leave(A.sign(Kind.LEAVE, MAX_NUMBER))) is None
 
 
 def test_the_floor_is_the_highest_number_of_all_three_maps() -> None:
@@ -87,16 +90,14 @@ def test_numbers_end() -> None:
         next_number(0, MAX_NUMBER)
 
 
-def test_a_verdict_counts_while_its_writer_is_a_member() -> None:
+def test_a_verdict_is_kept_whether_or_not_its_writer_is_a_member() -> None:
     mesh = MeshMap(MESH)
     verdict = A.accuses(2, frozenset([B.key]))
     mesh.merge_verdict(verdict)
-    assert mesh.verdict(A.key) is None
     mesh.merge_entry(A.says(1))
-    assert mesh.verdict(A.key) is verdict
     mesh.merge_removal(leave(A.sign(Kind.LEAVE, 3)))
-    assert mesh.verdict(A.key) is None
     assert mesh.verdicts[A.key] is verdict
+    assert not mesh.present(A.key)
 
 
 def test_a_full_map_refuses_new_keys_alone() -> None:
@@ -104,14 +105,14 @@ def test_a_full_map_refuses_new_keys_alone() -> None:
     mesh.merge_entry(A.says(1))
     with pytest.raises(MapFull, match="1 members"):
         mesh.merge_entry(B.says(1))
-    assert mesh.merge_entry(A.says(2)).changed
+    assert mesh.merge_entry(A.says(2))
     mesh.merge_verdict(A.accuses(3))
     with pytest.raises(MapFull, match="verdicts"):
         mesh.merge_verdict(B.accuses(3))
     mesh.merge_removal(leave(A.sign(Kind.LEAVE, 4)))
     with pytest.raises(MapFull, match="horizons"):
         mesh.merge_removal(leave(B.sign(Kind.LEAVE, 4)))
-    assert mesh.merge_entry(B.says(1)).changed
+    assert mesh.merge_entry(B.says(1))
     with pytest.raises(MapFull):
         mesh.merge_entry(A.says(5))
     assert set(mesh.members) == {B.key}

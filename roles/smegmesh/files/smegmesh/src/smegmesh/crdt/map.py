@@ -15,8 +15,7 @@ is the price of the limit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from smegmesh.crdt.digest import DigestTree
 from smegmesh.crdt.held import Held, MapKind
@@ -34,14 +33,6 @@ T = TypeVar("T")
 
 class MapFull(RecordError):
     """A new node does not fit into the map any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Merged(Generic[T]):
-    """Whether a merge changed the map, and what it replaced."""
-
-    changed: bool
-    replaced: T | None = None
 
 
 class Column(Mapping[bytes, T]):
@@ -120,7 +111,7 @@ class MeshMap:
 
     @property
     def verdicts(self) -> Column[SignedVerdict]:
-        """The highest verdict of every writer, member or not; for a reading use `verdict`."""
+        """The highest verdict of every writer, member or not: what others than members say does not count."""
         return Column(self._tree, lambda held: held.verdict)
 
     @property
@@ -166,11 +157,6 @@ class MeshMap:
         """Whether the authority removed the node for good."""
         return self.horizon(node_key) == INFINITE
 
-    def verdict(self, node_key: bytes) -> SignedVerdict | None:
-        """The verdict of a member; what others said does not count."""
-        held = self._tree.get(node_key)
-        return held.verdict if held is not None and held.present else None
-
     def floor(self, node_key: bytes) -> int:
         """The highest number seen of a node, in entry, horizon or verdict; 0 if none.
 
@@ -183,43 +169,46 @@ class MeshMap:
         held = self._tree.get(node_key)
         return [] if held is None else [item.order for item in held.items()]
 
-    def merge_entry(self, new: SignedEntry) -> Merged[SignedEntry]:
-        """Take an entry if it is higher than the one held. Raises MapFull."""
+    def merge_entry(self, new: SignedEntry) -> Held | None:
+        """Take an entry if it is higher than the one held, as all of these do; raises MapFull.
+
+        Returns what is held of the node then, None if this is nothing new.
+        """
         check_mesh(new.record.mesh_id, self.mesh_id)
         key = new.record.node_key
         held = self._tree.get(key)
         if held is None:
-            return self._take(None, self._pool.held(key, new, None, None), None)
+            return self._take(None, self._pool.held(key, new, None, None))
         if held.entry is not None and new.order <= held.entry.order:
-            return Merged(False)
-        return self._take(held, self._pool.held(key, new, held.removal, held.verdict), held.entry)
+            return None
+        return self._take(held, self._pool.held(key, new, held.removal, held.verdict))
 
-    def merge_removal(self, new: Removal) -> Merged[Removal]:
-        """Take a removal if its horizon is higher than the one held. Raises MapFull."""
+    def merge_removal(self, new: Removal) -> Held | None:
+        """Take a removal if its horizon is higher than the one held."""
         key = new.node_key
         held = self._tree.get(key)
         if held is None:
-            return self._take(None, self._pool.held(key, None, new, None), None)
+            return self._take(None, self._pool.held(key, None, new, None))
         if held.removal is not None and new.horizon <= held.removal.horizon:
-            return Merged(False)
-        return self._take(held, self._pool.held(key, held.entry, new, held.verdict), held.removal)
+            return None
+        return self._take(held, self._pool.held(key, held.entry, new, held.verdict))
 
-    def merge_verdict(self, new: SignedVerdict) -> Merged[SignedVerdict]:
-        """Take a verdict if it is higher than the one held. Raises MapFull."""
+    def merge_verdict(self, new: SignedVerdict) -> Held | None:
+        """Take a verdict if it is higher than the one held."""
         check_mesh(new.record.mesh_id, self.mesh_id)
         key = new.record.node_key
         held = self._tree.get(key)
         if held is None:
-            return self._take(None, self._pool.held(key, None, None, new), None)
+            return self._take(None, self._pool.held(key, None, None, new))
         if held.verdict is not None and new.order <= held.verdict.order:
-            return Merged(False)
-        return self._take(held, self._pool.held(key, held.entry, held.removal, new), held.verdict)
+            return None
+        return self._take(held, self._pool.held(key, held.entry, held.removal, new))
 
-    def _take(self, before: Held | None, after: Held, replaced: T | None) -> Merged[T]:
-        if before is None or replaced is None or before.present != after.present:
+    def _take(self, before: Held | None, after: Held) -> Held:
+        if before is None or _counts(before) != _counts(after):
             self._count(before, after)
         self._tree.put(after)
-        return Merged(True, replaced)
+        return after
 
     def _count(self, before: Held | None, after: Held) -> None:
         """Keep count of what is limited. Raises MapFull."""
@@ -234,3 +223,8 @@ class MeshMap:
             if held < count > limit:
                 raise MapFull(f"mesh {self.mesh_id} holds {limit} {name}, no more fit")
         self._members, self._horizons, self._verdicts = members, horizons, verdicts
+
+
+def _counts(held: Held) -> tuple[bool, bool, bool]:
+    """As what it is counted: member, removed, writer of a verdict."""
+    return held.present, held.removal is not None, held.verdict is not None

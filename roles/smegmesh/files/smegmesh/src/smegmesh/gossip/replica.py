@@ -216,19 +216,14 @@ class Replica:
         self, statement: Statement, source: Source, before: Held | None, certificate: NodeCertificate | None
     ) -> Change:
         if isinstance(statement, SignedEntry):
-            kind = MapKind.ENTRY
-            self.map.merge_entry(statement)
+            kind, after = MapKind.ENTRY, self.map.merge_entry(statement)
         elif isinstance(statement, SignedVerdict):
-            kind = MapKind.VERDICT
-            self.map.merge_verdict(statement)
+            kind, after = MapKind.VERDICT, self.map.merge_verdict(statement)
         else:
-            kind = MapKind.REMOVAL
-            self.map.merge_removal(statement)
-        key = _raw(statement).node_key
-        after = self.map.get(key)
+            kind, after = MapKind.REMOVAL, self.map.merge_removal(statement)
         assert after is not None
         first = certificate is not None and self.certificates.used(before, after, certificate)
-        return Change(source, Slot(kind, key), statement, before, after, certificate if first else None)
+        return Change(source, Slot(kind, after.key), statement, before, after, certificate if first else None)
 
 
 def size_of(raw: Raw) -> int:
