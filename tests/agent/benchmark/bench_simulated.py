@@ -29,14 +29,16 @@ def section(nodes: int, *, whole: bool) -> Section:
     nodes = int(os.environ.get("SIMULATED_NODES", nodes))
     seeds = int(os.environ.get("SIMULATED_SEEDS", "5"))
     figures: list[Figure] = []
-    resident = 0.0
+    resident = false_downs = 0.0
     for scenario in SCENARIOS:
         arguments = scenario.arguments(nodes, whole=whole)
         runs = [run([*arguments, "--seed", str(seed + 1)]) for seed in range(min(scenario.seeds, seeds))]
         resident = max(resident, *(one.resident for one in runs))
+        false_downs += sum(one.outcome.get("false_downs") or 0 for one in runs)
         for figure in _figures(scenario, runs, nodes, whole=whole):
             print(figure.row(), file=sys.stderr, flush=True)
             figures.append(figure)
+    figures.append(_figure("held for down and were not, in all of these", false_downs, "nodes", 0, nodes))
     figures.append(_figure("resident memory", resident, "MiB", RESIDENT[nodes > SMALL], nodes))
     title = f"A simulated mesh of {nodes} nodes"
     method = METHOD.format(seeds=seeds)
@@ -50,13 +52,15 @@ def _figures(scenario: Scenario, runs: list[Run], nodes: int, *, whole: bool) ->
         marks = [*failures, f"cut to `{scenario.cut}`"] if cut else failures
         what = f"{measure.what} ({'; '.join(marks)})" if marks else measure.what
         bound = scenario.cut_bound if cut and scenario.cut_bound is not None else measure.bound(nodes)
-        yield _figure(what, max(_value(measure, one) for one in runs), measure.unit, bound, nodes)
+        yield _figure(what, max(_value(scenario, measure, one) for one in runs), measure.unit, bound, nodes)
 
 
 def _figure(what: str, value: float, unit: str, bound: float, nodes: int) -> Figure:
     return Figure(what, value, unit, bound, gate=nodes < LARGE)
 
 
-def _value(measure: Measure, one: Run) -> float:
-    value = None if one.failure else measure.read(one.outcome)
+def _value(scenario: Scenario, measure: Measure, one: Run) -> float:
+    """What was measured; never, if not all agreed afterwards."""
+    agreed = not one.failure and (one.outcome["converged"] or not scenario.settles)
+    value = measure.read(one.outcome) if agreed else None
     return NEVER if value is None else float(value)

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isinf
+from math import inf, isinf
 from typing import Any
 
 
@@ -39,10 +39,14 @@ class Figure:
             bounds.append(f"at least {self._text(self.at_least)}")
         return f"| {self.what} | {self._text(self.value)} | {', '.join(bounds)} |"
 
+    @property
+    def _takes_long(self) -> bool:
+        return any(value is not None and 10 <= value < inf for value in (self.value, self.bound, self.at_least))
+
     def _text(self, value: float) -> str:
         if isinf(value):
             return "never"
-        if self.unit != "s":
+        if self.unit != "s" or self._takes_long:
             return f"{value:.2f} {self.unit}".rstrip()
         milliseconds = value * 1000
         if milliseconds < 0.1:

@@ -51,7 +51,7 @@ class Scenario:
     """A scenario with its options, and what is measured in it.
 
     `cut` are the options, and `cut_bounds` the bounds, of one that takes more than two virtual
-    minutes, where it is cut to two.
+    minutes, where it is cut to two. It `settles` if all agree soon after it.
     """
 
     options: str
@@ -60,6 +60,7 @@ class Scenario:
     large_options: str | None = None
     cut: str | None = None
     cut_bound: float | None = None
+    settles: bool = True
 
     def arguments(self, nodes: int, *, whole: bool) -> list[str]:
         """For `smegctl simulate`."""
@@ -134,6 +135,7 @@ SCENARIOS = (
         ),
         seeds=1,
         cut="idle --duration 120 --loss 0.1 --stalled 0.05",
+        settles=False,
     ),
     Scenario(
         "partition",
