@@ -32,6 +32,7 @@ from smegmesh.gossip.codec import (
     encode,
 )
 from smegmesh.gossip.engine import Alarm, Close, Dial, Persist, Probe, Send, Stored, ViewChanged
+from smegmesh.gossip.knowledge import LeftOut
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
 from smegmesh.simulation.credentials import authority_key, credentials, node_key
@@ -247,6 +248,26 @@ def test_it_comes_up_from_what_it_stored(table: Table) -> None:
     assert set(again.engine.view().members) == {one.key, other.key}
     table.wait(5)
     assert any(dial.node_key == other.key for dial in again.found(Dial) if isinstance(dial, Dial))
+
+
+def test_a_start_lets_go_of_certificates_that_were_renewed(table: Table) -> None:
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    old, new = credentials("p1").certificate, credentials("p1", edition=1).certificate
+    other.engine.set_certificate(new, table.now)
+    table.wait(1)
+    records: dict[bytes, bytes] = {}
+    certificates: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+        certificates |= event.certificates
+    again = table.party("p0", stored=Stored(records, certificates, 9))
+    assert again.engine.left_out.replaced == (old.fingerprint,)
+    del certificates[old.fingerprint]
+    again = table.party("p0", stored=Stored(records, certificates, 19))
+    assert again.engine.left_out == LeftOut()
+    assert set(again.engine.view().members) == {one.key, other.key}
 
 
 @pytest.mark.parametrize("damage", [{"records": {b"\x01": b"x"}}, {"certificates": {b"f": b"x"}}])

@@ -39,7 +39,7 @@ def make_engine(host: Host, declaration: Declaration, credentials: Credentials, 
     left_out = engine.left_out
     if left_out.records or left_out.certificates:
         log.warning("dropped what was stored under an authority that is not trusted any more")
-        host.store.drop(mesh_id, left_out.records, left_out.certificates)
+    host.store.drop(mesh_id, left_out.records, (*left_out.certificates, *left_out.replaced))
     return engine
 
 

@@ -84,6 +84,14 @@ class Certificates:
             except NotIssued:
                 yield fingerprint
 
+    def drop_replaced(self) -> tuple[bytes, ...]:
+        """Let go those that nothing in the map is under, once what is stored was taken; returns their fingerprints."""
+        removed = {removal.certificate for removal in self._map.removals.values()}
+        replaced = tuple(fingerprint for fingerprint in self._loose if fingerprint not in removed)
+        for fingerprint in replaced:
+            del self._loose[fingerprint]
+        return replaced
+
     def used(self, before: Held | None, after: Held, certificate: NodeCertificate) -> bool:
         """Something under a certificate was merged; says whether it is the first of its node.
 

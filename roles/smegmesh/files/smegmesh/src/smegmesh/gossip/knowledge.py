@@ -15,10 +15,14 @@ from smegmesh.identity.certificate import Authority
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What is stored and of no use any more: slots of records, and fingerprints of certificates."""
+    """What is stored and of no use any more: slots of records, and fingerprints of certificates.
+
+    `replaced` are those of certificates that were renewed since.
+    """
 
     records: tuple[bytes, ...] = ()
     certificates: tuple[bytes, ...] = ()
+    replaced: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +56,4 @@ def load(settings: Settings, authority: Authority, stored: Stored, sharing: Shar
             slots.append(found)
         else:
             directory.changed(found.before, found.after, mesh.tree)
-    return Knowledge(mesh, certificates, directory, LeftOut(tuple(slots), strange))
+    return Knowledge(mesh, certificates, directory, LeftOut(tuple(slots), strange, certificates.drop_replaced()))
