@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import random
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,10 @@ async def ask(port: int, context: ssl.SSLContext, *request: Any) -> Answer:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port for TCP and UDP, of those that the kernel gives to no connection meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams, suppress(OSError):
+            stream.bind((LOOPBACK, port))
+            datagrams.bind((LOOPBACK, port))
+            return port

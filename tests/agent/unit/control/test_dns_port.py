@@ -22,7 +22,7 @@ def echo(data: bytes, *, tcp: bool) -> bytes | None:
     """An answer that tells the question and its way; none to `silent`, and `bad` is a fault."""
     if data == b"bad":
         raise RuntimeError("a fault")
-    return None if data == b"silent" else (b"tcp " if tcp else b"udp ") + data
+    return None if data == b"silent" else ((b"tcp " if tcp else b"udp ") + data)[:65535]
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -156,8 +156,8 @@ async def test_who_does_not_read_is_closed() -> None:
 async def test_a_port_in_use_is_told_and_taken_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind((HOST, 0))
-        port = taken.getsockname()[1]
+        port = free_port()
+        taken.bind((HOST, port))
         server = DnsServer(f"{HOST}:{port}", echo, Limits(listen_pause=0.05))
         server.start()
         await eventually(lambda: server.problem)
