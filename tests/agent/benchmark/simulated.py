@@ -27,7 +27,7 @@ KEPT = ROOT / ".build/soak"
 _PARTS = ("cli", "crdt", "gossip", "identity", "simulation")
 
 SMALL, LARGE = 3000, 10_000
-MINUTES = {SMALL: 30, LARGE: 180}  # of wall time for a run; SIMULATED_MINUTES says otherwise
+MINUTES = 240  # of wall time for a run; SIMULATED_MINUTES says otherwise
 
 Outcome = dict[str, Any]
 
@@ -158,7 +158,7 @@ RESIDENT = (4 * 1024.0, 18 * 1024.0)  # MiB, of the whole simulation
 
 def run(arguments: list[str]) -> Run:
     """Run it, or find what it gave before. What died, or has more time now than it had, is run again."""
-    minutes = _minutes(arguments)
+    minutes = float(os.environ.get("SIMULATED_MINUTES", MINUTES))
     kept = KEPT / _name_of_source() / f"{'_'.join(arguments).replace('--', '')}.json"
     if kept.exists():
         before = Run(**json.loads(kept.read_text()))
@@ -168,11 +168,6 @@ def run(arguments: list[str]) -> Run:
     if not found.failure or found.late:
         _keep(found, kept)
     return found
-
-
-def _minutes(arguments: list[str]) -> float:
-    nodes = int(arguments[arguments.index("--nodes") + 1])
-    return float(os.environ.get("SIMULATED_MINUTES", MINUTES[LARGE if nodes > SMALL else SMALL]))
 
 
 def _keep(found: Run, kept: Path) -> None:
