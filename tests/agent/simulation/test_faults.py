@@ -21,9 +21,11 @@ from smegmesh.gossip.events import Alarm
 from smegmesh.gossip.homes import weight
 from smegmesh.gossip.view import Liveness
 from smegmesh.identity.revocation import make_revocation
+from smegmesh.simulation import setup
 from smegmesh.simulation.credentials import authority_key, node_key
 from smegmesh.simulation.mesh import MESH, Simulation
 from smegmesh.simulation.node import Disk, Node
+from smegmesh.simulation.scenario import _Run
 from smegmesh.simulation.settled import settle
 
 
@@ -556,3 +558,11 @@ def test_numbers_that_are_used_up_are_an_alarm_and_no_crash() -> None:
     simulation.run_for(60)
     assert [alarm.kind for alarm in node.alarms] == ["refused"]
     assert "new key" in node.alarms[0].text
+
+
+@pytest.mark.parametrize("seed", [24, 30])
+def test_a_churn_ends_with_everybody_alive(seed: int) -> None:
+    """Who is to die after so many events more dies no more when all are started."""
+    run = _Run(setup.Setup(setup.Kind.CHURN, 3, duration=10.0, seed=seed), lambda _share, _text: None)
+    assert run.outcome().converged
+    assert len(run.simulation.running()) == 3

@@ -35,6 +35,8 @@ def test_every_scenario_ends_well_and_the_same_each_time(scenario: str, capsys: 
     assert {**first, "wall_s": 0} == {**second, "wall_s": 0}
     assert first["false_downs"] == (None if scenario in ("partition", "churn") else 0)
     assert first["converged"] is True
+    if scenario == "churn":
+        assert first["measured_s"] == pytest.approx(20 + first["all_s"])
     known = first["all_s"]
     assert scenario == "idle" or (isinstance(known, float) and known < 30)
 
@@ -78,10 +80,10 @@ def test_the_title_and_json_say_what_was_asked(capsys: pytest.CaptureFixture[str
 
 
 def test_what_holds_tunnels_open_is_told_beside_the_gossip(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of 16 peers each has 15 tunnels, and of 4 clients each 2: 128 in all, each with a keepalive of 80 bytes from both
-    sides every 25 s, and a handshake of 416 bytes every 120 s."""
+    """Of 16 peers each has 15 tunnels, and of 4 clients each 2: 128 in all, each with a keepalive of 80 bytes every
+    25 s, by one of its sides, and a handshake of 416 bytes at the first of them after 120 s."""
     answer = _json(capsys, "--scenario", "idle", "--duration", "5", "--clients", "4")
-    assert answer["tunnel_bytes_per_node_s"] == round(128 * (2 * 80 / 25 + 416 / 120) / 20, 1)
+    assert answer["tunnel_bytes_per_node_s"] == round(128 * (80 / 25 + 416 / 125) / 20, 1)
     assert _json(capsys, "--scenario", "bridge-crash")["tunnel_bytes_per_node_s"] is None
 
 
@@ -122,6 +124,7 @@ def test_without_standard_error_there_is_no_bar(
         (("--scenario", "bridge-crash", "--meshes", "1"), "--meshes"),
         (("--scenario", "bridge-crash", "--meshes", "7"), "--nodes"),
         (("--scenario", "bridge-crash", "--stalled", "0.1"), "--stalled"),
+        (("--scenario", "hung-leader", "--stalled", "0.1"), "--stalled"),
     ],
 )
 def test_bad_input_is_one_error_with_what_to_do(

@@ -117,9 +117,10 @@ async def ask(port: int, context: ssl.SSLContext, *request: Any) -> Answer:
 
 def free_port() -> int:
     """A port for TCP and UDP, of those that the kernel gives to no connection meanwhile."""
-    while True:
+    for _attempt in range(100):
         port = random.randrange(10_000, 32_000)
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams, suppress(OSError):
             stream.bind((LOOPBACK, port))
             datagrams.bind((LOOPBACK, port))
             return port
+    raise OSError(f"no port is free at {LOOPBACK}")

@@ -270,6 +270,27 @@ def test_a_start_lets_go_of_certificates_that_were_renewed(table: Table) -> None
     assert set(again.engine.view().members) == {one.key, other.key}
 
 
+def test_who_was_restored_with_an_older_certificate_is_heard_all_the_same(table: Table) -> None:
+    """Others hold what it said under the newer one since."""
+    one, other = table.party("p0"), table.party("p1")
+    table.link(one, other)
+    table.wait(1)
+    records: dict[bytes, bytes] = {}
+    certificates: dict[bytes, bytes] = {}
+    for event in one.found(Persist):
+        assert isinstance(event, Persist)
+        records |= event.records
+        certificates |= event.certificates
+    renewed = table.party("p0", edition=1, stored=Stored(records, certificates, 20))
+    table.link(renewed, other)
+    table.wait(1)
+    number = other.engine.view().members[one.key].number
+    restored = table.party("p0", stored=Stored(records, certificates, 9))
+    table.link(restored, other)
+    table.wait(6)
+    assert other.engine.view().members[one.key].number > number
+
+
 @pytest.mark.parametrize("damage", [{"records": {b"\x01": b"x"}}, {"certificates": {b"f": b"x"}}])
 def test_a_damaged_store_is_an_error_at_the_edge(table: Table, damage: dict[str, dict[bytes, bytes]]) -> None:
     with pytest.raises(ValueError, match=r"record|certificate|removal"):

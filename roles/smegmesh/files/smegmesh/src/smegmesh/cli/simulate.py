@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import shutil
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -33,6 +33,7 @@ _SAID = {
     "meshes": "{} meshes",
 }
 _BAR = 30
+_WIDTH = 80  # of a terminal that does not know
 _REFRESH = 0.2  # seconds between two pictures of the progress bar
 
 
@@ -122,7 +123,8 @@ class _Bar:
             return
         self._next = time.monotonic() + _REFRESH
         full = round(min(max(share, 0.0), 1.0) * _BAR)
-        line = f"[{'#' * full}{'.' * (_BAR - full)}] {what}"[: shutil.get_terminal_size().columns - 1]
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+        line = f"[{'#' * full}{'.' * (_BAR - full)}] {what}"[: width - 1]
         print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

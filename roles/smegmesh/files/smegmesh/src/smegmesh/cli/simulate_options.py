@@ -19,7 +19,7 @@ _ONLY = {
     "share": ("crash", "silent-crash"),
     "duration": ("partition", "churn", "idle"),
     "meshes": ("bridge-crash",),
-    "stalled": tuple(name for name in SCENARIOS if name != "bridge-crash"),
+    "stalled": tuple(name for name in SCENARIOS if name not in ("bridge-crash", "hung-leader")),
 }
 
 

@@ -14,6 +14,7 @@ from smegmesh.daemon.journal import NodeLogger
 from smegmesh.declaration import Declaration
 from smegmesh.gossip.engine import Engine
 from smegmesh.gossip.settings import Settings, Stored
+from smegmesh.store import StoreError
 
 
 def make_engine(host: Host, declaration: Declaration, credentials: Credentials, log: NodeLogger) -> Engine:
@@ -39,7 +40,10 @@ def make_engine(host: Host, declaration: Declaration, credentials: Credentials, 
     left_out = engine.left_out
     if left_out.records or left_out.certificates:
         log.warning("dropped what was stored under an authority that is not trusted any more")
-    host.store.drop(mesh_id, left_out.records, (*left_out.certificates, *left_out.replaced))
+    try:
+        host.store.drop(mesh_id, left_out.records, (*left_out.certificates, *left_out.replaced))
+    except StoreError as error:  # it is dropped at the next start
+        log.warning("%s", error)
     return engine
 
 

@@ -412,7 +412,11 @@ class Engine:
             self._alarm("address", f"{encode_key(loses)} has the address of {encode_key(keeps)} and is left out")
 
     def _say(self, record: Record) -> None:
-        """Take what this node says of itself, durable before anything is sent."""
+        """Take what this node says of itself, durable before anything is sent.
+
+        The map may hold what was said under a later certificate than the own one, which was restored.
+        """
+        self._replica.certificates.add(self._publisher.certificate)
         self._take_own(record)
         self._persist()
 

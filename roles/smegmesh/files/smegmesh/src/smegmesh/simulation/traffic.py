@@ -16,10 +16,11 @@ _PACKET, _PACKET_DATA = 60, 1440  # headers of a packet (IPv6 and TCP), and what
 HANDSHAKE = 2_500
 
 #: What holds a tunnel open, in bytes with the headers of IPv6 and UDP: a keepalive, and what begins a session: its two
-#: messages and a first keepalive; seconds between two of each (Donenfeld, "WireGuard: Next Generation Kernel Network
-#: Tunnel", 2017, sections 5.4 and 6; the keepalive of a declaration that names none).
+#: messages and a first keepalive. Seconds between two keepalives, by whichever side is first, as each puts off the
+#: other's; and between two sessions: the first keepalive after 120 s (Donenfeld, "WireGuard: Next Generation Kernel
+#: Network Tunnel", 2017, sections 5.4 and 6).
 _KEEPALIVE, _SESSION = 80, 196 + 140 + 80
-_KEEPALIVE_PAUSE, _SESSION_PAUSE = 25, 120
+_KEEPALIVE_PAUSE, _SESSION_PAUSE = 25, 125
 
 _TAGS: dict[int, TrafficClass] = {0: "links", 1: "ping", 2: "ping", 10: "links"}
 _ITEMS, _TRUE = 3, 0xC3
@@ -35,9 +36,8 @@ def wire_size(frame: bytes) -> int:
 
 def held_open(peers: int, clients: int) -> float:
     """What a node sends to hold its tunnels open: bytes a second, the mean of all. A client has two tunnels."""
-    tunnels = peers * (peers - 1) / 2 + clients * min(2, peers)
-    both_sides = 2 * _KEEPALIVE / _KEEPALIVE_PAUSE + _SESSION / _SESSION_PAUSE
-    return tunnels * both_sides / (peers + clients)
+    tunnels = peers * (peers - 1) / 2 + clients * 2
+    return tunnels * (_KEEPALIVE / _KEEPALIVE_PAUSE + _SESSION / _SESSION_PAUSE) / (peers + clients)
 
 
 class Traffic:
