@@ -8,7 +8,7 @@ from random import Random
 
 from smegmesh.crdt.entry import Entry, Role
 from smegmesh.gossip.codec import Message, decode
-from smegmesh.gossip.engine import Close, Engine, Event, Send, Settings, Stored
+from smegmesh.gossip.engine import Close, Engine, Event, Persist, Send, Settings, Stored
 from smegmesh.simulation.credentials import authority, credentials, node_key
 
 MESH = "simulated"
@@ -32,6 +32,16 @@ class Party:
     def found(self, kind: type) -> list[Event]:
         """The events of a kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    def stored(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+        """What it made durable so far: records and certificates."""
+        records: dict[bytes, bytes] = {}
+        certificates: dict[bytes, bytes] = {}
+        for event in self.events:
+            if isinstance(event, Persist):
+                records |= event.records
+                certificates |= event.certificates
+        return records, certificates
 
 
 class Table:

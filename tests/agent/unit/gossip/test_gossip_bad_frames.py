@@ -378,12 +378,7 @@ def test_what_is_replayed_after_a_restart_does_not_bring_back_what_was(make: Cal
     scene.hear(_items(_record("p9", 7), of="p9"))
     scene.hear(_removal(leave(_record("p9", 8, kind=Kind.LEAVE)).encode()))
     scene.table.wait(1)
-    records: dict[bytes, bytes] = {}
-    certificates: dict[bytes, bytes] = {}
-    for event in scene.one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
-        certificates |= event.certificates
+    records, certificates = scene.one.stored()
     again = scene.table.party("p0", stored=Stored(records, certificates, 99), bad_frames=1)
     link, _far = scene.table.link(again, scene.honest)
     view = again.engine.view()

@@ -238,12 +238,7 @@ def test_it_comes_up_from_what_it_stored(table: Table) -> None:
     one, other = table.party("p0"), table.party("p1")
     table.link(one, other)
     table.wait(1)
-    records: dict[bytes, bytes] = {}
-    certificates: dict[bytes, bytes] = {}
-    for event in one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
-        certificates |= event.certificates
+    records, certificates = one.stored()
     again = table.party("p0", stored=Stored(records, certificates, 9))
     assert set(again.engine.view().members) == {one.key, other.key}
     table.wait(5)
@@ -256,12 +251,7 @@ def test_a_start_lets_go_of_certificates_that_were_renewed(table: Table) -> None
     old, new = credentials("p1").certificate, credentials("p1", edition=1).certificate
     other.engine.set_certificate(new, table.now)
     table.wait(1)
-    records: dict[bytes, bytes] = {}
-    certificates: dict[bytes, bytes] = {}
-    for event in one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
-        certificates |= event.certificates
+    records, certificates = one.stored()
     again = table.party("p0", stored=Stored(records, certificates, 9))
     assert again.engine.left_out.replaced == (old.fingerprint,)
     del certificates[old.fingerprint]
@@ -275,12 +265,7 @@ def test_who_was_restored_with_an_older_certificate_is_heard_all_the_same(table:
     one, other = table.party("p0"), table.party("p1")
     table.link(one, other)
     table.wait(1)
-    records: dict[bytes, bytes] = {}
-    certificates: dict[bytes, bytes] = {}
-    for event in one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
-        certificates |= event.certificates
+    records, certificates = one.stored()
     renewed = table.party("p0", edition=1, stored=Stored(records, certificates, 20))
     table.link(renewed, other)
     table.wait(1)
@@ -378,12 +363,7 @@ def test_a_newcomer_can_verify_a_removal_that_is_older_than_the_certificate(tabl
     table.link(one, back)
     table.wait(1)
     assert back.key in one.engine.view().members
-    records: dict[bytes, bytes] = {}
-    certificates: dict[bytes, bytes] = {}
-    for event in one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
-        certificates |= event.certificates
+    records, certificates = one.stored()
     assert certificates.keys() >= {old.certificate.fingerprint, new.certificate.fingerprint}
     for name, stored in (("p1", None), ("p2", Stored(records, certificates, 99))):
         holder = one if stored is None else table.party("p0", stored=stored)
@@ -714,10 +694,7 @@ def test_stored_removals_hold_over_a_restart(table: Table) -> None:
     one = table.party("p0")
     one.engine.revoke(make_revocation(authority_key(), MESH, node_key("p1")), table.now)
     table.pump()
-    records: dict[bytes, bytes] = {}
-    for event in one.found(Persist):
-        assert isinstance(event, Persist)
-        records |= event.records
+    records, _certificates = one.stored()
     assert bytes([MapKind.REMOVAL]) + node_key("p1") in records
     again = table.party("p0", stored=Stored(records))
     other = table.party("p1")
